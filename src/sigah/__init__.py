@@ -1,0 +1,5 @@
+"""sigah: learned binary hashing for nearest-neighbour search."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"
