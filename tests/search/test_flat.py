@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+from typing import Any
+
+import faiss
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from sigah.codes import unpack
+from sigah.search import HammingIndex, flat, hamming_distances
+
+Codes = NDArray[np.uint8]
+WIDTHS = [8, 16, 24, 64, 72, 256]
+
+
+def random_codes(n: int, n_bits: int, seed: int = 0) -> Codes:
+    return np.random.default_rng(seed).integers(0, 256, (n, n_bits // 8), dtype=np.uint8)
+
+
+def index_of(codes: Codes, ids: Any = None) -> HammingIndex:
+    index = HammingIndex(codes.shape[1] * 8)
+    index.add(codes, ids)
+    return index
+
+
+def by_definition(queries: Codes, base: Codes) -> NDArray[np.int64]:
+    """Distances counted bit by bit: the definition, without words and popcounts."""
+    return (unpack(queries)[:, None, :] != unpack(base)[None, :, :]).sum(axis=2)
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> tuple[Codes, Codes, list[int], int]:
+    """Queries, base codes full of ties, ids in any order, and k."""
+    n_bytes = draw(st.integers(1, 10))
+    n = draw(st.integers(0, 30))
+    few_bytes = st.sampled_from([0, 1, 3, 128, 255])
+    queries = draw(hnp.arrays(np.uint8, (draw(st.integers(0, 4)), n_bytes), elements=few_bytes))
+    base = draw(hnp.arrays(np.uint8, (n, n_bytes), elements=few_bytes))
+    ids = draw(st.lists(st.integers(0, 2**63 - 1), min_size=n, max_size=n, unique=True))
+    return queries, base, ids, draw(st.integers(1, 35))
+
+
+@given(problems())
+def test_search_is_the_sorted_list_of_all_pairs(
+    problem: tuple[Codes, Codes, list[int], int],
+) -> None:
+    queries, base, ids, k = problem
+    distances, found = index_of(base, ids).search(queries, k)
+    assert (distances.dtype, found.dtype) == (np.int32, np.int64)
+    for row, query_distances in enumerate(by_definition(queries, base)):
+        expected = sorted(zip(query_distances.tolist(), ids, strict=True))[:k]
+        expected += [(2**31 - 1, -1)] * (k - len(expected))
+        assert list(zip(distances[row].tolist(), found[row].tolist(), strict=True)) == expected
+
+
+@given(problems(), st.integers(0, 90))
+def test_range_search_is_the_sorted_list_within_the_ball(
+    problem: tuple[Codes, Codes, list[int], int], radius: int
+) -> None:
+    queries, base, ids, _ = problem
+    lims, distances, found = index_of(base, ids).range_search(queries, radius)
+    assert (lims.dtype, distances.dtype, found.dtype) == (np.int64, np.int32, np.int64)
+    assert lims[0] == 0
+    assert len(lims) == len(queries) + 1
+    assert lims[-1] == len(distances) == len(found)
+    for row, query_distances in enumerate(by_definition(queries, base)):
+        pairs = sorted(zip(query_distances.tolist(), ids, strict=True))
+        ball = slice(lims[row], lims[row + 1])
+        assert list(zip(distances[ball].tolist(), found[ball].tolist(), strict=True)) == [
+            pair for pair in pairs if pair[0] <= radius
+        ]
+
+
+@given(problems())
+def test_distances_are_the_number_of_differing_bits(
+    problem: tuple[Codes, Codes, list[int], int],
+) -> None:
+    queries, base, _, _ = problem
+    distances = hamming_distances(queries, base)
+    assert distances.dtype == np.uint16
+    np.testing.assert_array_equal(distances, by_definition(queries, base))
+    np.testing.assert_array_equal(distances.T, hamming_distances(base, queries))
+
+
+@given(problems(), st.data())
+def test_flipping_the_same_bits_everywhere_changes_nothing(
+    problem: tuple[Codes, Codes, list[int], int], data: st.DataObject
+) -> None:
+    queries, base, ids, k = problem
+    mask = data.draw(hnp.arrays(np.uint8, base.shape[1]))
+    plain = index_of(base, ids).search(queries, k)
+    masked = index_of(base ^ mask, ids).search(queries ^ mask, k)
+    np.testing.assert_array_equal(plain, masked)
+
+
+@given(problems(), st.data())
+def test_the_order_and_grouping_of_additions_change_nothing(
+    problem: tuple[Codes, Codes, list[int], int], data: st.DataObject
+) -> None:
+    queries, base, ids, k = problem
+    order = np.array(data.draw(st.permutations(range(len(base)))), np.intp)
+    cut = data.draw(st.integers(0, len(base)))
+    index = HammingIndex(base.shape[1] * 8)
+    for part in (order[:cut], order[cut:]):
+        index.add(base[part], np.array(ids, np.int64)[part])
+    np.testing.assert_array_equal(index.search(queries, k), index_of(base, ids).search(queries, k))
+
+
+@pytest.mark.parametrize("n_bits", WIDTHS)
+def test_distances_equal_those_of_faiss(n_bits: int) -> None:
+    base, queries = random_codes(500, n_bits), random_codes(20, n_bits, seed=1)
+    reference = faiss.IndexBinaryFlat(n_bits)
+    reference.add(base)
+    for k in (1, 10, 500, 510):  # FAISS pads beyond 500 in the same way
+        expected, _ = reference.search(queries, k)
+        distances, _ = index_of(base).search(queries, k)
+        np.testing.assert_array_equal(distances, expected)
+
+
+@pytest.mark.parametrize("n_bits", WIDTHS)
+def test_range_search_finds_what_faiss_finds_below_the_next_radius(n_bits: int) -> None:
+    base, queries = random_codes(300, n_bits), random_codes(10, n_bits, seed=1)
+    reference = faiss.IndexBinaryFlat(n_bits)
+    reference.add(base)
+    radius = n_bits // 2
+    expected_lims, _, expected_ids = reference.range_search(queries, radius + 1)  # exclusive there
+    lims, _, ids = index_of(base).range_search(queries, radius)
+    np.testing.assert_array_equal(lims, expected_lims)
+    for row in range(len(queries)):
+        ball = slice(lims[row], lims[row + 1])
+        assert set(ids[ball]) == set(expected_ids[ball])
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 40), st.integers(1, 12))
+def test_answers_do_not_depend_on_the_block_size(pairs_per_block: int, k: int) -> None:
+    base, queries = random_codes(33, 72), random_codes(7, 72, seed=1)
+    whole = index_of(base).search(queries, k)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flat, "PAIRS_PER_BLOCK", pairs_per_block)
+        np.testing.assert_array_equal(index_of(base).search(queries, k), whole)
+
+
+def test_duplicate_codes_are_all_found_in_order_of_id() -> None:
+    index = index_of(np.tile(random_codes(1, 64), (5, 1)), ids=[7, 3, 9, 1, 5])
+    distances, ids = index.search(random_codes(1, 64), k=4)
+    assert distances.tolist() == [[0, 0, 0, 0]]
+    assert ids.tolist() == [[1, 3, 5, 7]]
+
+
+def test_the_widest_codes_do_not_overflow() -> None:
+    n_bytes = 65528 // 8
+    zeros, ones = np.zeros((1, n_bytes), np.uint8), np.full((1, n_bytes), 255, np.uint8)
+    assert hamming_distances(zeros, ones).item() == 65528
+    assert index_of(ones).search(zeros, 1)[0].item() == 65528
+    with pytest.raises(ValueError, match="at most 65528 bits"):
+        HammingIndex(65536)
+
+
+def test_ids_count_on_from_the_largest() -> None:
+    codes = random_codes(2, 64)
+    index = index_of(codes)
+    index.add(codes, [10, 5])
+    index.add(codes)
+    assert len(index) == 6
+    assert sorted(index.search(codes[:1], 6)[1][0].tolist()) == [0, 1, 5, 10, 11, 12]
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        ([0, 1], "0 is repeated"),
+        ([8, 8], "8 is repeated"),
+        ([8], r"shape \(2,\)"),
+        ([[8, 9]], r"shape \(2,\)"),
+        ([-1, 8], "whole numbers from 0"),
+        ([2**63, 8], "whole numbers from 0"),
+        ([8.0, 9.0], "whole numbers from 0"),
+        ([True, False], "whole numbers from 0"),
+        (["a", "b"], "whole numbers from 0"),
+    ],
+)
+def test_bad_ids_are_refused_and_the_index_stays_as_it_was(ids: Any, message: str) -> None:
+    codes = random_codes(3, 64)
+    index = index_of(codes)
+    before = index.search(codes, 5)
+    with pytest.raises(ValueError, match=message):
+        index.add(codes[:2], ids)
+    assert len(index) == 3
+    np.testing.assert_array_equal(index.search(codes, 5), before)
+
+
+def test_default_ids_beyond_the_largest_integer_are_refused() -> None:
+    index = index_of(random_codes(1, 64), [2**63 - 1])
+    with pytest.raises(ValueError, match="whole numbers from 0"):
+        index.add(random_codes(1, 64))
+
+
+@pytest.mark.parametrize("k", [0, -1, 1.0, True, None, "1"])
+def test_k_is_a_positive_whole_number(k: Any) -> None:
+    with pytest.raises(ValueError, match=r"^k must be a whole number of at least 1"):
+        index_of(random_codes(3, 64)).search(random_codes(1, 64), k)
+
+
+@pytest.mark.parametrize("radius", [-1, 0.5, True, None])
+def test_radius_is_a_whole_number(radius: Any) -> None:
+    with pytest.raises(ValueError, match=r"^radius must be a whole number of at least 0"):
+        index_of(random_codes(3, 64)).range_search(random_codes(1, 64), radius)
+
+
+@pytest.mark.parametrize(
+    ("codes", "message"),
+    [
+        (random_codes(1, 32), "32 bits, expected 64"),
+        (np.zeros((1, 64)), "uint8"),
+        (np.zeros(8, np.uint8), "shape"),
+    ],
+)
+def test_codes_of_another_width_or_type_are_refused(codes: Any, message: str) -> None:
+    index = index_of(random_codes(3, 64))
+    for use in (
+        index.add,
+        lambda wrong: index.search(wrong, 1),
+        lambda wrong: index.range_search(wrong, 1),
+        lambda wrong: hamming_distances(random_codes(1, 64), wrong),
+    ):
+        with pytest.raises(ValueError, match=message):
+            use(codes)
+    assert len(index) == 3
+
+
+def test_the_index_keeps_its_own_copy() -> None:
+    codes = random_codes(3, 64)
+    index = index_of(codes)
+    queries = codes.copy()
+    codes[:] = 0
+    assert index.search(queries, 1)[0].tolist() == [[0], [0], [0]]
