@@ -1,0 +1,7 @@
+"""``python -m sigah``."""
+
+from __future__ import annotations
+
+from sigah.cli import main
+
+main()

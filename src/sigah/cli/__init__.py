@@ -1,0 +1,64 @@
+"""The ``sigah`` command: parse, call, print."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from sigah import __version__
+from sigah.cli import codes, data, evaluation
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="sigah",
+    help="Learned binary hashing: float vectors in, short binary codes out, neighbours found with"
+    " them.\n\nA VECTORS argument is a file (.npy .npz .fvecs .bvecs .csv, IDX) or a named set such"
+    " as [bold]mnist[/] (its base) or [bold]mnist:queries[/].",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (
+    codes.fit,
+    codes.encode,
+    codes.search,
+    evaluation.evaluate,
+    codes.inspect,
+    codes.methods,
+    evaluation.demo,
+):
+    app.command()(command)
+app.add_typer(data.app, name="data")
+
+
+def show_version(requested: bool) -> None:
+    """Print the version and leave."""
+    if requested:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: bool = typer.Option(
+        False, "--version", callback=show_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """Options of the command itself."""
+
+
+def main() -> None:
+    """Run the command line; bad input ends in one line on standard error, never a traceback."""
+    console = Console(stderr=True)
+    try:
+        app()
+    except KeyboardInterrupt:
+        console.print("[red]Interrupted[/]; nothing half-written was left behind.")
+        sys.exit(130)
+    except (ValueError, OSError) as error:
+        console.print("[red]Error:[/]", str(error), highlight=False, markup=True, soft_wrap=True)
+        sys.exit(1)

@@ -1,0 +1,102 @@
+"""``sigah evaluate`` and ``sigah demo``: how good the codes are."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from sigah.cli.codes import make_hasher
+from sigah.cli.data import fetch_with_bar
+from sigah.cli.vectors import read_vectors
+
+__all__ = ["demo", "evaluate"]
+
+
+def evaluate(
+    base: Annotated[
+        str,
+        typer.Argument(metavar="BASE", help="Vectors to index and to train on, or a named set."),
+    ],
+    queries: Annotated[
+        str | None,
+        typer.Argument(metavar="[QUERIES]", help="Vectors to look up; a named set has its own."),
+    ] = None,
+    methods: Annotated[
+        str,
+        typer.Option(
+            help="Names from `sigah methods`, separated by commas; settings may follow a name, as"
+            " in sigah:pair=0:n_steps=500."
+        ),
+    ] = "sigah,itq,lsh",
+    bits: Annotated[str, typer.Option(help="Code lengths, separated by commas.")] = "32,64",
+    seeds: Annotated[int, typer.Option(help="How many seeds (0, 1, ...) to average.")] = 1,
+    k: Annotated[int, typer.Option("-k", help="True neighbours a query.")] = 1000,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write everything to this file.")
+    ] = None,
+) -> None:
+    """Fit methods, search with their codes, and measure what they find.
+
+    Example: sigah evaluate mnist --methods sigah,itq,lsh --bits 32,64 --seeds 5 --json mnist.json
+    """
+    from sigah.evaluation import evaluate as run_evaluation
+    from sigah.evaluation import write_results
+    from sigah.report.table import results_table
+
+    lengths = [whole_number(text, "--bits") for text in bits.split(",")]
+    makers = {name: partial(make_hasher, name, settings=[]) for name in methods.split(",")}
+    for make in makers.values():  # a wrong name or setting is reported before any work
+        make(lengths[0], 0)
+    name, _, part = base.partition(":")
+    queries = queries or (f"{name}:queries" if not part else None)
+    console = Console(stderr=True)
+    base_vectors = read_vectors(base)
+    if queries is None or (queries.endswith(":queries") and Path(base).exists()):
+        raise ValueError("QUERIES is missing: give a second file, or the name of a data set")
+
+    def show(run: dict[str, Any]) -> None:
+        console.print(
+            f"{run['method']} {run['n_bits']} bits, seed {run['seed']}:"
+            f" pr_area {run['metrics']['pr_area']:.3f}, map {run['metrics']['map']:.3f},"
+            f" {run['metrics']['fit_seconds']:.1f} s",
+            highlight=False,
+        )
+
+    results = run_evaluation(
+        makers,
+        base_vectors,
+        read_vectors(queries),
+        name=Path(base).name,
+        n_bits=lengths,
+        seeds=range(seeds),
+        k=k,
+        on_run=show,
+    )
+    Console().print(results_table(results))
+    if json_file is not None:
+        write_results(json_file, results)
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the page.")] = Path("demo"),
+) -> None:
+    """Learn, search and compare on MNIST and Fashion-MNIST; writes one HTML page."""
+    from sigah.report.demo import SETS
+    from sigah.report.demo import demo as run_demo
+
+    for name in SETS:
+        fetch_with_bar(name)
+    page = run_demo(out, announce=Console(stderr=True, highlight=False).print)
+    typer.echo(page)
+
+
+def whole_number(text: str, option: str) -> int:
+    """An integer of the command line."""
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{option}: {text!r} is not a whole number") from None

@@ -1,0 +1,55 @@
+"""Vectors to codes: one paper, one file."""
+
+from __future__ import annotations
+
+from os import PathLike
+
+from sigah import persistence
+from sigah.hashers.base import BinaryHasher, DecoderMixin, LinearHasher
+from sigah.hashers.itq import ITQ
+from sigah.hashers.lsh import LSH
+from sigah.hashers.sigah import SiGAH
+
+__all__ = ["ITQ", "LSH", "METHODS", "BinaryHasher", "DecoderMixin", "LinearHasher", "SiGAH", "load"]
+
+METHODS: dict[str, type[BinaryHasher]] = {method.name: method for method in (SiGAH, ITQ, LSH)}
+
+
+def load(path: str | PathLike[str]) -> BinaryHasher:
+    """Open a model file written by :meth:`BinaryHasher.save`.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    BinaryHasher
+        Fitted, of the class that was saved.
+
+    Raises
+    ------
+    FileFormatError
+        If the file is not a model, is truncated or corrupted, or was written by a newer version.
+    OSError
+        If the file cannot be read.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> import sigah
+    >>> X = np.random.default_rng(0).normal(size=(100, 32))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     sigah.LSH(64, random_state=0).fit(X).save(os.path.join(folder, "model"))
+    ...     sigah.load(os.path.join(folder, "model")).transform(X).shape
+    (100, 8)
+    """
+    header, arrays = persistence.load_model(path)
+    try:
+        method = METHODS[header["method"]]
+        return method._from_model(header, arrays)
+    except (KeyError, TypeError) as error:
+        raise persistence.FileFormatError(
+            f"{path} holds a model that this sigah does not know ({error}); upgrade sigah"
+        ) from error

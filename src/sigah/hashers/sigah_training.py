@@ -1,0 +1,475 @@
+"""Networks, losses and training loop of SiGAH (arXiv 2306.06928), beside its equations.
+
+====== ============================================ ===================
+paper  here                                         shape
+====== ============================================ ===================
+x      vectors, centred, unit mean variance         (B, d)
+W, c   projection and bias of the hash layer        (d, r), (r,)
+b      codes, binary or relaxed                     (B, r)
+V, g   weights and bias of the generator's layer    (r, n), (n,)
+z      sparse representation G(b)                   (B, n)
+A      dictionary, Gaussian and fixed               (d, n)
+x^     synthetic vectors A G(b)                     (B, d)
+D(x)   energy                                       (B,)
+====== ============================================ ===================
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import joblib
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sigah.hashers.itq import itq_directions
+from sigah.hashers.rows import Rows
+from sigah.hashers.sigah import LEAKY_SLOPE, gaussian_dictionary
+from sigah.progress import bar
+
+if TYPE_CHECKING:
+    from sigah.hashers.sigah import SiGAH
+
+__all__ = ["train"]
+
+EVALUATE_EVERY = 50  # steps between two entries of the history
+# What a batch's matrices hold on the diagonal, so that no vector is its own neighbour: the weight
+# of such a pair and its gradients come out as exactly 0.
+SELF_DISTANCE, SELF_COSINE = float("inf"), -1e4
+
+
+# ---------------------------------------------------------------- networks
+
+
+class StraightThroughSign(torch.autograd.Function):
+    """sgn(u) forward, with sgn(0) = +1; the gradient of tanh(u) backward."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor) -> Tensor:
+        ctx.save_for_backward(logits)
+        return torch.where(logits >= 0, 1.0, -1.0)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (logits,) = ctx.saved_tensors
+        return gradient * (1 - torch.tanh(logits).square())
+
+
+class HashLayer(nn.Module):
+    """x -> b: the linear hash function of Eq. (2), relaxed for training."""
+
+    def __init__(self, W: Tensor, relaxation: str) -> None:
+        super().__init__()
+        self.W = nn.Parameter(W)
+        self.c = nn.Parameter(W.new_zeros(W.shape[1]))
+        self.relaxation = relaxation
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = x @ self.W + self.c
+        if self.relaxation == "tanh":
+            return torch.tanh(logits)  # Eq. (18)
+        return StraightThroughSign.apply(logits)
+
+
+class Generator(nn.Module):
+    """b -> (z, x^): one sparse layer, then the fixed dictionary, Eq. (5)."""
+
+    def __init__(self, V: Tensor, A: Tensor, activation: str) -> None:
+        super().__init__()
+        self.V = nn.Parameter(V)
+        self.g = nn.Parameter(V.new_zeros(V.shape[1]))
+        self.A: Tensor
+        self.register_buffer("A", A)
+        self.phi = activation_function(activation)
+
+    def forward(self, b: Tensor) -> tuple[Tensor, Tensor]:
+        z = self.phi(torch.addmm(self.g, b, self.V))
+        return z, z @ self.A.T
+
+
+class Discriminator(nn.Module):
+    """x -> D(x): the reconstruction error of a three-layer auto-encoder, Eq. (14)."""
+
+    def __init__(self, d: int, generator: torch.Generator) -> None:
+        super().__init__()
+        width = max(1, d // 2)
+        # drawn from our own stream, and nothing from torch's global one
+        self.encoder = nn.utils.skip_init(nn.Linear, d, width)
+        self.decoder = nn.utils.skip_init(nn.Linear, width, d)
+        for layer in (self.encoder, self.decoder):
+            nn.init.kaiming_uniform_(layer.weight, a=5**0.5, generator=generator)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rebuilt = self.decoder(F.leaky_relu(self.encoder(x), LEAKY_SLOPE))
+        return (x - rebuilt).square().mean(dim=1)
+
+
+def activation_function(name: str) -> Callable[[Tensor], Tensor]:
+    """The generator's phi by name."""
+    return {
+        "leaky_relu": lambda u: F.leaky_relu(u, LEAKY_SLOPE),
+        "relu": F.relu,
+        "tanh": torch.tanh,
+        "sigmoid": torch.sigmoid,
+        "silu": F.silu,
+        "identity": lambda u: u,
+    }[name]
+
+
+# ------------------------------------------------------------------ losses
+
+
+def squared_distances(x: Tensor) -> Tensor:
+    """``||x_i - x_j||^2`` between all rows of a batch, through one matrix product."""
+    norms = torch.linalg.vector_norm(x, dim=1).square()
+    return torch.addmm(norms + norms[:, None], x, x.T, alpha=-2).clamp_(min=0)
+
+
+def graph_loss(b: Tensor, distances: Tensor, sigma2: float) -> Tensor:
+    """In-batch similarity graph, Eq. (17): mean of ``S_ij ||b_i - b_j||^2 / r``."""
+    similarity = torch.exp(-distances / (2 * sigma2))
+    return (similarity * squared_distances(b)).mean() / b.shape[1]
+
+
+def discriminator_loss(real: Tensor, synthetic: Tensor, margin: float) -> Tensor:
+    """Eq. (21) from the energies of real and synthetic vectors."""
+    return real.mean() + F.relu(margin - synthetic).mean()
+
+
+def neighbor_loss(logits: Tensor, distances: Tensor, near: Tensor) -> Tensor:
+    """Cross-entropy between each row's neighbour distributions in vector and in code space.
+
+    The first is a softmax of ``-3 (distance - nearest) / (radius - nearest)``, with the distances
+    of each row's neighbours, ascending, in ``near``; the second of ``logits``.
+    """
+    nearest, radius = near[:, :1], near[:, -1:]
+    spread = (radius - nearest).clamp(min=torch.finfo(near.dtype).tiny)
+    target = torch.softmax(-3 * (distances - nearest) / spread, dim=1)
+    return -(target * torch.log_softmax(logits, dim=1)).sum(dim=1).mean()
+
+
+def pair_loss(logits: Tensor, distances: Tensor, near: Tensor) -> Tensor:
+    """Log-loss of "j is among the neighbours of i", over all pairs, per positive pair."""
+    positive = (distances <= near[:, -1:]).to(logits.dtype)
+    losses = F.binary_cross_entropy_with_logits(logits, positive, reduction="sum")
+    return losses / positive.sum()
+
+
+# ---------------------------------------------------------------- training
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training returns, in units of the centred and scaled data."""
+
+    mean: NDArray[np.float64]
+    scale: float
+    W: NDArray[np.float32]
+    c: NDArray[np.float32]
+    V: NDArray[np.float32]
+    g: NDArray[np.float32]
+    dictionary_seed: int
+    history: list[dict[str, float]]
+    summary: dict[str, Any]
+
+
+class Trainer:
+    """Alternating updates of hash layer with generator, Eq. (20), and discriminator, Eq. (21)."""
+
+    def __init__(
+        self, params: SiGAH, W: NDArray[np.float32], n_rows: int, seed: int, device: torch.device
+    ) -> None:
+        self.params = params
+        self.n_rows = n_rows
+        d, r = W.shape
+        n = max(1, round(params.dictionary_ratio * d))
+        draws = torch.Generator().manual_seed(seed)
+        self.hash_layer = HashLayer(torch.from_numpy(W), params.relaxation).to(device)
+        if params.initialization == "itq":
+            # From zero the generator follows the codes of a good rotation; from random weights its
+            # early error gradients would first tear that rotation apart.
+            V = torch.zeros(r, n)
+        else:
+            V = torch.randn(r, n, generator=draws) / r**0.5
+        A = torch.from_numpy(gaussian_dictionary(d, n, seed).copy())
+        self.generator = Generator(V, A, params.activation).to(device)
+        self.discriminator = Discriminator(d, draws).to(device)
+        # How steeply codes' cosines count in the neighbour and the pair term, and the cosine at
+        # which the pair term finds a neighbour as likely as not: three learned numbers for the
+        # whole data set, so that one Hamming radius comes to mean the same for every query.
+        self.log_sharpness = torch.tensor(np.log(10.0), dtype=torch.float32, device=device)
+        self.log_slope = torch.tensor(np.log(r / 4), dtype=torch.float32, device=device)
+        self.radius = torch.tensor(0.5, device=device)
+        for number in (self.log_sharpness, self.log_slope, self.radius):
+            number.requires_grad_()
+        decay = params.weight_decay
+        self.optimizer = torch.optim.Adam(
+            [
+                {"params": [self.hash_layer.W], "lr": params.learning_rate, "weight_decay": decay},
+                # c weighs a constant input as long as a typical vector, sqrt(d)
+                {"params": [self.hash_layer.c], "lr": params.learning_rate * d**0.5},
+                {"params": [self.log_sharpness, self.log_slope], "lr": 0.05},
+                {"params": [self.radius], "lr": 2e-3},
+                {
+                    "params": self.generator.parameters(),
+                    "lr": params.generator_learning_rate,
+                    "weight_decay": decay,
+                },
+            ],
+            fused=True,
+        )
+        self.discriminator_optimizer = torch.optim.Adam(
+            self.discriminator.parameters(),
+            lr=params.generator_learning_rate,
+            weight_decay=decay,
+            fused=True,
+        )
+        self.schedule, self.discriminator_schedule = (
+            torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, params.n_steps)
+            for optimizer in (self.optimizer, self.discriminator_optimizer)
+        )
+        self.sigma2 = 0.0
+
+    def terms(self, x: Tensor, *, learn: bool = True) -> dict[str, Tensor]:
+        """The terms of Eq. (20) on one batch, unweighted; terms of weight 0 are left out.
+
+        With ``learn`` the discriminator first makes its own step on the same batch.
+        """
+        p = self.params
+        terms: dict[str, Tensor] = {}
+        b = self.hash_layer(x)
+        if p.reconstruction or p.sparsity or p.adversarial:
+            few = slice(p.generator_batch_size)
+            z, synthetic = self.generator(b[few])
+            terms["reconstruction"] = (synthetic - x[few]).square().mean()
+            if p.sparsity:
+                terms["sparsity"] = z.abs().mean()
+            if p.adversarial:
+                terms |= self._play(x[few], synthetic, learn=learn)
+        if p.graph or p.neighbor or p.pair:
+            distances = squared_distances(x).fill_diagonal_(SELF_DISTANCE)
+            if p.graph:
+                # sigma^2: half the mean squared distance, fixed by the first batch
+                self.sigma2 = self.sigma2 or float(distances[distances != SELF_DISTANCE].mean()) / 2
+                terms["graph"] = graph_loss(b, distances, self.sigma2)
+            if p.neighbor or p.pair:
+                k = max(2, round(neighbor_fraction(p.n_neighbors, self.n_rows) * (len(x) - 1)))
+                near = distances.topk(k, dim=1, largest=False).values
+                cosines = (b @ b.T / b.shape[1]).fill_diagonal_(SELF_COSINE)
+            if p.neighbor:
+                logits = torch.exp(self.log_sharpness) * cosines
+                terms["neighbor"] = neighbor_loss(logits, distances, near)
+            if p.pair:
+                logits = torch.exp(self.log_slope) * (cosines - self.radius)
+                terms["pair"] = pair_loss(logits, distances, near)
+        return terms
+
+    def _play(self, x: Tensor, synthetic: Tensor, *, learn: bool) -> dict[str, Tensor]:
+        """One discriminator step, Eq. (21), then the energy that the generator is charged."""
+        real, fake = self.discriminator(x), self.discriminator(synthetic.detach())
+        loss = discriminator_loss(real, fake, self.params.margin)
+        if learn:
+            self.discriminator_optimizer.zero_grad()
+            loss.backward()
+            self.discriminator_optimizer.step()
+            self.discriminator_schedule.step()
+        self.discriminator.requires_grad_(False)
+        energy = self.discriminator(synthetic).mean()
+        self.discriminator.requires_grad_(True)
+        return {
+            "adversarial": energy,
+            "discriminator": loss.detach(),
+            "energy_real": real.mean().detach(),
+        }
+
+    def total(self, terms: dict[str, Tensor]) -> Tensor:
+        """Eq. (20): the weighted sum."""
+        weighted = [
+            getattr(self.params, k) * v for k, v in terms.items() if hasattr(self.params, k)
+        ]
+        return torch.stack(weighted).sum()
+
+    def step(self, x: Tensor) -> dict[str, float]:
+        """Update everything once on a batch."""
+        terms = self.terms(x)
+        loss = self.total(terms)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.schedule.step()
+        return {"loss": float(loss.detach()), **{k: float(v.detach()) for k, v in terms.items()}}
+
+    @torch.no_grad()
+    def evaluate(self, x: Tensor) -> float:
+        """Eq. (20) on held-out vectors."""
+        return float(self.total(self.terms(x, learn=False)))
+
+    def state(self) -> dict[str, Any]:
+        """A copy of what encodes and decodes."""
+        modules = {"hash_layer": self.hash_layer, "generator": self.generator}
+        return {
+            name: {k: v.detach().clone() for k, v in module.state_dict().items()}
+            for name, module in modules.items()
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to an earlier :meth:`state`."""
+        for name, values in state.items():
+            getattr(self, name).load_state_dict(values)
+
+
+def train(params: SiGAH, rows: Rows, random_state: np.random.RandomState) -> Trained:
+    """Fit all networks to ``rows``; Ctrl-C ends the training and keeps what was learned."""
+    began = time.perf_counter()
+    device = choose_device(params.device)
+    mean, covariance = rows.mean_and_covariance()
+    scale = float(np.sqrt(np.trace(covariance) / rows.dim)) or 1.0
+    W = initial_projection(params, rows, mean, covariance / scale**2, random_state)
+    seed = int(random_state.randint(2**31 - 1))
+    order = random_state.permutation(len(rows))
+    n_held_out = max(1, round(params.validation_fraction * len(rows)))
+    training, held_out = order, order[:0]
+    if params.early_stopping:
+        training, held_out = order[n_held_out:], order[: min(n_held_out, 2000)]
+    shift = mean.astype(np.float32)
+
+    def vectors(indices: NDArray[np.intp]) -> Tensor:
+        return torch.from_numpy((rows.take(indices) - shift) / np.float32(scale)).to(device)
+
+    history: list[dict[str, float]] = []
+    best, best_loss, worse, interrupted, steps = None, np.inf, 0, False, 0
+    with quiet_cpu(), bar(show=params.verbose) as progress:
+        trainer = Trainer(params, W, len(training), seed, device)
+        task = progress.add_task("SiGAH", total=params.n_steps, detail="")
+        sums: dict[str, float] = {}
+        try:
+            for steps, batch in enumerate(
+                batches(training, params.batch_size, params.n_steps, random_state), start=1
+            ):
+                for key, value in trainer.step(vectors(batch)).items():
+                    sums[key] = sums.get(key, 0.0) + value
+                progress.advance(task)
+                if steps % EVALUATE_EVERY and steps != params.n_steps:
+                    continue
+                since = steps - (history[-1]["step"] if history else 0)
+                entry = {"step": steps, **{k: v / since for k, v in sums.items()}}
+                sums = {}
+                if params.early_stopping:
+                    entry["validation"] = trainer.evaluate(vectors(held_out))
+                history.append(entry)
+                progress.update(task, detail=describe(entry))
+                if not np.isfinite(entry["loss"]):
+                    raise ValueError(
+                        "training diverged (the loss is not finite): lower learning_rate"
+                        f" (now {params.learning_rate}) or generator_learning_rate"
+                    )
+                if params.early_stopping:
+                    if entry["validation"] < best_loss:
+                        best, best_loss, worse = trainer.state(), entry["validation"], 0
+                    else:
+                        worse += 1
+                        if worse >= params.patience:
+                            break
+        except KeyboardInterrupt:
+            interrupted = True
+        if best is not None:
+            trainer.restore(best)
+    hash_layer, generator = trainer.hash_layer, trainer.generator
+    return Trained(
+        mean=mean,
+        scale=scale,
+        W=to_numpy(hash_layer.W),
+        c=to_numpy(hash_layer.c),
+        V=to_numpy(generator.V),
+        g=to_numpy(generator.g),
+        dictionary_seed=seed,
+        history=history,
+        summary={
+            "n_rows": len(rows),
+            "steps": steps,
+            "interrupted": interrupted,
+            "device": device.type,
+            "seconds": round(time.perf_counter() - began, 2),
+            "loss": history[-1] if history else {},
+        },
+    )
+
+
+def initial_projection(
+    params: SiGAH,
+    rows: Rows,
+    mean: NDArray[np.float64],
+    covariance: NDArray[np.float64],
+    random_state: np.random.RandomState,
+) -> NDArray[np.float32]:
+    """W ``(d, r)`` with logits of unit variance: ITQ's rotation, or Gaussian.
+
+    Beyond the dimension of the vectors, ITQ's columns are followed by random ones.
+    """
+    d, r = rows.dim, params.n_bits
+    W = random_state.standard_normal((d, r))
+    if params.initialization == "itq":
+        columns = min(r, d)
+        W[:, :columns], _, _ = itq_directions(
+            rows, mean, covariance, columns, n_iter=20, random_state=random_state
+        )
+    variance = np.einsum("ik,ij,jk->k", W, covariance, W, optimize=True)
+    return (W / np.sqrt(np.maximum(variance, np.finfo(np.float32).tiny))).astype(np.float32)
+
+
+def neighbor_fraction(n_neighbors: int, n_rows: int) -> float:
+    """Share of the data that counts as a vector's neighbourhood, at most a twentieth."""
+    return min(n_neighbors / n_rows, 0.05)
+
+
+def batches(
+    indices: NDArray[np.intp], size: int, n_steps: int, random_state: np.random.RandomState
+) -> Iterator[NDArray[np.intp]]:
+    """``n_steps`` batches of distinct rows, reshuffled after each pass."""
+    size = min(size, len(indices))
+    per_pass = len(indices) // size
+    for step in range(n_steps):
+        if step % per_pass == 0:
+            order = random_state.permutation(indices)
+        start = step % per_pass * size
+        yield order[start : start + size]
+
+
+@contextmanager
+def quiet_cpu() -> Iterator[None]:
+    """As many threads as this process has cores, and no denormals: either can cost a factor 10."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(min(threads, joblib.cpu_count()))
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+        torch.set_num_threads(threads)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device to train on; an explicit "cuda" must exist."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device='cuda' was asked for, but torch finds no GPU; use device='auto'")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def describe(entry: dict[str, float]) -> str:
+    """Loss terms in one short line."""
+    return "  ".join(f"{key} {value:.3f}" for key, value in entry.items() if key != "step")
+
+
+def to_numpy(tensor: Tensor) -> NDArray[np.float32]:
+    """A detached float32 array on the CPU."""
+    return tensor.detach().cpu().numpy().astype(np.float32)

@@ -1,0 +1,50 @@
+"""Progress of long work, drawn with Rich when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+__all__ = ["bar", "track"]
+
+T = TypeVar("T")
+
+
+@contextmanager
+def bar(*, show: bool) -> Iterator[Progress]:
+    """A Rich progress display on standard error; silent when ``show`` is false.
+
+    Each task may carry a ``detail`` field, shown at the end of its line.
+    """
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[detail]}"),
+        console=Console(stderr=True),
+        disable=not show,
+    )
+    with progress:
+        yield progress
+
+
+def track(items: Sequence[T], description: str, *, show: bool) -> Iterable[T]:
+    """Iterate with a progress bar."""
+    with bar(show=show) as progress:
+        task = progress.add_task(description, total=len(items), detail="")
+        for item in items:
+            yield item
+            progress.advance(task)

@@ -1,0 +1,118 @@
+"""Matplotlib figures of results, neighbours and reconstructions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+__all__ = ["curves_figure", "images_figure"]
+
+COLOURS = {"sigah": "#c8364a", "sigah.paper": "#e79a3b", "itq": "#2b5f8f", "lsh": "#8c96a0"}
+LABELS = {"sigah": "SiGAH", "sigah.paper": "SiGAH (paper)", "itq": "ITQ", "lsh": "LSH"}
+STYLE: Any = {
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "legend.frameon": False,
+}
+
+
+def curves_figure(results: Sequence[Mapping[str, Any]]) -> Figure:
+    """Precision-recall and recall curves: a row a data set, a pair of panels a code length.
+
+    Curves are those of the first seed of each method.
+    """
+    lengths = sorted({run["n_bits"] for run in results[0]["runs"]})
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(3.4 * 2 * len(lengths), 2.9 * len(results)), layout="constrained")
+        axes = figure.subplots(len(results), 2 * len(lengths), squeeze=False)
+        for row, result in zip(axes, results, strict=True):
+            for column, bits in enumerate(lengths):
+                runs = [run for run in result["runs"] if run["n_bits"] == bits]
+                first_seed = min(run["seed"] for run in runs)
+                for run in runs:
+                    if run["seed"] == first_seed:
+                        draw_run(row[2 * column], row[2 * column + 1], run, result["data"])
+                label_panels(row[2 * column], row[2 * column + 1], result["data"], bits)
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    return figure
+
+
+def draw_run(pr: Axes, recall: Axes, run: Mapping[str, Any], data: Mapping[str, Any]) -> None:
+    """One method's curves."""
+    method, curves = run["method"], run["curves"]
+    line = {"color": COLOURS.get(method), "linewidth": 2, "label": LABELS.get(method, method)}
+    pr.plot(curves["pr_recall"], curves["pr_precision"], **line)
+    recall.plot(curves["depths"], curves[f"recall{min(100, data['k'])}"], **line)
+
+
+def label_panels(pr: Axes, recall: Axes, data: Mapping[str, Any], bits: int) -> None:
+    """Titles, axes and limits."""
+    pr.set(
+        title=f"{data['name']}, {bits} bits",
+        xlabel=f"recall of the {data['k']:,} true neighbours",
+        ylabel="precision (pooled)",
+        xlim=(0, 1),
+        ylim=(0, 1.02),
+    )
+    recall.set(
+        title=f"{data['name']}, {bits} bits",
+        xlabel="vectors retrieved",
+        ylabel=f"recall of the {min(100, data['k'])} nearest",
+        xscale="log",
+        ylim=(0, 1.02),
+    )
+
+
+def images_figure(
+    rows: Sequence[tuple[str, NDArray[Any]]],
+    *,
+    shape: tuple[int, int] = (28, 28),
+    title: str,
+    highlight: Mapping[str, NDArray[Any]] | None = None,
+) -> Figure:
+    """Labelled rows of small grey images.
+
+    Parameters
+    ----------
+    rows : sequence of (label, images)
+        ``images`` has shape ``(m, height * width)``, with values in [0, 1].
+    highlight : mapping of label to bool array (m,), optional
+        Images to underline: hits among found neighbours.
+    """
+    n = max(len(images) for _, images in rows)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(1.5 + 0.62 * n, 0.3 + 0.68 * len(rows)))
+        figure.suptitle(title, fontsize=10, y=0.995)
+        axes = figure.subplots(len(rows), n, squeeze=False)
+        figure.subplots_adjust(
+            left=1.45 / (1.5 + 0.62 * n),
+            right=0.995,
+            top=1 - 0.34 / (0.3 + 0.68 * len(rows)),
+            bottom=0.02,
+            wspace=0.06,
+            hspace=0.1,
+        )
+        for line, (label, images) in zip(axes, rows, strict=True):
+            line[0].text(
+                -0.15, 0.5, label, transform=line[0].transAxes, ha="right", va="center", fontsize=9
+            )
+            for i, ax in enumerate(line):
+                ax.set_axis_off()
+                if i < len(images):
+                    ax.imshow(images[i].reshape(shape), cmap="gray_r", vmin=0, vmax=1)
+                    if highlight and label in highlight:
+                        hit = highlight[label][i]
+                        colour = "#2e8b57" if hit else "#d9d9d9"
+                        ax.plot([0, 1], [0, 0], color=colour, lw=3, transform=ax.transAxes)
+    return figure

@@ -1,0 +1,69 @@
+"""Results as a table on the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from sigah.evaluation import summarize
+
+__all__ = ["COLUMNS", "cell", "results_table"]
+
+COLUMNS = (
+    "pr_area",
+    "map",
+    "precision@100",
+    "recall10@10",
+    "recall100@1000",
+    "relative_reconstruction_error",
+    "fit_seconds",
+)
+LOWER_IS_BETTER = ("relative_reconstruction_error", "fit_seconds")
+
+
+def cell(row: Mapping[str, Any], column: str) -> str:
+    """Mean, with the standard deviation where several seeds ran; a dash where not measured."""
+    if column not in row["mean"]:
+        return "–"
+    digits = 1 if column == "fit_seconds" else 3
+    text = f"{row['mean'][column]:.{digits}f}"
+    return text + (f" ±{row['std'][column]:.{digits}f}" if row["seeds"] > 1 else "")
+
+
+def best_rows(rows: Sequence[Mapping[str, Any]], column: str) -> list[bool]:
+    """Which rows hold the best mean of a column among rows of their code length."""
+    sign = -1 if column in LOWER_IS_BETTER else 1
+    values = [sign * row["mean"].get(column, -sign * float("inf")) for row in rows]
+    return [
+        value == max(v for v, r in zip(values, rows, strict=True) if r["n_bits"] == row["n_bits"])
+        for value, row in zip(values, rows, strict=True)
+    ]
+
+
+def results_table(results: Mapping[str, Any]) -> Table:
+    """One row for each method and code length; the best of each length in bold."""
+    rows = summarize(results)
+    data = results["data"]
+    columns = [c for c in COLUMNS if any(c in row["mean"] for row in rows)]
+    table = Table(
+        title=f"{data['name']}: {data['n_base']:,} base, {data['n_queries']:,} queries, K ="
+        f" {data['k']:,}, {rows[0]['seeds']} seed(s)"
+    )
+    table.add_column("bits", justify="right")
+    table.add_column("method")
+    for column in columns:
+        table.add_column(
+            column.replace("relative_reconstruction_error", "rel. error"), no_wrap=True
+        )
+    bold = {column: best_rows(rows, column) for column in columns}
+    for i, row in enumerate(rows):
+        cells = [
+            f"[bold]{cell(row, c)}[/]" if bold[c][i] and c != "fit_seconds" else cell(row, c)
+            for c in columns
+        ]
+        table.add_row(str(row["n_bits"]), row["method"], *cells)
+        if i + 1 < len(rows) and rows[i + 1]["n_bits"] != row["n_bits"]:
+            table.add_section()
+    return table

@@ -1,0 +1,179 @@
+"""The command line as its users meet it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import sigah
+from sigah.cli import main
+
+STEPS = ["--set", "n_steps=20"]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run ``sigah ARGS``; returns (exit status, standard output, standard error)."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["sigah", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        printed = capsys.readouterr()
+        return int(left.value.code or 0), printed.out, printed.err
+
+    return call
+
+
+@pytest.fixture
+def files(blobs: Any, tmp_path: Path, run: Any) -> Path:
+    """A folder with base and query vectors, a model and codes."""
+    np.save(tmp_path / "base.npy", blobs[50:])
+    np.save(tmp_path / "queries.npy", blobs[:50])
+    model, codes = tmp_path / "model", tmp_path / "codes.npy"
+    assert run("fit", tmp_path / "base.npy", "--bits", 16, "--out", model, *STEPS)[0] == 0
+    assert run("encode", model, tmp_path / "base.npy", "--out", codes)[0] == 0
+    return tmp_path
+
+
+def test_fit_encode_search_agree_with_the_library(files: Path, blobs: Any, run: Any) -> None:
+    status, out, _ = run(
+        "search", files / "model", files / "codes.npy", files / "queries.npy",
+        "-k", 5, "--out", files / "found.npz",
+    )  # fmt: skip
+    assert status == 0
+    assert "5 neighbours of 50 queries" in out
+    hasher = sigah.load(files / "model")
+    base, queries = hasher.transform(blobs[50:]), hasher.transform(blobs[:50])
+    np.testing.assert_array_equal(np.load(files / "codes.npy"), base)
+    index = sigah.HammingIndex(16)
+    index.add(base)
+    distances, ids = index.search(queries, 5)
+    with np.load(files / "found.npz") as found:
+        np.testing.assert_array_equal(found["distances"], distances)
+        np.testing.assert_array_equal(found["ids"], ids)
+
+
+def test_search_prints_neighbours_without_out(files: Path, run: Any) -> None:
+    status, out, _ = run("search", files / "model", files / "codes.npy", files / "queries.npy")
+    assert status == 0
+    assert "first of 50 queries" in out
+
+
+def test_the_same_seed_makes_the_same_file(files: Path, run: Any) -> None:
+    run("fit", files / "base.npy", "--bits", 16, "--out", files / "again", *STEPS)
+    assert sigah.load(files / "again").fingerprint == sigah.load(files / "model").fingerprint
+
+
+def test_codes_of_another_model_are_refused(files: Path, run: Any) -> None:
+    other = files / "other"
+    run("fit", files / "base.npy", "--bits", 16, "--method", "lsh", "--out", other)
+    status, _, err = run("search", other, files / "codes.npy", files / "queries.npy")
+    assert status == 1
+    assert "made by another model" in err
+    assert "Traceback" not in err
+
+
+def test_inspect_tells_models_from_codes(files: Path, run: Any) -> None:
+    model = json.loads(run("inspect", files / "model")[1])
+    codes = json.loads(run("inspect", files / "codes.npy")[1])
+    assert (model["kind"], codes["kind"]) == ("model", "codes")
+    assert model["header"]["fingerprint"] == codes["header"]["fingerprint"]
+    assert model["header"]["parameters"]["n_bits"] == 16
+
+
+def test_evaluate_compares_methods_and_writes_json(files: Path, run: Any) -> None:
+    status, out, _ = run(
+        "evaluate", files / "base.npy", files / "queries.npy", "--methods", "itq,lsh",
+        "--bits", "8,16", "--seeds", 2, "-k", 20, "--json", files / "results.json",
+    )  # fmt: skip
+    assert status == 0
+    assert "pr_area" in out
+    results = json.loads((files / "results.json").read_text())
+    runs = {(r["method"], r["n_bits"], r["seed"]) for r in results["runs"]}
+    assert len(runs) == len(results["runs"]) == 8
+    assert results["data"]["k"] == 20
+    for r in results["runs"]:
+        assert 0 < r["metrics"]["pr_area"] <= 1
+        assert r["metrics"]["map_worst"] <= r["metrics"]["map"] <= r["metrics"]["map_best"]
+
+
+def test_lists_are_complete(run: Any) -> None:
+    assert all(name in run("methods")[1] for name in ("sigah", "itq", "lsh", "sigah.paper"))
+    assert all(name in run("data", "list")[1] for name in ("mnist", "fashion-mnist"))
+
+
+@pytest.mark.parametrize(
+    "command", ["", "fit", "encode", "search", "evaluate", "inspect", "methods", "demo", "data"]
+)
+def test_help_everywhere(run: Any, command: str) -> None:
+    status, out, _ = run(*command.split(), "--help")
+    assert status == 0
+    assert "Usage" in out
+
+
+BAD_CALLS: dict[str, tuple[list[str], str]] = {
+    "missing file": (["fit", "nothing.npy", "--out", "m"], "nothing.npy"),
+    "unknown method": (["fit", "base.npy", "--method", "magic", "--out", "m"], "unknown method"),
+    "unknown setting": (["fit", "base.npy", "--set", "speed=9", "--out", "m"], "speed=9"),
+    "bits": (["fit", "base.npy", "--bits", "12", "--out", "m"], "multiple of 8"),
+    "no folder": (["encode", "model", "base.npy", "--out", "no/such/c.npy"], "no/such"),
+    "model is not one": (["encode", "base.npy", "base.npy", "--out", "c.npy"], "base.npy"),
+    "codes are not": (["search", "model", "base.npy", "queries.npy"], "base.npy"),
+    "wrong dimension": (["encode", "model", "narrow.npy", "--out", "c.npy"], "24 features"),
+    "nan": (["fit", "nan.npy", "--out", "m"], "row 3, column 1"),
+    "k": (["search", "model", "codes.npy", "queries.npy", "-k", "0"], "k"),
+    "no queries": (["evaluate", "base.npy"], "QUERIES"),
+    "too many neighbours": (["evaluate", "base.npy", "queries.npy", "-k", "5000"], "5000"),
+    "text for a number": (["evaluate", "base.npy", "queries.npy", "--bits", "many"], "many"),
+    "unknown set": (["data", "fetch", "imagenot"], "imagenot"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_CALLS)
+def test_bad_calls_end_in_one_line(
+    files: Path, run: Any, blobs: Any, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(files)
+    np.save("narrow.npy", blobs[:, :5])
+    np.save("nan.npy", np.where(np.arange(48).reshape(24, 2) == 7, np.nan, 0))
+    before = sorted(files.iterdir())
+    arguments, message = BAD_CALLS[case]
+    status, _, err = run(*arguments)
+    assert status in (1, 2)
+    assert message in err
+    assert "Traceback" not in err
+    assert sorted(files.iterdir()) == before, "no half-written file is left"
+
+
+def test_ctrl_c_during_fit_still_writes_a_usable_model(files: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sigah", "fit", str(files / "base.npy"), "--bits", "16",
+         "--set", "n_steps=1000000", "--out", str(files / "stopped")],
+        stderr=subprocess.PIPE, stdout=subprocess.PIPE,
+        env={**os.environ, "FORCE_COLOR": "1", "COLUMNS": "200"},
+    )  # fmt: skip
+    try:
+        seen = b""
+        while b"neighbor" not in seen:  # the bar shows loss terms: training has begun
+            seen += process.stderr.read1()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert b"interrupted after" in err
+    assert sigah.load(files / "stopped").training_["interrupted"]
+
+
+def test_importing_sigah_is_light() -> None:
+    script = "import sys, sigah; assert not {'torch', 'sklearn', 'matplotlib'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True)

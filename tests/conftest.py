@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float32]
+
+
+@pytest.fixture(scope="session")
+def blobs() -> Vectors:
+    """2,000 vectors of 24 dimensions in 20 overlapping clusters, off-centre."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(scale=2, size=(20, 24))
+    points = centres[rng.integers(20, size=2000)] + rng.normal(size=(2000, 24))
+    return (3 + points).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def digits() -> tuple[Vectors, Vectors]:
+    """10,000 real MNIST images to learn from and 500 test images as queries."""
+    from sigah import datasets
+
+    split = datasets.load("mnist")
+    return split.base[:10000], split.queries[:500]

@@ -1,0 +1,297 @@
+"""SiGAH beside its equations, and how its training behaves."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+import sigah
+from sigah import SiGAH
+from sigah.codes import signs
+from sigah.hashers import sigah_training as training
+from sigah.hashers.sigah import ACTIVATIONS, activate, gaussian_dictionary
+
+
+def batch(n: int, d: int, seed: int = 0) -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).normal(size=(n, d)).astype(np.float32))
+
+
+def codes(n: int, r: int, seed: int = 0) -> torch.Tensor:
+    return torch.where(batch(n, r, seed) >= 0, 1.0, -1.0)
+
+
+# ------------------------------------------------------------- equations
+
+
+def test_sign_passes_the_gradient_of_tanh() -> None:
+    u = torch.tensor([-2.0, 0.0, 0.5], requires_grad=True)
+    b = training.StraightThroughSign.apply(u)
+    assert b.tolist() == [-1, 1, 1]
+    b.sum().backward()
+    np.testing.assert_allclose(u.grad, 1 - np.tanh([-2, 0, 0.5]) ** 2, rtol=1e-5)
+
+
+def test_with_identity_dictionary_the_generator_is_a_linear_decoder() -> None:
+    """Section 3.5: A = I and no activation leave Eq. (1), whose best decoder is least squares."""
+    x, b = batch(200, 6), codes(200, 16, 1)
+    design = torch.hstack([b, torch.ones(200, 1)])
+    solution = torch.linalg.lstsq(design.double(), x.double()).solution.float()
+    generator = training.Generator(solution[:-1], torch.eye(6), "identity")
+    with torch.no_grad():
+        generator.g.copy_(solution[-1])
+    z, synthetic = generator(b)
+    torch.testing.assert_close(z, synthetic)
+    torch.testing.assert_close(synthetic, design @ solution, atol=1e-4, rtol=1e-4)
+    (synthetic - x).square().sum().backward()
+    assert generator.V.grad.abs().max() < 1e-3, "least squares is a stationary point"
+
+
+def test_graph_term_is_the_laplacian_form() -> None:
+    """Eq. (17) equals 2 tr(T' L T) / (r B^2) with L = diag(S 1) - S."""
+    x, t = batch(30, 5), torch.tanh(batch(30, 8, 1))
+    distances = training.squared_distances(x)
+    S = torch.exp(-distances / (2 * 3.0))
+    L = torch.diag(S.sum(1)) - S
+    expected = 2 * torch.trace(t.T @ L @ t) / (8 * 30**2)
+    actual = training.graph_loss(t, distances.fill_diagonal_(torch.inf), 3.0)
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_squared_distance_of_codes_is_four_times_hamming() -> None:
+    """Eq. (8)."""
+    b = codes(20, 32)
+    hamming = (b[:, None] != b[None]).sum(-1)
+    torch.testing.assert_close(training.squared_distances(b), 4.0 * hamming)
+
+
+def test_hinge_is_silent_beyond_the_margin() -> None:
+    """Eq. (16): synthetic vectors whose energy exceeds m give the discriminator no gradient."""
+    synthetic = torch.tensor([0.01, 0.2, 3.0], requires_grad=True)
+    training.discriminator_loss(torch.tensor([0.5]), synthetic, margin=0.05).backward()
+    np.testing.assert_allclose(synthetic.grad, [-1 / 3, 0, 0], rtol=1e-6)
+
+
+def test_energy_is_the_reconstruction_error_of_the_auto_encoder() -> None:
+    discriminator = training.Discriminator(6, torch.Generator().manual_seed(0))
+    x = batch(10, 6)
+    hidden = F.leaky_relu(discriminator.encoder(x), 0.2)
+    expected = (x - discriminator.decoder(hidden)).square().mean(1)
+    torch.testing.assert_close(discriminator(x), expected)
+
+
+def test_the_dictionary_keeps_lengths_on_average() -> None:
+    """Rows of N(0, 1/n): E ||A z||^2 = ||z||^2 d / n for any z."""
+    z = np.random.default_rng(0).normal(size=400).astype(np.float32)
+    ratios = [
+        np.square(gaussian_dictionary(200, 400, seed) @ z).sum() / np.square(z).sum()
+        for seed in range(50)
+    ]
+    assert np.mean(ratios) == pytest.approx(0.5, rel=0.05)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_agree_between_numpy_and_torch(name: str) -> None:
+    u = np.linspace(-90, 90, 1001, dtype=np.float32)
+    expected = training.activation_function(name)(torch.from_numpy(u)).numpy()
+    np.testing.assert_allclose(activate(name, u), expected, atol=1e-6, rtol=1e-5)
+
+
+def test_pair_term_is_the_mean_log_loss_per_neighbour() -> None:
+    x, b = batch(12, 4), codes(12, 8, 1)
+    cosines = (b @ b.T / 8).fill_diagonal_(training.SELF_COSINE)
+    logits = 3 * cosines - 1
+    distances = training.squared_distances(x).fill_diagonal_(training.SELF_DISTANCE)
+    expected, positives = 0.0, 0
+    for i in range(12):
+        near = sorted((j for j in range(12) if j != i), key=lambda j: float(distances[i, j]))[:3]
+        for j in set(range(12)) - {i}:
+            p = 1 / (1 + np.exp(-float(logits[i, j])))
+            expected -= np.log(p if j in near else 1 - p)
+            positives += j in near
+    nearest = distances.topk(3, dim=1, largest=False).values
+    actual = training.pair_loss(logits, distances, nearest)
+    assert float(actual) == pytest.approx(expected / positives, rel=1e-4)
+
+
+def test_neighbour_term_prefers_codes_that_keep_the_order() -> None:
+    x = batch(200, 8)
+    distances = training.squared_distances(x).fill_diagonal_(training.SELF_DISTANCE)
+    b = torch.sign(x @ batch(8, 64, 1))
+    shuffled = b[torch.from_numpy(np.random.default_rng(0).permutation(200))]
+    near = distances.topk(10, dim=1, largest=False).values
+    good, bad = (
+        training.neighbor_loss((c @ c.T / 8).fill_diagonal_(training.SELF_COSINE), distances, near)
+        for c in (b, shuffled)
+    )
+    assert good < bad - 0.1
+
+
+@pytest.mark.parametrize("loss", ["neighbor", "pair"])
+def test_duplicated_vectors_do_not_break_the_terms(loss: str) -> None:
+    x = torch.zeros(40, 4)
+    distances = training.squared_distances(x).fill_diagonal_(training.SELF_DISTANCE)
+    cosines = torch.ones(40, 40).fill_diagonal_(training.SELF_COSINE).requires_grad_()
+    near = distances.topk(2, dim=1, largest=False).values
+    if loss == "neighbor":
+        value = training.neighbor_loss(8 * cosines, distances, near)
+    else:
+        value = training.pair_loss(cosines, distances, near)
+    value.backward()
+    assert torch.isfinite(value)
+    assert torch.isfinite(cosines.grad).all()
+
+
+# ------------------------------------------------------------- behaviour
+
+
+def test_training_lowers_the_loss_and_keeps_its_history(blobs: Any) -> None:
+    hasher = SiGAH(16, n_steps=300, random_state=0).fit(blobs)
+    assert [entry["step"] for entry in hasher.history_] == [50, 100, 150, 200, 250, 300]
+    terms = {"loss", "reconstruction", "sparsity", "adversarial", "neighbor", "pair"}
+    assert terms <= set(hasher.history_[0])
+    assert hasher.history_[-1]["loss"] < 0.9 * hasher.history_[0]["loss"]
+    assert hasher.training_["steps"] == 300
+    assert not hasher.training_["interrupted"]
+
+
+@pytest.mark.parametrize(
+    "term", ["reconstruction", "sparsity", "graph", "adversarial", "neighbor", "pair"]
+)
+def test_every_term_can_be_switched_off(blobs: Any, term: str) -> None:
+    hasher = SiGAH(16, graph=1e-3, n_steps=50, random_state=0).set_params(**{term: 0.0}).fit(blobs)
+    assert term == "reconstruction" or term not in hasher.history_[0]
+    other = SiGAH(16, graph=1e-3, n_steps=50, random_state=0).fit(blobs)
+    assert (hasher.weights_ != other.weights_).any()
+
+
+def test_a_wider_dictionary_rebuilds_better(blobs: Any) -> None:
+    """Fig. 4 of the paper: the error falls as n grows."""
+    narrow, wide = (
+        SiGAH(16, dictionary_ratio=ratio, n_steps=400, random_state=0).fit(blobs).score(blobs)
+        for ratio in (0.5, 2)
+    )
+    assert wide > narrow
+
+
+def test_sparsity_makes_the_representation_sparse(blobs: Any) -> None:
+    def magnitude(weight: float) -> float:
+        hasher = SiGAH(16, sparsity=weight, n_steps=200, random_state=0).fit(blobs)
+        z = signs(hasher.transform(blobs)) @ hasher.generator_weights_ + hasher.generator_bias_
+        return float(np.abs(activate("leaky_relu", z)).mean())
+
+    assert magnitude(1.0) < 0.5 * magnitude(0.0)
+
+
+def test_decoding_beats_the_mean(blobs: Any) -> None:
+    variance = np.square(blobs - blobs.mean(axis=0)).sum(axis=1).mean()
+    assert -SiGAH(32, n_steps=500, random_state=0).fit(blobs).score(blobs) < 0.5 * variance
+
+
+def test_paper_uses_only_the_papers_terms(blobs: Any) -> None:
+    hasher = SiGAH.paper(16, n_steps=50, random_state=0).fit(blobs)
+    assert {"reconstruction", "sparsity", "graph", "adversarial"} <= set(hasher.history_[0])
+    assert not {"neighbor", "pair"} & set(hasher.history_[0])
+    assert isinstance(hasher, SiGAH)
+    assert hasher.activation == "leaky_relu"
+    assert hasher.dictionary_ratio == 2
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation_trains_and_decodes(blobs: Any, activation: str) -> None:
+    hasher = SiGAH(16, activation=activation, n_steps=20, random_state=0).fit(blobs)
+    assert np.isfinite(hasher.reconstruct(hasher.transform(blobs))).all()
+
+
+def test_ctrl_c_leaves_a_usable_model(blobs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = training.Trainer.step
+
+    def interrupt_at_step_60(self: training.Trainer, x: torch.Tensor) -> dict[str, float]:
+        interrupt_at_step_60.calls += 1  # type: ignore[attr-defined]
+        if interrupt_at_step_60.calls == 60:  # type: ignore[attr-defined]
+            signal.raise_signal(signal.SIGINT)
+        return step(self, x)
+
+    interrupt_at_step_60.calls = 0  # type: ignore[attr-defined]
+    monkeypatch.setattr(training.Trainer, "step", interrupt_at_step_60)
+    hasher = SiGAH(16, n_steps=1000, random_state=0).fit(blobs)
+    assert hasher.training_["interrupted"]
+    assert hasher.training_["steps"] < 61
+    assert len(np.unique(hasher.transform(blobs), axis=0)) > 100
+
+
+def test_early_stopping_keeps_the_best_weights(blobs: Any) -> None:
+    hasher = SiGAH(
+        16, early_stopping=True, patience=2, n_steps=5000, batch_size=100, random_state=0
+    ).fit(blobs[:300])
+    validation = [entry["validation"] for entry in hasher.history_]
+    assert hasher.training_["steps"] < 5000
+    assert len(validation) - 1 - int(np.argmin(validation)) == 2, "stopped after two worse ones"
+
+
+def test_diverging_training_is_reported(blobs: Any) -> None:
+    with pytest.raises(ValueError, match="diverged.*learning_rate"):
+        SiGAH(16, generator_learning_rate=1e30, n_steps=100, random_state=0).fit(blobs)
+
+
+def test_torch_is_left_as_it_was(blobs: Any) -> None:
+    torch.manual_seed(5)
+    state, threads = torch.random.get_rng_state(), torch.get_num_threads()
+    SiGAH(16, n_steps=10, random_state=0).fit(blobs)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
+    denormal = torch.tensor(1e-39)
+    assert float(denormal * 1) > 0, "denormals are flushed during training only"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"activation": "gelu"}, "activation must be one of leaky_relu"),
+        ({"relaxation": "soft"}, "relaxation must be one of sign, tanh"),
+        ({"device": "tpu"}, "device must be one of auto, cpu, cuda"),
+        ({"pair": -1}, "pair must not be negative"),
+        ({"n_steps": 0}, "n_steps must be positive"),
+        ({"batch_size": 1}, "batch_size must be at least 2"),
+        ({"validation_fraction": 1.5}, "validation_fraction must lie between 0 and 1"),
+    ],
+)
+def test_bad_parameters_are_named(blobs: Any, parameters: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SiGAH(16, **parameters).fit(blobs)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_missing_gpu_is_named(blobs: Any) -> None:
+    with pytest.raises(ValueError, match="no GPU"):
+        SiGAH(16, device="cuda").fit(blobs)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_training_on_a_gpu_learns_as_well_as_on_the_cpu(blobs: Any) -> None:
+    cpu, gpu = (
+        SiGAH(16, device=device, n_steps=300, random_state=0).fit(blobs).score(blobs)
+        for device in ("cpu", "cuda")
+    )
+    assert gpu == pytest.approx(cpu, rel=0.05)
+
+
+def test_encoding_needs_no_torch(blobs: Any, tmp_path: Any) -> None:
+    import subprocess
+    import sys
+
+    SiGAH(16, n_steps=10, random_state=0).fit(blobs).save(tmp_path / "model")
+    np.save(tmp_path / "x.npy", blobs[:5])
+    script = (
+        "import sys, numpy as np, sigah;"
+        f"model = sigah.load({str(tmp_path / 'model')!r});"
+        f"codes = model.transform(np.load({str(tmp_path / 'x.npy')!r}));"
+        "model.reconstruct(codes);"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+    assert sigah.load(tmp_path / "model").training_["steps"] == 10
