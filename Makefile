@@ -1,8 +1,9 @@
-# Every target sets itself up: a fresh clone needs Python 3.11+ and nothing else.
+# Every target sets itself up: a fresh clone needs Python 3.11 or newer and nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup test lint demo bench clean
+.PHONY: setup test lint demo bench results clean
+
 setup: .venv/.installed
 
 .venv/.installed: pyproject.toml constraints.txt
@@ -17,6 +18,28 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Learn, search and compare on MNIST and Fashion-MNIST; writes demo/index.html.
+demo: setup
+	$(BIN)/sigah demo --out demo
+
+# Time and memory of fitting and encoding; writes benchmarks/results/.
+bench: setup
+	$(BIN)/python benchmarks/fit_and_encode.py
+
+# Every figure of docs/results.md, five seeds each (hours on two cores); writes results/.
+SETS := mnist fashion-mnist
+ABLATIONS := sigah:pair=0,sigah:neighbor=0,sigah:pair=0:neighbor=0,sigah:adversarial=0,sigah:sparsity=0,sigah:graph=0.001,sigah:reconstruction=0:sparsity=0:adversarial=0
+results: $(SETS:%=results/%.json) $(SETS:%=results/%-paper.json) $(SETS:%=results/%-ablation.json)
+
+results/%-paper.json: setup
+	$(BIN)/sigah evaluate $* --methods sigah.paper --bits 32,64 --seeds 5 --json $@
+
+results/%-ablation.json: setup
+	$(BIN)/sigah evaluate $* --methods $(ABLATIONS) --bits 64 --seeds 5 --json $@
+
+results/%.json: setup
+	$(BIN)/sigah evaluate $* --methods sigah,itq,lsh --bits 32,64 --seeds 5 --json $@
 
 clean:
 	rm -rf .venv demo

@@ -144,7 +144,7 @@ def test_bad_calls_end_in_one_line(
 ) -> None:
     monkeypatch.chdir(files)
     np.save("narrow.npy", blobs[:, :5])
-    np.save("nan.npy", np.where(np.arange(48).reshape(24, 2) == 7, np.nan, 0))
+    np.save("nan.npy", np.where(np.arange(480).reshape(240, 2) == 7, np.nan, 0))
     before = sorted(files.iterdir())
     arguments, message = BAD_CALLS[case]
     status, _, err = run(*arguments)

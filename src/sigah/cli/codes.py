@@ -142,7 +142,7 @@ def inspect(file: Annotated[Path, typer.Argument(help="A model or code file.")])
 
 def methods() -> None:
     """List the methods that `fit` and `evaluate` know."""
-    table = Table("name", "what it is", "decodes", "more bits than dimensions")
+    table = Table("name", "what it is", "decodes", "bits > dim")
     for name, method in METHODS.items():
         table.add_row(
             name,
@@ -150,5 +150,5 @@ def methods() -> None:
             "yes" if issubclass(method, DecoderMixin) else "no",
             "yes" if method.exceeds_dimension else "no",
         )
-    table.add_row("sigah.paper", "SiGAH as the paper reads, without our two terms.", "yes", "yes")
+    table.add_row("sigah.paper", "SiGAH as the paper reads: Eq. (20), (21), tanh.", "yes", "yes")
     Console().print(table)

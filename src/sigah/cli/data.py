@@ -40,7 +40,10 @@ def fetch_with_bar(name: str) -> Path:
 @app.command("list")
 def list_() -> None:
     """List the named sets: size, licence, and whether they are in the cache."""
-    table = Table("name", "base", "queries", "dim", "licence", "cached", "what it is")
+    table = Table(show_lines=True)
+    table.add_column("name", no_wrap=True)
+    for column in ("base + queries", "dim", "cached", "what it is, and its licence"):
+        table.add_column(column)
     for name, entry in datasets.CATALOG.items():
         try:
             datasets.path(name)
@@ -49,12 +52,10 @@ def list_() -> None:
             cached = "no"
         table.add_row(
             name,
-            f"{entry.n_base:,}",
-            f"{entry.n_queries:,}",
+            f"{entry.n_base:,} + {entry.n_queries:,}",
             str(entry.dim),
-            entry.licence,
             cached,
-            entry.summary,
+            f"{entry.summary}\n[dim]{entry.licence}[/]",
         )
     Console().print(table)
 

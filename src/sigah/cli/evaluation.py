@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from sigah import datasets
 from sigah.cli.codes import make_hasher
 from sigah.cli.data import fetch_with_bar
 from sigah.cli.vectors import read_vectors
@@ -51,34 +52,34 @@ def evaluate(
     makers = {name: partial(make_hasher, name, settings=[]) for name in methods.split(",")}
     for make in makers.values():  # a wrong name or setting is reported before any work
         make(lengths[0], 0)
-    name, _, part = base.partition(":")
-    queries = queries or (f"{name}:queries" if not part else None)
+    if queries is None:
+        if base not in datasets.CATALOG:
+            raise ValueError("QUERIES is missing: give a second file, or name a data set")
+        queries = f"{base}:queries"
     console = Console(stderr=True)
-    base_vectors = read_vectors(base)
-    if queries is None or (queries.endswith(":queries") and Path(base).exists()):
-        raise ValueError("QUERIES is missing: give a second file, or the name of a data set")
 
-    def show(run: dict[str, Any]) -> None:
+    def report(results: dict[str, Any]) -> None:
+        run = results["runs"][-1]
         console.print(
             f"{run['method']} {run['n_bits']} bits, seed {run['seed']}:"
             f" pr_area {run['metrics']['pr_area']:.3f}, map {run['metrics']['map']:.3f},"
             f" {run['metrics']['fit_seconds']:.1f} s",
             highlight=False,
         )
+        if json_file is not None:  # after every run, so that an interruption loses none
+            write_results(json_file, results)
 
     results = run_evaluation(
         makers,
-        base_vectors,
+        read_vectors(base),
         read_vectors(queries),
         name=Path(base).name,
         n_bits=lengths,
         seeds=range(seeds),
         k=k,
-        on_run=show,
+        on_run=report,
     )
     Console().print(results_table(results))
-    if json_file is not None:
-        write_results(json_file, results)
 
 
 def demo(

@@ -183,7 +183,7 @@ class SiGAH(DecoderMixin, LinearHasher):
         relaxation: str = "sign",
         initialization: str = "itq",
         learning_rate: float = 4e-3,
-        generator_learning_rate: float = 4e-3,
+        generator_learning_rate: float = 1e-2,
         weight_decay: float = 0.0,
         batch_size: int = 500,
         generator_batch_size: int = 64,
@@ -249,7 +249,7 @@ class SiGAH(DecoderMixin, LinearHasher):
             "weight_decay": 1e-5,
             "batch_size": 256,
             "generator_batch_size": 256,
-            "n_steps": 4000,
+            "n_steps": 2000,
         }
         return cls(n_bits, **{**stated, **parameters})
 

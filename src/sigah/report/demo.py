@@ -89,18 +89,14 @@ def demo(out: Path, *, announce: Callable[[str], None]) -> Path:
     for name in SETS:
         split = datasets.load(name)
         announce(f"{name}: exact neighbours of {len(split.queries):,} queries (cached after this)")
-        truth = cached_neighbors(split.base, split.queries, 1000)
+        truth, _ = cached_neighbors(split.base, split.queries, 1000)
         result = evaluate(
             methods,
             split.base,
             split.queries,
             name=name,
             n_bits=(32, 64),
-            on_run=lambda run: announce(
-                f"  {LABELS[run['method']]:>6} {run['n_bits']} bits:"
-                f" pr_area {run['metrics']['pr_area']:.3f}, map {run['metrics']['map']:.3f},"
-                f" fitted in {run['metrics']['fit_seconds']:.1f} s"
-            ),
+            on_run=lambda results: announce(describe_run(results["runs"][-1])),
         )
         results.append(result)
         neighbours += [neighbours_figure(split, truth, fitted, query) for query in QUERIES]
@@ -176,10 +172,19 @@ def html_table(result: dict[str, Any]) -> str:
     return "".join([*lines, "</table>"])
 
 
+def describe_run(run: dict[str, Any]) -> str:
+    """One line on a finished run."""
+    metrics = run["metrics"]
+    return (
+        f"  {LABELS[run['method']]:>6} {run['n_bits']} bits: pr_area {metrics['pr_area']:.3f},"
+        f" map {metrics['map']:.3f}, fitted in {metrics['fit_seconds']:.1f} s"
+    )
+
+
 def describe_environment(environment: dict[str, Any]) -> str:
     """Machine and versions in one sentence."""
     versions = ", ".join(f"{name} {number}" for name, number in environment["versions"].items())
-    return f"Measured on {environment['cores']} cores of {environment['machine']}; {versions}."
+    return f"Measured on {environment['threads']} threads of {environment['machine']}; {versions}."
 
 
 def embed(figure: Figure) -> str:

@@ -1,0 +1,523 @@
+"""How good codes are, from one statistic: what lies at each Hamming distance from each query.
+
+Codes at equal distance are tied, and an order among them is an accident of storage. Every metric of
+a ranking is therefore its expectation over random orders of the ties, in closed form, unless its
+name says otherwise (McSherry and Najork, Computing Information Retrieval Performance Measures
+Efficiently in the Presence of Tied Scores, ECIR 2008). Definitions: ``docs/protocol.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import digamma
+
+from sigah.codes import check_codes, unpack
+from sigah.search import hamming_distances
+
+__all__ = [
+    "RankCounts",
+    "average_precision",
+    "average_precision_stable",
+    "bit_balance",
+    "bit_statistics",
+    "pr_area",
+    "pr_curve",
+    "precision_at",
+    "rank_counts",
+    "recall_at",
+    "reconstruction_error",
+]
+
+PAIRS_PER_BLOCK = 1 << 22  # distances held at a time
+ROWS_PER_BLOCK = 8192
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class RankCounts:
+    """How many codes, and how many relevant ones, lie at each Hamming distance from each query.
+
+    Attributes
+    ----------
+    total : ndarray of int64, shape (q, n_bits + 1)
+        Base codes at distance 0, 1, ..., n_bits.
+    relevant : ndarray of int64, shape (q, n_bits + 1)
+        Those of them that are true neighbours of the query; ``k`` in every row.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, more codes are relevant than there are, or queries differ in ``k``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sigah.evaluation import RankCounts
+    >>> counts = RankCounts(total=np.array([[1, 2, 0]]), relevant=np.array([[1, 1, 0]]))
+    >>> counts.k, counts.n_base
+    (2, 3)
+    """
+
+    total: Int
+    relevant: Int
+
+    def __post_init__(self) -> None:
+        if self.total.ndim != 2 or self.total.shape != self.relevant.shape or not self.total.size:
+            raise ValueError(
+                "total and relevant must have one shape (q, n_bits + 1) with q at least 1, got"
+                f" {self.total.shape} and {self.relevant.shape}"
+            )
+        if ((self.relevant < 0) | (self.relevant > self.total)).any():
+            raise ValueError("relevant must lie between 0 and total at every distance")
+        if self.k < 1 or np.ptp(self.total.sum(axis=1)) or np.ptp(self.relevant.sum(axis=1)):
+            raise ValueError("every query must have the same base and as many relevant codes")
+
+    @property
+    def k(self) -> int:
+        """Relevant codes of each query."""
+        return int(self.relevant[0].sum())
+
+    @property
+    def n_base(self) -> int:
+        """Codes in the base."""
+        return int(self.total[0].sum())
+
+
+def rank_counts(
+    base_codes: ArrayLike, query_codes: ArrayLike, truth: ArrayLike, *, ks: Iterable[int]
+) -> dict[int, RankCounts]:
+    """Count the base codes, and the nearest ``k`` true neighbours, at each Hamming distance.
+
+    Parameters
+    ----------
+    base_codes, query_codes : array-like of uint8, shapes (n, n_bytes) and (q, n_bytes)
+    truth : array-like of int, shape (q, K)
+        True neighbours of each query in the base, nearest first.
+    ks : iterable of int
+        How many of them to take for relevant: one or several numbers from 1 to ``K``. All are
+        counted in one pass.
+
+    Returns
+    -------
+    dict of int to RankCounts
+        One entry for each ``k``.
+
+    Raises
+    ------
+    ValueError
+        If the codes do not fit, or the truth is not unique rows of the base, or a ``k`` is not
+        within it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sigah.evaluation import rank_counts
+    >>> base = np.array([[0b00], [0b01], [0b11]], np.uint8)
+    >>> counts = rank_counts(base, base[:1], np.array([[0, 2]]), ks=[1, 2])
+    >>> counts[2].total[0, :3], counts[2].relevant[0, :3], counts[1].relevant[0, :3]
+    (array([1, 1, 1]), array([1, 0, 1]), array([1, 0, 0]))
+    """
+    base, queries = _check_both(base_codes, query_codes)
+    neighbors, ks = _check_truth(truth, len(queries), len(base)), list(ks)
+    if wrong := [k for k in ks if not 1 <= k <= neighbors.shape[1]]:
+        raise ValueError(f"ks must be from 1 to {neighbors.shape[1]}, as truth goes; got {wrong}")
+    total: list[Int] = []
+    relevant: dict[int, list[Int]] = {k: [] for k in ks}
+    n_bits = base.shape[1] * 8
+    for rows, distances in _distances(queries, base):
+        total += [_histogram(row, n_bits) for row in distances]
+        of_neighbors = np.take_along_axis(distances, neighbors[rows], axis=1)
+        for k, counts in relevant.items():
+            counts += [_histogram(row[:k], n_bits) for row in of_neighbors]
+    stacked = np.stack(total)
+    return {k: RankCounts(stacked, np.stack(counts)) for k, counts in relevant.items()}
+
+
+def pr_curve(counts: RankCounts) -> tuple[Float, Float]:
+    """Recall and precision of all queries together, one point for each Hamming radius.
+
+    Within a radius, precision is the share of relevant pairs among all pairs of a query and a code,
+    and recall their share of all relevant pairs. Nothing depends on ties.
+
+    Parameters
+    ----------
+    counts : RankCounts
+
+    Returns
+    -------
+    recall, precision : ndarray of float64, shape (n_bits + 1,)
+        At radius 0, 1, ..., n_bits. While nothing is retrieved, precision is taken to be that of
+        the first radius that retrieves something.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sigah.evaluation import RankCounts, pr_curve
+    >>> pr_curve(RankCounts(np.array([[0, 2, 2]]), np.array([[0, 1, 1]])))
+    (array([0. , 0.5, 1. ]), array([0.5, 0.5, 0.5]))
+    """
+    found = counts.relevant.sum(axis=0).cumsum()
+    retrieved = counts.total.sum(axis=0).cumsum()
+    first = int(np.argmax(retrieved > 0))
+    precision = found / np.maximum(retrieved, 1)
+    precision[:first] = precision[first]
+    return found / found[-1], precision
+
+
+def pr_area(counts: RankCounts) -> float:
+    """Area under :func:`pr_curve` by the trapezoid rule: what many hashing papers print as mAP.
+
+    From recall 0 to that of radius 0, precision is taken to be that of radius 0.
+
+    Parameters
+    ----------
+    counts : RankCounts
+
+    Returns
+    -------
+    float
+        In [0, 1].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sigah.evaluation import RankCounts, pr_area
+    >>> pr_area(RankCounts(np.array([[1, 0, 3]]), np.array([[1, 0, 0]])))
+    1.0
+    """
+    recall, precision = pr_curve(counts)
+    return float(recall[0] * precision[0] + np.trapezoid(precision, recall))
+
+
+def average_precision(
+    counts: RankCounts, ties: Literal["expected", "best", "worst", "block_end"] = "expected"
+) -> Float:
+    """Average precision of each query over the whole Hamming ranking.
+
+    Parameters
+    ----------
+    counts : RankCounts
+    ties : {"expected", "best", "worst", "block_end"}
+        The mean over all orders of tied codes; relevant codes first, or last, among the tied; or
+        the precision at the end of its block for every relevant code of the block.
+
+    Returns
+    -------
+    ndarray of float64, shape (q,)
+        In [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If ``ties`` is not one of these. Ties in the order of the base need the codes: see
+        :func:`average_precision_stable`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sigah.evaluation import RankCounts, average_precision
+    >>> counts = RankCounts(np.array([[0, 2, 0]]), np.array([[0, 1, 0]]))
+    >>> [float(average_precision(counts, ties)[0]) for ties in ("best", "expected", "worst")]
+    [1.0, 0.75, 0.5]
+    """
+    size, hits = counts.total, counts.relevant
+    seen, found = _before(size), _before(hits)
+    if ties == "expected":
+        sums = _expected_sums(seen, found, size, hits)
+    elif ties == "best":  # ranks seen + 1 ... seen + hits, precisions (found + j) / (seen + j)
+        sums = hits + (found - seen) * _harmonic(seen, hits)
+    elif ties == "worst":
+        misses = size - hits
+        sums = hits + (found - seen - misses) * _harmonic(seen + misses, hits)
+    elif ties == "block_end":
+        sums = hits * (found + hits) / np.maximum(seen + size, 1)
+    else:
+        raise ValueError(f"ties must be expected, best, worst or block_end, got {ties!r}")
+    return sums.sum(axis=1) / counts.k
+
+
+def average_precision_stable(
+    base_codes: ArrayLike, query_codes: ArrayLike, truth: ArrayLike
+) -> Float:
+    """Average precision of each query where ties keep the order of the base, as stable sorts do.
+
+    Parameters
+    ----------
+    base_codes, query_codes, truth
+        As in :func:`rank_counts`; all of the truth is relevant.
+
+    Returns
+    -------
+    ndarray of float64, shape (q,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sigah.evaluation import average_precision_stable
+    >>> base = np.array([[7], [7]], np.uint8)
+    >>> average_precision_stable(base, base, np.array([[0], [1]]))
+    array([1. , 0.5])
+    """
+    base, queries = _check_both(base_codes, query_codes)
+    neighbors = _check_truth(truth, len(queries), len(base))
+    found = np.arange(1, neighbors.shape[1] + 1)
+    scores = np.empty(len(queries))
+    rank = np.empty(len(base), np.intp)
+    for rows, distances in _distances(queries, base):
+        for query, row in enumerate(distances, rows.start):
+            rank[np.argsort(row, kind="stable")] = np.arange(1, len(base) + 1)
+            scores[query] = (found / np.sort(rank[neighbors[query]])).mean()
+    return scores
+
+
+def precision_at(counts: RankCounts, n: int) -> Float:
+    """Share of relevant codes among the first ``n``, expected over ties.
+
+    Parameters
+    ----------
+    counts : RankCounts
+    n : int
+        From 1 to the size of the base.
+
+    Returns
+    -------
+    ndarray of float64, shape (q,)
+
+    Raises
+    ------
+    ValueError
+        If ``n`` is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sigah.evaluation import RankCounts, precision_at
+    >>> precision_at(RankCounts(np.array([[1, 2, 0]]), np.array([[1, 1, 0]])), 2)
+    array([0.75])
+    """
+    return _expected_found(counts, n) / n
+
+
+def recall_at(counts: RankCounts, n: int) -> Float:
+    """Share of the relevant codes that are among the first ``n``, expected over ties.
+
+    Parameters
+    ----------
+    counts : RankCounts
+    n : int
+        From 1 to the size of the base.
+
+    Returns
+    -------
+    ndarray of float64, shape (q,)
+
+    Raises
+    ------
+    ValueError
+        If ``n`` is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sigah.evaluation import RankCounts, recall_at
+    >>> recall_at(RankCounts(np.array([[1, 2, 0]]), np.array([[1, 1, 0]])), 2)
+    array([0.75])
+    """
+    return _expected_found(counts, n) / counts.k
+
+
+def reconstruction_error(original: ArrayLike, decoded: ArrayLike) -> tuple[float, float]:
+    """Mean squared error of decoded codes.
+
+    Parameters
+    ----------
+    original, decoded : array-like, shape (n, d)
+
+    Returns
+    -------
+    error : float
+        Mean over the vectors of the squared distance between a vector and its decoding, in squared
+        units of the data.
+    relative : float
+        The same divided by the total variance of the original, which is the error of decoding
+        everything to the mean.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, a value is not finite or the original does not vary.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sigah.evaluation import reconstruction_error
+    >>> reconstruction_error(np.array([[0.0, 0.0], [2.0, 4.0]]), np.array([[0.0, 1.0], [2.0, 4.0]]))
+    (0.5, 0.1)
+    """
+    truth, guess = np.asarray(original), np.asarray(decoded)
+    if truth.ndim != 2 or truth.shape != guess.shape:
+        raise ValueError(
+            f"original and decoded must have one shape (n, d), got {truth.shape} and {guess.shape}"
+        )
+    centre = truth.mean(axis=0, dtype=np.float64)
+    error = variance = 0.0
+    for start in range(0, len(truth), ROWS_PER_BLOCK):
+        rows = slice(start, start + ROWS_PER_BLOCK)
+        error += np.square(np.subtract(truth[rows], guess[rows], dtype=np.float64)).sum()
+        variance += np.square(truth[rows] - centre).sum()
+    if not np.isfinite(error + variance) or not variance:
+        raise ValueError("vectors must be finite, and at least two of the original must differ")
+    return float(error / len(truth)), float(error / variance)
+
+
+def bit_balance(codes: ArrayLike) -> Float:
+    """Share of ones in each bit, float64 of shape (n_bits,); 0.5 is balanced.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sigah.evaluation import bit_balance
+    >>> bit_balance(np.array([[0b11], [0b01]], np.uint8))[-3:]
+    array([0. , 0.5, 1. ])
+    """
+    return np.diagonal(_joint_shares(_check_some(codes, "codes"))).copy()
+
+
+def bit_statistics(codes: ArrayLike) -> dict[str, float]:
+    """How well codes use their bits.
+
+    Parameters
+    ----------
+    codes : array-like of uint8, shape (n, n_bits // 8)
+
+    Returns
+    -------
+    dict of str to float
+        ``bit_imbalance``: mean of ``|2 p - 1|`` over bits, p the share of ones; 0 to 1.
+        ``bit_correlation``: mean absolute correlation over pairs of bits that both vary; 0 if there
+        is no such pair.
+        ``code_entropy``: Shannon entropy of the empirical distribution of whole codes, in bits; at
+        most ``log2(n)``.
+        ``distinct_codes``: their number.
+
+    Raises
+    ------
+    ValueError
+        If ``codes`` are not packed codes or there are none.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sigah.evaluation import bit_statistics
+    >>> bit_statistics(np.array([[0b00], [0b01], [0b10], [0b11]], np.uint8))
+    {'bit_imbalance': 0.75, 'bit_correlation': 0.0, 'code_entropy': 2.0, 'distinct_codes': 4.0}
+    """
+    array = _check_some(codes, "codes")
+    joint = _joint_shares(array)
+    ones = np.diagonal(joint)
+    varies = (ones > 0) & (ones < 1)
+    spread = np.sqrt(ones * (1 - ones))[varies]
+    covariance = (joint - np.outer(ones, ones))[np.ix_(varies, varies)]
+    correlation = np.abs(covariance / np.outer(spread, spread))
+    pairs = len(spread) * (len(spread) - 1)
+    repeats = np.unique(array, axis=0, return_counts=True)[1]
+    shares = repeats / len(array)
+    return {
+        "bit_imbalance": float(np.abs(2 * ones - 1).mean()),
+        "bit_correlation": float((correlation.sum() - np.trace(correlation)) / max(pairs, 1)),
+        "code_entropy": float(-(shares * np.log2(shares)).sum()) + 0.0,
+        "distinct_codes": float(len(repeats)),
+    }
+
+
+def _check_some(codes: ArrayLike, name: str, n_bits: int | None = None) -> NDArray[np.uint8]:
+    array = check_codes(codes, n_bits=n_bits, name=name)
+    if not len(array):
+        raise ValueError(f"{name} must hold at least one code")
+    return array
+
+
+def _check_both(
+    base_codes: ArrayLike, query_codes: ArrayLike
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    base = _check_some(base_codes, "base_codes")
+    return base, _check_some(query_codes, "query_codes", base.shape[1] * 8)
+
+
+def _check_truth(truth: ArrayLike, n_queries: int, n_base: int) -> NDArray[np.intp]:
+    array = np.asarray(truth)
+    if array.dtype.kind not in "iu" or array.ndim != 2 or not array.size:
+        raise ValueError(
+            f"truth must be row numbers of shape (q, K), got {array.dtype} of shape {array.shape}"
+        )
+    if len(array) != n_queries:
+        raise ValueError(f"truth is of {len(array)} queries, but there are {n_queries}")
+    if array.min() < 0 or array.max() >= n_base:
+        raise ValueError(
+            f"truth must be rows of the base, 0 to {n_base - 1}, got {array.min()} to {array.max()}"
+        )
+    ordered = np.sort(array, axis=1)
+    if (ordered[:, 1:] == ordered[:, :-1]).any():
+        raise ValueError("truth names a row of the base twice for one query")
+    return array.astype(np.intp, copy=False)
+
+
+def _distances(
+    queries: NDArray[np.uint8], base: NDArray[np.uint8]
+) -> Iterator[tuple[slice, NDArray[np.uint16]]]:
+    """Hamming distances of some queries at a time to all of the base."""
+    step = max(1, PAIRS_PER_BLOCK // len(base))
+    for start in range(0, len(queries), step):
+        rows = slice(start, start + step)
+        yield rows, hamming_distances(queries[rows], base)
+
+
+def _histogram(distances: NDArray[np.uint16], n_bits: int) -> Int:
+    return np.bincount(distances, minlength=n_bits + 1)
+
+
+def _before(counts: Int) -> Int:
+    """How many there are at smaller distances."""
+    return counts.cumsum(axis=1) - counts
+
+
+def _expected_found(counts: RankCounts, n: int) -> Float:
+    """Relevant codes among the first ``n``: of the block that rank ``n`` cuts, their share."""
+    if not 1 <= n <= counts.n_base:
+        raise ValueError(f"n must be from 1 to the {counts.n_base} codes of the base, got {n}")
+    taken = np.clip(n - _before(counts.total), 0, counts.total)
+    return (taken * counts.relevant / np.maximum(counts.total, 1)).sum(axis=1)
+
+
+def _harmonic(start: Int, count: Int) -> Float:
+    """Sum of ``1 / rank`` over the ``count`` ranks that follow ``start``."""
+    return digamma(start + count + 1) - digamma(start + 1)
+
+
+def _expected_sums(seen: Int, found: Int, size: Int, hits: Int) -> Float:
+    """Expected sum of the precisions at the relevant ranks of each block of ties.
+
+    ``size`` codes, ``hits`` of them relevant, follow ``seen`` codes, ``found`` of them relevant.
+    The j-th is relevant with probability hits / size and has then, on average, (j - 1) slope
+    relevant ones of its block before it (McSherry and Najork 2008). The sum over j of
+    (found + 1 + (j - 1) slope) / (seen + j) is split into a constant and a harmonic part.
+    """
+    slope = (hits - 1) / np.maximum(size - 1, 1)
+    sums = size * slope + (found + 1 - slope * (seen + 1)) * _harmonic(seen, size)
+    return hits / np.maximum(size, 1) * sums
+
+
+def _joint_shares(codes: NDArray[np.uint8]) -> Float:
+    """Share of the codes in which both of two bits are one, shape (n_bits, n_bits)."""
+    joint = np.zeros((codes.shape[1] * 8, codes.shape[1] * 8))
+    for start in range(0, len(codes), ROWS_PER_BLOCK):
+        bits = unpack(codes[start : start + ROWS_PER_BLOCK]).astype(np.float32)
+        joint += bits.T @ bits  # whole numbers below 2^24, exact in float32
+    return joint / len(codes)

@@ -1,0 +1,223 @@
+"""A whole evaluation: fit, encode, rank, measure, over methods, code lengths and seeds."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import time
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+
+from sigah import persistence
+from sigah.evaluation.metrics import (
+    average_precision,
+    bit_statistics,
+    pr_area,
+    pr_curve,
+    precision_at,
+    rank_counts,
+    recall_at,
+    reconstruction_error,
+)
+from sigah.evaluation.truth import cached_neighbors, content_hash
+from sigah.hashers import BinaryHasher
+
+__all__ = ["RECALL_SIZES", "evaluate", "measure", "summarize", "write_results"]
+
+RECALL_SIZES = (1, 10, 100, 1000)  # K of the recall curves: R-1, R-10, R-100 and R-1K
+RECALL_DEPTHS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
+
+
+def measure(
+    hasher: BinaryHasher,
+    base: NDArray[Any],
+    queries: NDArray[Any],
+    truth: NDArray[np.integer],
+) -> dict[str, Any]:
+    """Every metric of one fitted hasher.
+
+    Parameters
+    ----------
+    hasher : BinaryHasher
+        Fitted.
+    base, queries : array-like, shapes (n, d) and (q, d)
+    truth : ndarray of int, shape (q, k)
+        Exact neighbours of each query in the base, nearest first.
+
+    Returns
+    -------
+    dict
+        ``metrics``, numbers by name (see ``docs/protocol.md``), and ``curves``.
+    """
+    began = time.perf_counter()
+    base_codes = hasher.transform(base)
+    seconds = time.perf_counter() - began
+    query_codes = hasher.transform(queries)
+    k = truth.shape[1]
+    sizes = tuple(size for size in (*RECALL_SIZES, k) if size <= k)
+    counts_of = rank_counts(base_codes, query_codes, truth, ks=sizes)
+    counts = counts_of[k]
+    recall, precision = pr_curve(counts)
+    depths = [depth for depth in RECALL_DEPTHS if depth <= len(base)]
+    curves: dict[str, list[float]] = {
+        f"recall{size}": [float(recall_at(counts_of[size], depth).mean()) for depth in depths]
+        for size in sorted(set(sizes))
+    }
+    metrics = {
+        "pr_area": pr_area(counts),
+        "map": float(average_precision(counts).mean()),
+        "map_best": float(average_precision(counts, ties="best").mean()),
+        "map_worst": float(average_precision(counts, ties="worst").mean()),
+        "precision@100": float(precision_at(counts, min(100, len(base))).mean()),
+        **{
+            f"recall{size}@{depth}": curves[f"recall{size}"][depths.index(depth)]
+            for size, depth in ((1, 10), (10, 10), (10, 100), (100, 1000))
+            if size in sizes and depth in depths
+        },
+        "encode_vectors_per_second": len(base) / seconds,
+        **bit_statistics(base_codes),
+    }
+    if hasattr(hasher, "reconstruct"):
+        error, relative = reconstruction_error(queries, hasher.reconstruct(query_codes))
+        metrics |= {"reconstruction_error": error, "relative_reconstruction_error": relative}
+    curves |= {
+        "depths": [float(depth) for depth in depths],
+        "pr_recall": recall.tolist(),
+        "pr_precision": precision.tolist(),
+    }
+    return {"metrics": metrics, "curves": curves}
+
+
+def evaluate(
+    methods: Mapping[str, Callable[[int, int], BinaryHasher]],
+    base: NDArray[Any],
+    queries: NDArray[Any],
+    *,
+    name: str,
+    n_bits: Iterable[int] = (64,),
+    seeds: Iterable[int] = (0,),
+    k: int = 1000,
+    on_run: Callable[[dict[str, Any]], None] = lambda results: None,
+) -> dict[str, Any]:
+    """Fit and measure every method at every code length with every seed.
+
+    Parameters
+    ----------
+    methods : mapping of str to callable
+        What makes an unfitted hasher from ``(n_bits, seed)``.
+    base, queries : array-like, shapes (n, d) and (q, d)
+        Hashers are trained on the base, as in the paper.
+    name : str
+        What to call the data in the results.
+    n_bits, seeds : iterables of int
+    k : int, default=1000
+        True neighbours of each query.
+    on_run : callable
+        Called with the results so far after each run, to show progress and to save them.
+
+    Returns
+    -------
+    dict
+        ``data`` and ``environment`` (provenance), and ``runs``: one dict for each method, code
+        length and seed, with parameters, metrics and curves. Ready for JSON.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sigah import LSH
+    >>> from sigah.evaluation import evaluate
+    >>> X = np.random.default_rng(0).normal(size=(500, 16)).astype("float32")
+    >>> results = evaluate(
+    ...     {"lsh": lambda bits, seed: LSH(bits, random_state=seed)},
+    ...     X[50:], X[:50], name="noise", n_bits=[32], k=10,
+    ... )
+    >>> 0 < results["runs"][0]["metrics"]["map"] < 1
+    True
+    """
+    if k > len(base):
+        raise ValueError(f"k = {k} true neighbours were asked for, but the base has {len(base)}")
+    truth, _ = cached_neighbors(base, queries, k)
+    results: dict[str, Any] = {
+        "data": {
+            "name": name,
+            "n_base": len(base),
+            "n_queries": len(queries),
+            "dim": base.shape[1],
+            "k": k,
+            "base_sha256": content_hash(base),
+            "queries_sha256": content_hash(queries),
+        },
+        "environment": environment(),
+        "runs": [],
+    }
+    for bits in n_bits:
+        for label, make in methods.items():
+            for seed in seeds:
+                hasher = make(bits, seed)
+                began = time.perf_counter()
+                hasher.fit(base)
+                fit_seconds = time.perf_counter() - began
+                run = {
+                    "method": label,
+                    "n_bits": bits,
+                    "seed": seed,
+                    "parameters": hasher.get_params(),
+                    **measure(hasher, base, queries, truth),
+                }
+                run["metrics"]["fit_seconds"] = fit_seconds
+                results["runs"].append(run)
+                results["environment"] = environment()
+                on_run(results)
+    return results
+
+
+def summarize(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Mean and standard deviation over seeds, one row for each method and code length."""
+    groups: dict[tuple[str, int], list[dict[str, float]]] = {}
+    for run in results["runs"]:
+        groups.setdefault((run["method"], run["n_bits"]), []).append(run["metrics"])
+    return [
+        {
+            "method": method,
+            "n_bits": bits,
+            "seeds": len(group),
+            "mean": {key: float(np.mean([m[key] for m in group])) for key in group[0]},
+            "std": {key: float(np.std([m[key] for m in group])) for key in group[0]},
+        }
+        for (method, bits), group in groups.items()
+    ]
+
+
+def environment() -> dict[str, Any]:
+    """Versions, processor, threads and memory of this run."""
+    packages = ("sigah", "numpy", "scipy", "scikit-learn", "torch")
+    return {
+        "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
+        "machine": processor_name(),
+        "threads": int(os.environ.get("OMP_NUM_THREADS", joblib.cpu_count())),
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
+
+
+def processor_name() -> str:
+    """The processor's name where the system tells it, else its architecture."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def write_results(path: str | os.PathLike[str], results: Mapping[str, Any]) -> None:
+    """Write results as JSON, atomically."""
+    with persistence.atomic_write(path) as file:
+        file.write(json.dumps(results, allow_nan=False).encode())

@@ -1,0 +1,378 @@
+"""The true neighbours: exact Euclidean search, and a cache of its results.
+
+A float32 matrix product proposes candidates and float64 differences rank them. The rounding error
+of every float32 score is bounded, and a query is settled only when the bounds prove that no true
+neighbour was left out; otherwise it is asked again with more candidates, at last with all rows.
+
+The bound. Let a and b be the lengths of a base row and of a query after centring, u = 2^-24 and d
+the dimension. Rounding the centred vectors to float32 changes their squared distance by about
+4 u (a^2 + b^2) at most, and a product of length d is wrong by at most ((1 + u)^(d + 2) - 1) ab in
+whatever order it is added up (Higham, Accuracy and Stability of Numerical Algorithms, 2002, section
+3.1). As 2ab <= a^2 + b^2, all roundings together stay below ``error * (a^2 + b^2)`` with
+``error = exp((d + 16) u) - 1``, and all that underflows below ``64 d 2^-126``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+from numpy.typing import NDArray
+
+from sigah.hashers.rows import is_row_source
+from sigah.persistence import atomic_write
+
+__all__ = ["cached_neighbors", "content_hash", "exact_neighbors"]
+
+Neighbors = tuple[NDArray[np.int32], NDArray[np.float64]]
+
+SCORES_PER_STEP = 1 << 25  # 128 MiB of float32
+QUERIES_PER_TASK = 32
+BYTES_PER_READ = 1 << 24  # while hashing
+LARGEST_VALUE = 1e150  # sums of its square are still finite
+CACHE_FORMAT = "sigah truth 1: indices <i4, squared distances <f8"
+
+
+def exact_neighbors(base: Any, queries: Any, k: int, *, block: int = 8192) -> Neighbors:
+    """Find the exact ``k`` nearest neighbours of each query in Euclidean distance.
+
+    Exact means: as if every squared distance were summed in float64 from the differences of the
+    coordinates, and all rows were sorted by distance and then by index.
+
+    Parameters
+    ----------
+    base : array-like, shape (n, d)
+        Real numbers of any dtype in an array, a memory map or anything with ``shape``, ``dtype``
+        and row slicing. It is read in blocks, several times, and never copied as a whole.
+    queries : array-like, shape (q, d)
+    k : int
+        Neighbours wanted, from 1 to ``n``.
+    block : int, default=8192
+        Rows read at a time; memory grows with ``block * d``.
+
+    Returns
+    -------
+    indices : ndarray of int32, shape (q, k)
+        Rows of the base, nearest first, ties by index.
+    distances : ndarray of float64, shape (q, k)
+        Squared Euclidean distances.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, ``k`` is out of range, or a value is not a number of a size
+        whose square float64 can hold.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sigah.evaluation import exact_neighbors
+    >>> base = np.array([[0.0, 0.0], [3.0, 4.0], [3.0, 4.0], [1.0, 0.0]])
+    >>> exact_neighbors(base, np.array([[3.0, 3.0]]), k=3)
+    (array([[1, 2, 3]], dtype=int32), array([[ 1.,  1., 13.]]))
+    """
+    base, queries = _check_rows(base, "base"), _check_rows(queries, "queries")
+    n, d = base.shape
+    if queries.shape[1] != d:
+        raise ValueError(f"queries have {queries.shape[1]} dimensions, but the base has {d}")
+    if n > np.iinfo(np.int32).max:
+        raise ValueError(f"the base has {n} rows, more than int32 indices can count")
+    k, block = _check_count("k", k, at_most=n), _check_count("block", block)
+    total, peak = _survey(base, "base", block)
+    _, query_peak = _survey(queries, "queries", block)
+    # A power of two that brings the largest value near 1, so that nothing overflows. Magnifying
+    # stops early enough for underflow in the float64 distances to be less than in the scores.
+    scale = 2.0 ** -max(math.frexp(max(peak, query_peak))[1], -400)
+    indices, distances = np.empty((len(queries), k), np.int32), np.empty((len(queries), k))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        search = _Search(base, block, total / n, scale, pool)
+        for rows, vectors in _blocks(queries, block):
+            settled = search.nearest(vectors.astype(np.float64), k, width=k + k // 8 + 32)
+            indices[rows], distances[rows] = settled
+    return indices, distances
+
+
+def cached_neighbors(
+    base: Any, queries: Any, k: int, *, cache_dir: str | os.PathLike[str] | None = None
+) -> Neighbors:
+    """Find exact neighbours as :func:`exact_neighbors` does, or remember them.
+
+    Results are kept in the folder ``truth`` of the cache under a name made of the contents of both
+    arrays and ``k``. A file that is damaged or cut off is computed again.
+
+    Parameters
+    ----------
+    base, queries, k
+        As in :func:`exact_neighbors`.
+    cache_dir : path-like, optional
+        The cache; by default ``$SIGAH_CACHE`` or the user's cache directory.
+
+    Returns
+    -------
+    indices : ndarray of int32, shape (q, k)
+    distances : ndarray of float64, shape (q, k)
+
+    Raises
+    ------
+    ValueError
+        As in :func:`exact_neighbors`.
+    OSError
+        If the cache cannot be read or written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from sigah.evaluation import cached_neighbors
+    >>> base = np.random.default_rng(0).normal(size=(100, 8))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     first, _ = cached_neighbors(base, base[:3], k=2, cache_dir=folder)
+    ...     again, _ = cached_neighbors(base, base[:3], k=2, cache_dir=folder)
+    >>> again[:, 0], bool((first == again).all())
+    (array([0, 1, 2], dtype=int32), True)
+    """
+    base, queries = _check_rows(base, "base"), _check_rows(queries, "queries")
+    k = _check_count("k", k, at_most=len(base))
+    name = " ".join([CACHE_FORMAT, content_hash(base), content_hash(queries), str(k)])
+    key = hashlib.sha256(name.encode()).digest()
+    cache = cache_dir or os.environ.get("SIGAH_CACHE")
+    folder = Path(cache or platformdirs.user_cache_dir("sigah", appauthor=False)) / "truth"
+    folder.mkdir(parents=True, exist_ok=True)  # before the work: a cache in a wrong place fails now
+    path = folder / key.hex()
+    if path.exists():
+        found = _unseal(path.read_bytes(), key, (len(queries), k))
+        if found is not None:
+            return found
+    indices, distances = exact_neighbors(base, queries, k)
+    content = indices.astype("<i4").tobytes() + distances.astype("<f8").tobytes()
+    with atomic_write(path) as file:
+        file.write(hashlib.sha256(key + content).digest())
+        file.write(content)
+    return indices, distances
+
+
+def content_hash(array: Any) -> str:
+    """SHA-256 of an array's dtype, shape and values in row order, read in blocks.
+
+    Parameters
+    ----------
+    array : array-like
+        An array, a memory map or anything with ``shape``, ``dtype`` and row slicing; no objects.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits. Equal values of another dtype or byte order give another hash; the
+        layout in memory (strides, order) does not matter.
+
+    Raises
+    ------
+    ValueError
+        If the array holds Python objects, which have no bytes of their own.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sigah.evaluation import content_hash
+    >>> content_hash(np.zeros((2, 3)))[:16]
+    '333e4a3522cee7f7'
+    """
+    if not is_row_source(array):
+        array = np.atleast_1d(array)
+    dtype, shape = np.asarray(array[:1]).dtype, tuple(map(int, array.shape))
+    if dtype.hasobject:
+        raise ValueError(f"an array of dtype {dtype} has no bytes to hash; use a numeric dtype")
+    digest = hashlib.sha256(f"{dtype.str} {shape}".encode())
+    step = max(1, BYTES_PER_READ // max(1, dtype.itemsize * math.prod(shape[1:])))
+    for start in range(0, shape[0], step):
+        digest.update(np.asarray(array[start : start + step]).tobytes())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class _Search:
+    base: Any
+    block: int
+    centre: NDArray[np.float64]
+    scale: float
+    pool: ThreadPoolExecutor
+
+    def nearest(self, queries: NDArray[np.float64], k: int, width: int) -> Neighbors:
+        """Neighbours from at least ``width`` candidates, or as many more as the proof needs."""
+        width = min(width, len(self.base))
+        indices, distances = np.empty((len(queries), k), np.int32), np.empty((len(queries), k))
+        step = max(1, SCORES_PER_STEP // (self.block + width))
+        for start in range(0, len(queries), step):
+            some = queries[start : start + step]
+            candidates, proven = self.propose(some, k, width)
+            rows = np.arange(start, start + len(some))
+            settled, open_ = rows[proven], rows[~proven]
+            indices[settled], distances[settled] = self.rank(some[proven], candidates[proven], k)
+            if len(open_):
+                indices[open_], distances[open_] = self.nearest(queries[open_], k, 8 * width)
+        return indices, distances
+
+    def propose(
+        self, queries: NDArray[np.float64], k: int, width: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        """Candidates ``(q, width)`` in order of index, padded with n, and whether they suffice.
+
+        A score is the squared distance less b^2, which is the same for all rows, and less
+        ``error * a^2``: a lower bound, but for the query's own share of the error.
+        """
+        n, d = self.base.shape
+        error, underflow = math.expm1((d + 16) * 2.0**-24), 64 * d * 2.0**-126
+        query_vectors = self._float32(queries)
+        slack = np.empty(n)  # how far above a row's score its distance can be
+        scores = np.empty((len(queries), 0), np.float32)
+        candidates = np.empty((len(queries), 0), np.int32)
+        for rows, vectors in _blocks(self.base, self.block):
+            base_vectors = self._float32(vectors)
+            lengths = _squared_lengths(base_vectors)
+            slack[rows] = 2 * error * lengths
+            new_scores = (-2 * query_vectors) @ base_vectors.T
+            new_scores += ((1 - error) * lengths).astype(np.float32)
+            kept = self.pool.map(
+                _keep_smallest,
+                _tasks(scores),
+                _tasks(candidates),
+                _tasks(new_scores),
+                repeat(rows.start),
+                repeat(width),
+            )
+            scores, candidates = map(np.concatenate, zip(*kept, strict=True))
+        upper = np.partition(scores + slack[candidates], k - 1, axis=1)[:, k - 1]
+        limit = upper + 2 * (error * _squared_lengths(query_vectors) + underflow)
+        proven = (scores.max(axis=1) > limit) | (width == n)
+        candidates[scores > limit[:, None]] = n
+        return np.sort(candidates, axis=1), proven
+
+    def rank(
+        self, queries: NDArray[np.float64], candidates: NDArray[np.int32], k: int
+    ) -> Neighbors:
+        """The ``k`` nearest of candidates that are in order of index."""
+        distances = np.where(candidates < len(self.base), 0, np.inf)
+        for rows, vectors in _blocks(self.base, self.block):
+            parts = self.pool.map(
+                _measure, _tasks(queries), _tasks(candidates), repeat(vectors), repeat(rows)
+            )
+            distances += np.concatenate(list(parts))
+        order = np.argsort(distances, axis=1, kind="stable")[:, :k]
+        return (
+            np.take_along_axis(candidates, order, axis=1),
+            np.take_along_axis(distances, order, axis=1),
+        )
+
+    def _float32(self, vectors: NDArray[Any]) -> NDArray[np.float32]:
+        centred = np.subtract(vectors, self.centre, dtype=np.float64)
+        return (centred * self.scale).astype(np.float32)
+
+
+def _keep_smallest(
+    scores: NDArray[np.float32],
+    rows: NDArray[np.int32],
+    new_scores: NDArray[np.float32],
+    first_row: int,
+    count: int,
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Merge scores of the rows from ``first_row`` on into the smallest so far."""
+    new_rows = np.arange(first_row, first_row + new_scores.shape[1], dtype=np.int32)
+    scores = np.concatenate([scores, new_scores], axis=1)
+    rows = np.concatenate([rows, np.broadcast_to(new_rows, new_scores.shape)], axis=1)
+    if scores.shape[1] <= count:
+        return scores, rows
+    smallest = np.argpartition(scores, count - 1, axis=1)[:, :count]
+    return (
+        np.take_along_axis(scores, smallest, axis=1),
+        np.take_along_axis(rows, smallest, axis=1),
+    )
+
+
+def _measure(
+    queries: NDArray[np.float64],
+    candidates: NDArray[np.int32],
+    vectors: NDArray[Any],
+    rows: slice,
+) -> NDArray[np.float64]:
+    """Squared distances ``(q, width)`` of the candidates among ``rows``; 0 for all others."""
+    distances = np.zeros(candidates.shape)
+    first = (candidates < rows.start).sum(axis=1)
+    last = (candidates < rows.stop).sum(axis=1)
+    for query, (left, right) in enumerate(zip(first, last, strict=True)):
+        difference = vectors[candidates[query, left:right] - rows.start].astype(np.float64)
+        difference -= queries[query]
+        distances[query, left:right] = _squared_lengths(difference)
+    return distances
+
+
+def _squared_lengths(vectors: NDArray[Any]) -> NDArray[np.float64]:
+    # Neither einsum nor BLAS, which may add up equal rows in unequal orders: ties must stay ties.
+    return np.square(vectors, dtype=np.float64).sum(axis=1)
+
+
+def _tasks(rows: NDArray[Any]) -> list[NDArray[Any]]:
+    return [
+        rows[start : start + QUERIES_PER_TASK] for start in range(0, len(rows), QUERIES_PER_TASK)
+    ]
+
+
+def _blocks(source: Any, size: int) -> Iterator[tuple[slice, NDArray[Any]]]:
+    for start in range(0, len(source), size):
+        rows = slice(start, min(start + size, len(source)))
+        yield rows, np.asarray(source[rows])
+
+
+def _check_rows(source: Any, name: str) -> Any:
+    if not is_row_source(source):
+        source = np.asarray(source)
+    if len(source.shape) != 2 or 0 in source.shape:
+        raise ValueError(
+            f"{name} must have shape (rows, dimensions), both at least 1, got {source.shape}"
+        )
+    if (dtype := np.asarray(source[:1]).dtype).kind not in "biuf":
+        raise ValueError(f"{name} must hold real numbers, got dtype {dtype}")
+    return source
+
+
+def _check_count(name: str, value: object, *, at_most: int | None = None) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    if at_most is not None and value > at_most:
+        raise ValueError(f"{name} = {value} neighbours were asked for, but the base has {at_most}")
+    return int(value)
+
+
+def _survey(source: Any, name: str, block: int) -> tuple[NDArray[np.float64], float]:
+    """Column sums and the largest magnitude; the pass that also proves every value usable."""
+    total, peak = np.zeros(source.shape[1]), 0.0
+    for rows, vectors in _blocks(source, block):
+        # of float64, because the magnitude of the least integer is not an integer of its dtype
+        largest = np.maximum(vectors.max(axis=1).astype(float), -vectors.min(axis=1).astype(float))
+        if not (usable := largest <= LARGEST_VALUE).all():
+            raise ValueError(
+                f"{name} contains NaN, infinity or a value beyond {LARGEST_VALUE:g} (first in row"
+                f" {rows.start + int(np.argmin(usable))}); remove or mend such rows"
+            )
+        total += vectors.sum(axis=0, dtype=np.float64)
+        peak = max(peak, float(largest.max()))
+    return total, peak
+
+
+def _unseal(sealed: bytes, key: bytes, shape: tuple[int, int]) -> Neighbors | None:
+    """What a cache file holds, if its checksum says that it is whole and of this ``key``."""
+    checksum, content = sealed[:32], sealed[32:]
+    if hashlib.sha256(key + content).digest() != checksum:
+        return None
+    count = math.prod(shape)
+    indices = np.frombuffer(content, "<i4", count).reshape(shape)
+    distances = np.frombuffer(content, "<f8", count, offset=4 * count).reshape(shape)
+    return indices.astype(np.int32), distances.astype(np.float64)

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sigah import ITQ, LSH
+from sigah.evaluation import evaluate, exact_neighbors, measure, summarize, write_results
+
+
+@pytest.fixture(scope="module")
+def results(blobs: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SIGAH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        return evaluate(
+            {
+                "lsh": lambda r, s: LSH(r, random_state=s),
+                "itq": lambda r, s: ITQ(r, random_state=s),
+            },
+            blobs[100:],
+            blobs[:100],
+            name="blobs",
+            n_bits=[8, 16],
+            seeds=[3, 4, 5],
+            k=20,
+        )
+
+
+def test_every_combination_runs_once_with_its_seed(results: Any) -> None:
+    runs = [(r["method"], r["n_bits"], r["seed"]) for r in results["runs"]]
+    assert len(runs) == len(set(runs)) == 2 * 2 * 3
+    assert all(r["parameters"]["random_state"] == r["seed"] for r in results["runs"])
+
+
+def test_results_say_what_they_were_measured_on(results: Any) -> None:
+    assert results["data"]["n_base"] == 1900
+    assert results["data"]["k"] == 20
+    assert len(results["data"]["base_sha256"]) == 64
+    assert results["data"]["base_sha256"] != results["data"]["queries_sha256"]
+    assert {"python", "sigah", "numpy", "torch"} <= set(results["environment"]["versions"])
+    assert results["environment"]["peak_memory_bytes"] > 1e6
+
+
+def test_a_summary_is_the_mean_and_deviation_over_seeds(results: Any) -> None:
+    row = next(r for r in summarize(results) if (r["method"], r["n_bits"]) == ("lsh", 16))
+    values = [
+        r["metrics"]["map"] for r in results["runs"] if (r["method"], r["n_bits"]) == ("lsh", 16)
+    ]
+    assert row["seeds"] == 3
+    assert row["mean"]["map"] == pytest.approx(np.mean(values))
+    assert row["std"]["map"] == pytest.approx(np.std(values))
+    assert row["std"]["map"] > 0
+
+
+def test_results_are_json(results: Any, tmp_path: Path) -> None:
+    write_results(tmp_path / "r.json", results)
+    assert json.loads((tmp_path / "r.json").read_text())["runs"] == json.loads(
+        json.dumps(results["runs"])
+    )
+
+
+def test_longer_codes_find_more(results: Any) -> None:
+    mean = {(r["method"], r["n_bits"]): r["mean"] for r in summarize(results)}
+    for metric in ("map", "pr_area", "precision@100", "recall10@100"):
+        assert mean["itq", 16][metric] > mean["itq", 8][metric]
+
+
+def test_recall_curves_rise_to_one(results: Any) -> None:
+    for run in results["runs"]:
+        for k in (1, 10, 20):
+            curve = run["curves"][f"recall{k}"]
+            assert (np.diff(curve) >= -1e-12).all()
+            assert len(curve) == len(run["curves"]["depths"])
+        assert run["curves"]["pr_recall"][-1] == pytest.approx(1)
+
+
+def test_results_do_not_depend_on_the_order_of_the_base(blobs: Any) -> None:
+    base, queries = blobs[100:], blobs[:100]
+    hasher = ITQ(16, random_state=0).fit(base)
+    shuffled = base[np.random.default_rng(0).permutation(len(base))]
+    first, second = (
+        measure(hasher, some, queries, exact_neighbors(some, queries, 20)[0])["metrics"]
+        for some in (base, shuffled)
+    )
+    for metric in set(first) - {"encode_vectors_per_second"}:
+        assert first[metric] == pytest.approx(second[metric]), metric
+
+
+def test_too_many_neighbours_are_refused(blobs: Any) -> None:
+    with pytest.raises(ValueError, match="k = 50"):
+        evaluate({}, blobs[:20], blobs[:5], name="few", k=50)
