@@ -352,7 +352,7 @@ def reconstruction_error(original: ArrayLike, decoded: ArrayLike) -> tuple[float
     Raises
     ------
     ValueError
-        If the shapes differ, a value is not finite or the original does not vary.
+        If the shapes differ, a value is not finite, or the original vectors are all the same.
 
     Examples
     --------
@@ -366,14 +366,17 @@ def reconstruction_error(original: ArrayLike, decoded: ArrayLike) -> tuple[float
         raise ValueError(
             f"original and decoded must have one shape (n, d), got {truth.shape} and {guess.shape}"
         )
-    centre = truth.mean(axis=0, dtype=np.float64)
+    if (truth == truth[:1]).all():
+        raise ValueError("the original vectors are all the same: there is no variance to relate to")
     error = variance = 0.0
-    for start in range(0, len(truth), ROWS_PER_BLOCK):
-        rows = slice(start, start + ROWS_PER_BLOCK)
-        error += np.square(np.subtract(truth[rows], guess[rows], dtype=np.float64)).sum()
-        variance += np.square(truth[rows] - centre).sum()
-    if not np.isfinite(error + variance) or not variance:
-        raise ValueError("vectors must be finite, and at least two of the original must differ")
+    with np.errstate(over="ignore", invalid="ignore"):  # reported below
+        centre = truth.mean(axis=0, dtype=np.float64)
+        for start in range(0, len(truth), ROWS_PER_BLOCK):
+            rows = slice(start, start + ROWS_PER_BLOCK)
+            error += np.square(np.subtract(truth[rows], guess[rows], dtype=np.float64)).sum()
+            variance += np.square(truth[rows] - centre).sum()
+    if not np.isfinite(error + variance):
+        raise ValueError("original and decoded must be finite and of squares that float64 can hold")
     return float(error / len(truth)), float(error / variance)
 
 
@@ -428,11 +431,10 @@ def bit_statistics(codes: ArrayLike) -> dict[str, float]:
     correlation = np.abs(covariance / np.outer(spread, spread))
     pairs = len(spread) * (len(spread) - 1)
     repeats = np.unique(array, axis=0, return_counts=True)[1]
-    shares = repeats / len(array)
     return {
         "bit_imbalance": float(np.abs(2 * ones - 1).mean()),
         "bit_correlation": float((correlation.sum() - np.trace(correlation)) / max(pairs, 1)),
-        "code_entropy": float(-(shares * np.log2(shares)).sum()) + 0.0,
+        "code_entropy": float(repeats @ np.log2(len(array) / repeats) / len(array)),
         "distinct_codes": float(len(repeats)),
     }
 

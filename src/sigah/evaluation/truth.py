@@ -215,10 +215,12 @@ class _Search:
             some = queries[start : start + step]
             candidates, proven = self.propose(some, k, width)
             rows = np.arange(start, start + len(some))
-            settled, open_ = rows[proven], rows[~proven]
-            indices[settled], distances[settled] = self.rank(some[proven], candidates[proven], k)
-            if len(open_):
-                indices[open_], distances[open_] = self.nearest(queries[open_], k, 8 * width)
+            if proven.any():
+                settled = self.rank(some[proven], candidates[proven], k)
+                indices[rows[proven]], distances[rows[proven]] = settled
+            if not proven.all():
+                settled = self.nearest(some[~proven], k, 8 * width)
+                indices[rows[~proven]], distances[rows[~proven]] = settled
         return indices, distances
 
     def propose(
