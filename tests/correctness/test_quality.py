@@ -1,7 +1,7 @@
 """Quality floors on real images: what a user would notice if the mathematics broke.
 
 Floors lie well below what is measured (``docs/results.md``), so that only a real loss fails them.
-Everything here learns from 10,000 MNIST images and looks up 500 test images, with K = 1000.
+Everything here learns from 10,000 MNIST images and looks up 500 test images, with K = 100.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ BITS = 32
 
 @pytest.fixture(scope="module")
 def truth(digits: Any) -> Any:
-    return exact_neighbors(*digits, 1000)[0]
+    return exact_neighbors(*digits, 100)[0]
 
 
 @pytest.fixture(scope="module")
@@ -59,17 +59,33 @@ def test_decoders_rebuild_digits(quality: Any) -> None:
     assert quality["itq"]["relative_reconstruction_error"] < 0.6
 
 
-def test_itq_is_as_good_as_faiss_itq(digits: Any, truth: Any, quality: Any) -> None:
+def test_itq_is_at_least_as_good_as_faiss_itq(digits: Any, truth: Any) -> None:
+    """One-sided, because FAISS 1.15 is clearly worse on the same PCA coordinates.
+
+    Started from a converged rotation, its training raises the quantisation loss of ITQ in the first
+    round (docs/results.md), which an exact alternation cannot; ours is held against SciPy's
+    Procrustes solution in tests/hashers/test_itq.py.
+    """
     base, queries = digits
-    transform = faiss.ITQTransform(base.shape[1], BITS, True)
-    transform.train(base)
+    centred = base - base.mean(axis=0)
+    pca = faiss.PCAMatrix(base.shape[1], BITS)
+    pca.train(centred)
 
     class FaissITQ:
-        """FAISS's transform behind the two methods that `measure` calls."""
+        """FAISS's PCA and rotation behind the two methods that `measure` calls."""
+
+        def __init__(self, seed: int) -> None:
+            self.rotation = faiss.ITQMatrix(BITS)
+            self.rotation.seed = seed
+            self.rotation.train(pca.apply(centred))
 
         def transform(self, X: Any) -> Any:
-            return np.packbits(transform.apply(np.ascontiguousarray(X)) >= 0, axis=1)
+            return np.packbits(self.rotation.apply(pca.apply(X - base.mean(axis=0))) >= 0, axis=1)
 
-    theirs = measure(FaissITQ(), base, queries, truth)["metrics"]  # type: ignore[arg-type]
+    def runs(make: Any) -> list[Any]:
+        return [measure(make(seed), base, queries, truth)["metrics"] for seed in range(3)]
+
+    ours, theirs = runs(lambda seed: ITQ(BITS, random_state=seed).fit(base)), runs(FaissITQ)
     for metric in ("pr_area", "map", "precision@100"):
-        assert quality["itq"][metric] == pytest.approx(theirs[metric], abs=0.02)
+        floor = np.mean([run[metric] for run in theirs]) - 0.01
+        assert np.mean([run[metric] for run in ours]) > floor

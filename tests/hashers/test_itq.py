@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.linalg import orthogonal_procrustes
 from scipy.stats import ortho_group
 
 from sigah import ITQ
@@ -21,6 +22,15 @@ def test_the_quantisation_loss_never_increases(blobs: Any) -> None:
 def test_hash_directions_stay_orthonormal(blobs: Any) -> None:
     W = ITQ(16, random_state=0).fit(blobs).weights_
     np.testing.assert_allclose(W.T @ W, np.eye(16), atol=1e-5)
+
+
+def test_a_round_solves_the_procrustes_problem_as_scipy_does() -> None:
+    V = np.random.default_rng(0).normal(size=(300, 16)).astype(np.float32)
+    R0 = ortho_group.rvs(16, random_state=0)
+    B = np.where(V @ R0.astype(np.float32) >= 0, 1.0, -1.0)
+    R, loss = rotate_to_codes(V, R0)
+    np.testing.assert_allclose(R, orthogonal_procrustes(V.astype(float), B)[0], atol=1e-5)
+    assert loss == pytest.approx(np.square(B - V @ R0).sum() / 300, rel=1e-5)
 
 
 def test_rotated_hypercube_corners_are_a_fixed_point() -> None:
