@@ -233,6 +233,14 @@ def test_early_stopping_keeps_the_best_weights(blobs: Any) -> None:
     assert len(validation) - 1 - int(np.argmin(validation)) == 2, "stopped after two worse ones"
 
 
+@pytest.mark.parametrize(("rows", "batch_size"), [(16, 500), (16, 2), (100, 3)])
+def test_tiny_batches_train(blobs: Any, rows: int, batch_size: int) -> None:
+    hasher = SiGAH(16, batch_size=batch_size, early_stopping=True, n_steps=60, random_state=0).fit(
+        blobs[:rows]
+    )
+    assert all(np.isfinite(list(entry.values())).all() for entry in hasher.history_)
+
+
 def test_diverging_training_is_reported(blobs: Any) -> None:
     with pytest.raises(ValueError, match="diverged.*learning_rate"):
         SiGAH(16, generator_learning_rate=1e30, n_steps=100, random_state=0).fit(blobs)

@@ -203,12 +203,11 @@ class LinearHasher(BinaryHasher):
         # A float32 product depends on how BLAS splits the block, so a score within its rounding
         # error may fall on either side of 0. Those few are computed again in float64, one dot
         # product each: a vector has the same code alone, in a batch and on any machine.
-        unit_roundoff = np.finfo(np.float32).eps / 2
-        row_norms = np.sqrt(np.einsum("ij,ij->i", block, block))
-        error = (block.shape[1] + 2) * unit_roundoff * row_norms[:, None]
-        error = error * np.linalg.norm(self.weights_, axis=0)
-        error += 2 * unit_roundoff * np.abs(self.thresholds_).astype(np.float32)
-        rows, bits = np.nonzero(np.abs(scores) <= error)
+        longest = np.sqrt(np.einsum("ij,ij->i", block, block).max())
+        steepest = np.linalg.norm(self.weights_, axis=0).max()
+        sums = (block.shape[1] + 2) * longest * steepest + 2 * np.abs(self.thresholds_).max()
+        uncertain = np.abs(scores) <= np.finfo(np.float32).eps / 2 * sums
+        rows, bits = np.divmod(np.flatnonzero(uncertain), scores.shape[1])
         if len(rows):
             exact = np.einsum(
                 "ij,ij->i",

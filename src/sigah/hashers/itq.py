@@ -50,11 +50,19 @@ def rotate_to_codes(
     loss : float
         Mean quantisation loss ``||B - V R||_F^2 / n`` of the old rotation with its codes.
     """
-    VR = V @ R.astype(np.float32)
-    B = np.where(VR >= 0, np.float32(1), np.float32(-1))
-    loss = float(np.square(B - VR).sum(dtype=np.float64)) / len(V)
+    correlation = np.zeros((V.shape[1], V.shape[1]))
+    magnitude = 0.0
+    for start in range(0, len(V), block := 4096):  # blocks that stay in cache
+        rows = V[start : start + block]
+        VR = rows @ R.astype(np.float32)
+        B = np.where(VR >= 0, np.float32(1), np.float32(-1))
+        correlation += B.T @ rows
+        magnitude += float(np.abs(VR).sum(dtype=np.float64))
+    # ||B - VR||^2 = ||B||^2 - 2 <B, VR> + ||VR||^2, where <B, VR> = sum |VR| and ||VR|| = ||V||
+    energy = float(np.einsum("ij,ij->", V, V, dtype=np.float64))
+    loss = V.shape[1] + (energy - 2 * magnitude) / len(V)
     # orthogonal Procrustes: R = Q U^T for B^T V = U S Q^T
-    U, _, Qt = svd((B.T @ V).astype(np.float64))
+    U, _, Qt = svd(correlation)
     return Qt.T @ U.T, loss
 
 

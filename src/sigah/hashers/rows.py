@@ -61,16 +61,22 @@ class Rows:
             where = slice(start, min(start + self.block_rows, len(self)))
             yield where, _finite(self.source[where], start)
 
-    def take(self, indices: NDArray[np.intp]) -> NDArray[np.float32]:
-        """Gather rows by index, in the order given."""
+    def take(
+        self, indices: NDArray[np.intp], out: NDArray[np.float32] | None = None
+    ) -> NDArray[np.float32]:
+        """Gather rows by index, in the order given, into ``out`` or a new array."""
+        if out is None:
+            out = np.empty((len(indices), self.dim), np.float32)
+        if isinstance(self.source, np.ndarray) and self.source.dtype == np.float32:
+            # indices are in range; any mode but "raise" writes to `out` without a second copy
+            return np.take(self.source, indices, axis=0, out=out, mode="clip")
         if isinstance(self.source, np.ndarray):
-            return _as_float32(self.source[indices])
-        order = np.argsort(indices)  # HDF5 and its like read forward, one slice at a time
-        taken = np.empty((len(indices), self.dim), np.float32)
-        for position in order:
+            out[:] = _as_float32(self.source[indices])
+            return out
+        for position in np.argsort(indices):  # HDF5 and its like read forward, slice by slice
             row = int(indices[position])
-            taken[position] = _as_float32(self.source[row : row + 1])[0]
-        return taken
+            out[position] = _as_float32(self.source[row : row + 1])[0]
+        return out
 
     def in_memory(self) -> Rows:
         """The same rows with cheap random access: foreign sources are read once into memory."""
@@ -106,7 +112,7 @@ def _as_float32(block: Any) -> NDArray[np.float32]:
 def _finite(block: Any, first_row: int) -> NDArray[np.float32]:
     array = _as_float32(block)
     with np.errstate(over="ignore", invalid="ignore"):
-        suspicious = not np.isfinite(array.sum())  # one cheap pass in the common case
+        suspicious = not np.isfinite(np.vdot(array, array))  # one cheap pass in the common case
     if suspicious and not (finite := np.isfinite(array)).all():
         row, column = np.argwhere(~finite)[0]
         raise ValueError(

@@ -261,7 +261,9 @@ class Trainer:
                 self.sigma2 = self.sigma2 or float(distances[distances != SELF_DISTANCE].mean()) / 2
                 terms["graph"] = graph_loss(b, distances, self.sigma2)
             if p.neighbor or p.pair:
-                k = max(2, round(neighbor_fraction(p.n_neighbors, self.n_rows) * (len(x) - 1)))
+                others = len(x) - 1
+                k = round(neighbor_fraction(p.n_neighbors, self.n_rows) * others)
+                k = min(max(k, 2), others)
                 near = distances.topk(k, dim=1, largest=False).values
                 cosines = (b @ b.T / b.shape[1]).fill_diagonal_(SELF_COSINE)
             if p.neighbor:
@@ -274,7 +276,8 @@ class Trainer:
 
     def _play(self, x: Tensor, synthetic: Tensor, *, learn: bool) -> dict[str, Tensor]:
         """One discriminator step, Eq. (21), then the energy that the generator is charged."""
-        real, fake = self.discriminator(x), self.discriminator(synthetic.detach())
+        both = self.discriminator(torch.cat([x, synthetic.detach()]))  # one product, not two
+        real, fake = both[: len(x)], both[len(x) :]
         loss = discriminator_loss(real, fake, self.params.margin)
         if learn:
             self.discriminator_optimizer.zero_grad()
@@ -335,26 +338,31 @@ def train(params: SiGAH, rows: Rows, random_state: np.random.RandomState) -> Tra
     W = initial_projection(params, rows, mean, covariance / scale**2, random_state)
     seed = int(random_state.randint(2**31 - 1))
     order = random_state.permutation(len(rows))
-    n_held_out = max(1, round(params.validation_fraction * len(rows)))
+    n_held_out = max(2, round(params.validation_fraction * len(rows)))
     training, held_out = order, order[:0]
     if params.early_stopping:
         training, held_out = order[n_held_out:], order[: min(n_held_out, 2000)]
     shift = mean.astype(np.float32)
 
-    def vectors(indices: NDArray[np.intp]) -> Tensor:
-        return torch.from_numpy((rows.take(indices) - shift) / np.float32(scale)).to(device)
+    def vectors(indices: NDArray[np.intp], out: NDArray[np.float32] | None = None) -> Tensor:
+        x = rows.take(indices, out)
+        x -= shift
+        x *= np.float32(1 / scale)
+        return torch.from_numpy(x).to(device)
 
     history: list[dict[str, float]] = []
     best, best_loss, worse, interrupted, steps = None, np.inf, 0, False, 0
     with quiet_cpu(), bar(show=params.verbose) as progress:
         trainer = Trainer(params, W, len(training), seed, device)
         task = progress.add_task("SiGAH", total=params.n_steps, detail="")
+        # one buffer for all batches: fresh pages cost more than copying the rows
+        buffer = np.empty((min(params.batch_size, len(training)), rows.dim), np.float32)
         sums: dict[str, float] = {}
         try:
             for steps, batch in enumerate(
                 batches(training, params.batch_size, params.n_steps, random_state), start=1
             ):
-                for key, value in trainer.step(vectors(batch)).items():
+                for key, value in trainer.step(vectors(batch, buffer)).items():
                     sums[key] = sums.get(key, 0.0) + value
                 progress.advance(task)
                 if steps % EVALUATE_EVERY and steps != params.n_steps:
