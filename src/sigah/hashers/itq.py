@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh, svd
 
 from sigah.hashers.base import DecoderMixin, LinearHasher
 from sigah.hashers.rows import Rows
@@ -21,14 +20,13 @@ __all__ = ["ITQ", "itq_directions", "principal_directions", "rotate_to_codes"]
 
 def principal_directions(covariance: NDArray[np.float64], n: int) -> NDArray[np.float64]:
     """Eigenvectors ``(d, n)`` of the ``n`` largest eigenvalues, largest first."""
-    d = len(covariance)
-    _, vectors = eigh(covariance, subset_by_index=(d - n, d - 1))
-    return vectors[:, ::-1]
+    _, vectors = np.linalg.eigh(covariance)  # ascending
+    return vectors[:, : -n - 1 : -1]
 
 
 def random_rotation(n: int, random_state: np.random.RandomState) -> NDArray[np.float64]:
     """Left singular vectors of a Gaussian matrix: a rotation drawn uniformly."""
-    return svd(random_state.standard_normal((n, n)))[0]
+    return np.linalg.svd(random_state.standard_normal((n, n)))[0]
 
 
 def rotate_to_codes(
@@ -62,7 +60,7 @@ def rotate_to_codes(
     energy = float(np.einsum("ij,ij->", V, V, dtype=np.float64))
     loss = V.shape[1] + (energy - 2 * magnitude) / len(V)
     # orthogonal Procrustes: R = Q U^T for B^T V = U S Q^T
-    U, _, Qt = svd(correlation)
+    U, _, Qt = np.linalg.svd(correlation)
     return Qt.T @ U.T, loss
 
 

@@ -187,7 +187,7 @@ class SiGAH(DecoderMixin, LinearHasher):
         weight_decay: float = 0.0,
         batch_size: int = 500,
         generator_batch_size: int = 64,
-        n_steps: int = 1500,
+        n_steps: int = 1000,
         early_stopping: bool = False,
         validation_fraction: float = 0.05,
         patience: int = 3,
