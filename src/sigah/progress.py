@@ -12,9 +12,9 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 
 __all__ = ["bar", "track"]
 
@@ -28,12 +28,11 @@ def bar(*, show: bool) -> Iterator[Progress]:
     Each task may carry a ``detail`` field, shown at the end of its line.
     """
     progress = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+        BarColumn(bar_width=12),
         MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[detail]}"),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+        TextColumn("{task.fields[detail]}", table_column=Column(overflow="ellipsis", no_wrap=True)),
         console=Console(stderr=True),
         disable=not show,
     )

@@ -163,7 +163,7 @@ def test_ctrl_c_during_fit_still_writes_a_usable_model(files: Path) -> None:
     )  # fmt: skip
     try:
         seen = b""
-        while b"neighbor" not in seen:  # the bar shows loss terms: training has begun
+        while b"nei " not in seen:  # the bar shows loss terms: training has begun
             seen += process.stderr.read1()
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)

@@ -474,8 +474,9 @@ def choose_device(name: str) -> torch.device:
 
 
 def describe(entry: dict[str, float]) -> str:
-    """Loss terms in one short line."""
-    return "  ".join(f"{key} {value:.3f}" for key, value in entry.items() if key != "step")
+    """Loss terms in one short line, by the first letters of their names."""
+    hidden = ("step", "discriminator", "energy_real")
+    return " ".join(f"{k[:3]} {v:.2f}" for k, v in entry.items() if k not in hidden)
 
 
 def to_numpy(tensor: Tensor) -> NDArray[np.float32]:
