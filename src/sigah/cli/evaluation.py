@@ -91,8 +91,8 @@ def demo(
 
     for name in SETS:
         fetch_with_bar(name)
-    page = run_demo(out, announce=Console(stderr=True, highlight=False).print)
-    typer.echo(page)
+    page = run_demo(out, announce=Console(highlight=False).print)
+    typer.echo(f"open {page} in a browser")
 
 
 def whole_number(text: str, option: str) -> int:

@@ -18,7 +18,7 @@ from sigah.evaluation import cached_neighbors, evaluate, summarize
 from sigah.evaluation.protocol import write_results
 from sigah.hashers import ITQ, LSH, BinaryHasher, SiGAH
 from sigah.report.figures import LABELS, curves_figure, images_figure
-from sigah.report.table import COLUMNS, best_rows, cell
+from sigah.report.table import COLUMNS, best_rows, cell, results_table
 from sigah.search import HammingIndex
 
 __all__ = ["demo"]
@@ -61,7 +61,7 @@ green bar marks an image that is among the exact 100 nearest.</p>$neighbours
 """)
 
 
-def demo(out: Path, *, announce: Callable[[str], None]) -> Path:
+def demo(out: Path, *, announce: Callable[[Any], None]) -> Path:
     """Train, measure and draw; returns the path of the page.
 
     Parameters
@@ -69,7 +69,7 @@ def demo(out: Path, *, announce: Callable[[str], None]) -> Path:
     out : Path
         Folder for ``index.html`` and ``results.json``.
     announce : callable
-        Told what happens, one line at a time.
+        Told what happens: a line, or the table of a data set.
     """
     fitted: dict[tuple[str, int], BinaryHasher] = {}
 
@@ -99,6 +99,7 @@ def demo(out: Path, *, announce: Callable[[str], None]) -> Path:
             on_run=lambda results: announce(describe_run(results["runs"][-1])),
         )
         results.append(result)
+        announce(results_table(result))
         neighbours += [neighbours_figure(split, truth, fitted, query) for query in QUERIES]
         reconstructions.append(reconstructions_figure(name, split, fitted))
     out.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,13 @@ COLUMNS = (
     "relative_reconstruction_error",
     "fit_seconds",
 )
+HEADINGS = {  # narrow enough for a terminal
+    "precision@100": "P@100",
+    "recall10@10": "r10@10",
+    "recall100@1000": "r100@1k",
+    "relative_reconstruction_error": "error",
+    "fit_seconds": "fit s",
+}
 LOWER_IS_BETTER = ("relative_reconstruction_error", "fit_seconds")
 
 
@@ -54,9 +61,7 @@ def results_table(results: Mapping[str, Any]) -> Table:
     table.add_column("bits", justify="right")
     table.add_column("method")
     for column in columns:
-        table.add_column(
-            column.replace("relative_reconstruction_error", "rel. error"), no_wrap=True
-        )
+        table.add_column(HEADINGS.get(column, column), no_wrap=True)
     bold = {column: best_rows(rows, column) for column in columns}
     for i, row in enumerate(rows):
         cells = [
