@@ -58,10 +58,10 @@ def results_table(results: Mapping[str, Any]) -> Table:
         title=f"{data['name']}: {data['n_base']:,} base, {data['n_queries']:,} queries, K ="
         f" {data['k']:,}, {rows[0]['seeds']} seed(s)"
     )
-    table.add_column("bits", justify="right")
-    table.add_column("method")
+    table.add_column("bits", justify="right", no_wrap=True)
+    table.add_column("method", no_wrap=True)
     for column in columns:
-        table.add_column(HEADINGS.get(column, column), no_wrap=True)
+        table.add_column(HEADINGS.get(column, column))
     bold = {column: best_rows(rows, column) for column in columns}
     for i, row in enumerate(rows):
         cells = [
