@@ -61,7 +61,7 @@ def results_table(results: Mapping[str, Any]) -> Table:
     table.add_column("bits", justify="right", no_wrap=True)
     table.add_column("method", no_wrap=True)
     for column in columns:
-        table.add_column(HEADINGS.get(column, column))
+        table.add_column(HEADINGS.get(column, column), overflow="fold")
     bold = {column: best_rows(rows, column) for column in columns}
     for i, row in enumerate(rows):
         cells = [
