@@ -126,6 +126,8 @@ BAD_CALLS: dict[str, tuple[list[str], str]] = {
     "unknown setting": (["fit", "base.npy", "--set", "speed=9", "--out", "m"], "speed=9"),
     "bits": (["fit", "base.npy", "--bits", "12", "--out", "m"], "multiple of 8"),
     "no folder": (["encode", "model", "base.npy", "--out", "no/such/c.npy"], "no/such"),
+    "no folder to fit to": (["fit", "base.npy", "--out", "no/such/m"], "create it first"),
+    "a word for a number": (["fit", "base.npy", "--set", "n_steps=two", "--out", "m"], "n_steps"),
     "model is not one": (["encode", "base.npy", "base.npy", "--out", "c.npy"], "base.npy"),
     "codes are not": (["search", "model", "base.npy", "queries.npy"], "base.npy"),
     "wrong dimension": (["encode", "model", "narrow.npy", "--out", "c.npy"], "24 features"),

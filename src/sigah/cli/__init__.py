@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -53,6 +54,9 @@ def options(
 
 def main() -> None:
     """Run the command line; bad input ends in one line on standard error, never a traceback."""
+    # Threads that wait for each other by spinning make training on busy cores twice as slow; the
+    # policy is read when torch is loaded, which is later.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     console = Console(stderr=True)
     try:
         app()

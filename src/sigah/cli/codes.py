@@ -17,7 +17,7 @@ from sigah.cli.vectors import read_vectors
 from sigah.hashers import METHODS, BinaryHasher, DecoderMixin, load
 from sigah.search import HammingIndex
 
-__all__ = ["encode", "fit", "inspect", "make_hasher", "methods", "search"]
+__all__ = ["check_folder", "encode", "fit", "inspect", "make_hasher", "methods", "search"]
 
 Vectors = Annotated[str, typer.Argument(metavar="VECTORS", help="A vector file or a named set.")]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file made by `sigah fit`.")]
@@ -48,6 +48,12 @@ def make_hasher(method: str, n_bits: int, seed: int | None, settings: list[str])
     return hasher
 
 
+def check_folder(path: Path) -> None:
+    """Refuse an output path in a missing folder before the work, not after it."""
+    if not path.resolve().parent.is_dir():
+        raise FileNotFoundError(f"{path}: its folder does not exist; create it first")
+
+
 def fit(
     vectors: Vectors,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the model.")],
@@ -67,6 +73,7 @@ def fit(
 
     Example: sigah fit mnist --bits 64 --out mnist.model
     """
+    check_folder(out)
     hasher = make_hasher(method, bits, seed, settings or [])
     if "verbose" in hasher.get_params():
         hasher.set_params(verbose=True)
@@ -93,6 +100,7 @@ def encode(
 
     Example: sigah encode mnist.model mnist --out codes.npy
     """
+    check_folder(out)
     hasher = load(model)
     codes = hasher.transform(read_vectors(vectors))
     header = {"method": hasher.name, "fingerprint": hasher.fingerprint}
@@ -114,6 +122,8 @@ def search(
 
     Example: sigah search mnist.model codes.npy mnist:queries -k 10 --out neighbours.npz
     """
+    if out is not None:
+        check_folder(out)
     hasher = load(model)
     base, header = persistence.load_codes(codes)
     if header is None:

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from sigah import datasets
-from sigah.cli.codes import make_hasher
+from sigah.cli.codes import check_folder, make_hasher
 from sigah.cli.data import fetch_with_bar
 from sigah.cli.vectors import read_vectors
 
@@ -48,6 +48,8 @@ def evaluate(
     from sigah.evaluation import write_results
     from sigah.report.table import results_table
 
+    if json_file is not None:
+        check_folder(json_file)
     lengths = [whole_number(text, "--bits") for text in bits.split(",")]
     makers = {name: partial(make_hasher, name, settings=[]) for name in methods.split(",")}
     for make in makers.values():  # a wrong name or setting is reported before any work

@@ -154,8 +154,8 @@ class ITQ(DecoderMixin, LinearHasher):
         self.verbose = verbose
 
     def _fit(self, rows: Rows, random_state: np.random.RandomState) -> None:
-        if self.n_iter < 1:
-            raise ValueError(f"n_iter must be at least 1, got {self.n_iter!r}")
+        if not (isinstance(self.n_iter, (int, np.integer)) and self.n_iter >= 1):
+            raise ValueError(f"n_iter must be a whole number of at least 1, got {self.n_iter!r}")
         mean, covariance = rows.mean_and_covariance()
         directions, self.loss_, scale = itq_directions(
             rows,

@@ -19,6 +19,7 @@ from sigah.hashers.rows import Rows
 __all__ = ["SiGAH"]
 
 LEAKY_SLOPE = 0.2
+NUMBER = (int, float, np.integer, np.floating)
 
 
 def activate(name: str, Z: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -287,15 +288,22 @@ class SiGAH(DecoderMixin, LinearHasher):
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
         terms = ("reconstruction", "sparsity", "graph", "adversarial", "neighbor", "pair")
         for name in (*terms, "margin", "weight_decay"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)!r}")
-        sizes = ("n_neighbors", "dictionary_ratio", "n_steps", "generator_batch_size", "patience")
-        for name in (*sizes, "learning_rate", "generator_learning_rate"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)!r}")
-        if self.batch_size < 2:
-            raise ValueError(f"batch_size must be at least 2, got {self.batch_size!r}")
-        if not 0 < self.validation_fraction < 1:
-            raise ValueError(
-                f"validation_fraction must lie between 0 and 1, got {self.validation_fraction!r}"
-            )
+            if not (isinstance(value := getattr(self, name), NUMBER) and value >= 0):
+                raise ValueError(f"{name} must be a number and not negative, got {value!r}")
+        for name in ("dictionary_ratio", "learning_rate", "generator_learning_rate"):
+            if not (isinstance(value := getattr(self, name), NUMBER) and value > 0):
+                raise ValueError(f"{name} must be a positive number, got {value!r}")
+        for name, least in (
+            ("n_neighbors", 1),
+            ("n_steps", 1),
+            ("batch_size", 2),
+            ("generator_batch_size", 1),
+            ("patience", 1),
+        ):
+            if not (isinstance(value := getattr(self, name), (int, np.integer)) and value >= least):
+                raise ValueError(
+                    f"{name} must be a whole number of at least {least}, got {value!r}"
+                )
+        fraction = self.validation_fraction
+        if not (isinstance(fraction, NUMBER) and 0 < fraction < 1):
+            raise ValueError(f"validation_fraction must lie between 0 and 1, got {fraction!r}")
