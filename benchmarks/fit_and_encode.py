@@ -24,7 +24,7 @@ from sigah import datasets
 from sigah.cli.codes import make_hasher
 from sigah.evaluation.protocol import environment
 
-METHODS = ("sigah", "sigah.paper", "itq", "lsh")
+METHODS = ("sigah", "itq", "lsh")
 
 
 def fit_once(method: str, n_bits: int, vectors: str, model: str) -> dict[str, float]:
