@@ -5,12 +5,22 @@ from __future__ import annotations
 from os import PathLike
 
 from sigah import persistence
-from sigah.hashers.base import BinaryHasher, DecoderMixin, LinearHasher
+from sigah.hashers.base import BinaryHasher, DecoderMixin, LinearHasher, ScoringHasher
 from sigah.hashers.itq import ITQ
 from sigah.hashers.lsh import LSH
 from sigah.hashers.sigah import SiGAH
 
-__all__ = ["ITQ", "LSH", "METHODS", "BinaryHasher", "DecoderMixin", "LinearHasher", "SiGAH", "load"]
+__all__ = [
+    "ITQ",
+    "LSH",
+    "METHODS",
+    "BinaryHasher",
+    "DecoderMixin",
+    "LinearHasher",
+    "ScoringHasher",
+    "SiGAH",
+    "load",
+]
 
 METHODS: dict[str, type[BinaryHasher]] = {method.name: method for method in (SiGAH, ITQ, LSH)}
 

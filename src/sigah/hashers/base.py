@@ -1,7 +1,8 @@
 """The contract of a hasher: what every method shares, once.
 
-A method file holds only its mathematics: it derives from :class:`LinearHasher` (or
-:class:`BinaryHasher` when its hash function is not linear) and fills in one hook, ``_fit``.
+A method file holds only its mathematics. It derives from :class:`LinearHasher` and fills in one
+hook, ``_fit``; from :class:`ScoringHasher` when its bits are signs of scores that are not linear,
+with ``_scores``; or from :class:`BinaryHasher` when its bits are not signs of scores, with ``_bits``.
 """
 
 from __future__ import annotations
@@ -25,17 +26,17 @@ from sigah import persistence
 from sigah.codes import check_codes, check_n_bits, signs
 from sigah.hashers.rows import Rows, is_row_source
 
-__all__ = ["BinaryHasher", "DecoderMixin", "LinearHasher"]
+__all__ = ["BinaryHasher", "DecoderMixin", "LinearHasher", "ScoringHasher"]
 
 
 class BinaryHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
     """Vectors in, packed binary codes out.
 
-    Subclasses store parameters in ``__init__``, learn in :meth:`_fit` and score in
-    :meth:`_scores`; a bit is 1 where its score is not negative.
+    Subclasses store parameters in ``__init__``, learn in :meth:`_fit` and encode in :meth:`_bits`.
     """
 
     name: ClassVar[str]  # what the command line and model files call the method
+    fit_cost: ClassVar[str]  # "instant", "seconds" or "minutes": 60,000 x 784, 64 bits, two cores
     exceeds_dimension: ClassVar[bool] = False  # whether n_bits may exceed the vectors' dimension
     min_rows_per_bit: ClassVar[int] = 1  # training rows needed for each bit; 0: any number
     fitted_arrays: ClassVar[tuple[str, ...]]  # the learned arrays, saved in model files
@@ -48,8 +49,11 @@ class BinaryHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         """Learn from ``rows`` and set the fitted attributes."""
 
     @abstractmethod
-    def _scores(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Scores ``float32 (m, n_bits)`` of a block of vectors ``(m, d)``."""
+    def _bits(self, block: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Bits ``(m, n_bits)`` of a block of vectors ``(m, d)``.
+
+        The bits of a vector must not depend on the other vectors of its block.
+        """
 
     def fit(self, X: ArrayLike, y: object = None) -> Self:
         """Learn the hash functions from vectors.
@@ -103,21 +107,8 @@ class BinaryHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         rows = self._fitted_rows(X)
         codes = np.empty((len(rows), self.n_bits // 8), np.uint8)
         for where, block in rows.blocks():
-            codes[where] = np.packbits(self._scores(block) >= 0, axis=1)
+            codes[where] = np.packbits(self._bits(block), axis=1)
         return codes
-
-    def project(self, X: ArrayLike) -> NDArray[np.float32]:
-        """Real-valued scores whose sign is the bit (0 counts as positive).
-
-        Returns
-        -------
-        scores : ndarray of float32, shape (n, n_bits)
-        """
-        rows = self._fitted_rows(X)
-        scores = np.empty((len(rows), self.n_bits), np.float32)
-        for where, block in rows.blocks():
-            scores[where] = self._scores(block)
-        return scores
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted model to one safetensors file, atomically.
@@ -183,7 +174,31 @@ class BinaryHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         return tags
 
 
-class LinearHasher(BinaryHasher):
+class ScoringHasher(BinaryHasher):
+    """A hasher whose bits are signs of real scores; it learns in ``_fit``, scores in ``_scores``."""
+
+    @abstractmethod
+    def _scores(self, block: NDArray[np.float32]) -> NDArray[np.floating]:
+        """Scores ``(m, n_bits)`` of a block of vectors ``(m, d)``; a bit is 1 where not negative."""
+
+    def _bits(self, block: NDArray[np.float32]) -> NDArray[np.bool_]:
+        return self._scores(block) >= 0
+
+    def project(self, X: ArrayLike) -> NDArray[np.float32]:
+        """Real-valued scores whose sign is the bit (0 counts as positive).
+
+        Returns
+        -------
+        scores : ndarray of float32, shape (n, n_bits)
+        """
+        rows = self._fitted_rows(X)
+        scores = np.empty((len(rows), self.n_bits), np.float32)
+        for where, block in rows.blocks():
+            scores[where] = self._scores(block)
+        return scores
+
+
+class LinearHasher(ScoringHasher):
     """A hasher whose scores are ``X @ weights_ - thresholds_``; it encodes with NumPy alone.
 
     Attributes
@@ -253,7 +268,7 @@ class DecoderMixin(ABC):
         rows = self._fitted_rows(X)
         total = 0.0
         for _, block in rows.blocks():
-            code_signs = np.where(self._scores(block) >= 0, np.float32(1), np.float32(-1))
+            code_signs = np.where(self._bits(block), np.float32(1), np.float32(-1))
             total += float(np.square(block - self._decode(code_signs), dtype=np.float64).sum())
         return -total / len(rows)
 

@@ -138,6 +138,7 @@ class ITQ(DecoderMixin, LinearHasher):
     """
 
     name: ClassVar[str] = "itq"
+    fit_cost = "seconds"
     fitted_arrays = ("weights_", "thresholds_", "mean_", "scale_")
 
     def __init__(

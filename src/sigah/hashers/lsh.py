@@ -50,6 +50,7 @@ class LSH(LinearHasher):
     """
 
     name: ClassVar[str] = "lsh"
+    fit_cost = "instant"
     exceeds_dimension = True
     min_rows_per_bit = 0
 

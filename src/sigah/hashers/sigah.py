@@ -156,6 +156,7 @@ class SiGAH(DecoderMixin, LinearHasher):
     """
 
     name: ClassVar[str] = "sigah"
+    fit_cost = "seconds"
     exceeds_dimension = True
     fitted_arrays = (
         "weights_",
