@@ -1,8 +1,8 @@
 """The contract of a hasher: what every method shares, once.
 
 A method file holds only its mathematics. It derives from :class:`LinearHasher` and fills in one
-hook, ``_fit``; from :class:`ScoringHasher` when its bits are signs of scores that are not linear,
-with ``_scores``; or from :class:`BinaryHasher` when its bits are not signs of scores, with ``_bits``.
+hook, ``_fit``; or from :class:`ScoringHasher`, with ``_scores``, when its scores are not linear; or
+from :class:`BinaryHasher`, with ``_bits``, when its bits are not signs of scores.
 """
 
 from __future__ import annotations
@@ -175,11 +175,11 @@ class BinaryHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
 
 class ScoringHasher(BinaryHasher):
-    """A hasher whose bits are signs of real scores; it learns in ``_fit``, scores in ``_scores``."""
+    """A hasher whose bits are signs of scores: it learns in ``_fit`` and scores in ``_scores``."""
 
     @abstractmethod
     def _scores(self, block: NDArray[np.float32]) -> NDArray[np.floating]:
-        """Scores ``(m, n_bits)`` of a block of vectors ``(m, d)``; a bit is 1 where not negative."""
+        """Scores ``(m, n_bits)`` of a block of vectors ``(m, d)``; a bit is 1 where one is >= 0."""
 
     def _bits(self, block: NDArray[np.float32]) -> NDArray[np.bool_]:
         return self._scores(block) >= 0
