@@ -15,6 +15,8 @@ import pytest
 
 import sigah
 from sigah.cli import main
+from sigah.cli.codes import METHOD_NAMES
+from sigah.hashers import METHODS
 
 STEPS = ["--set", "n_steps=20"]
 
@@ -106,8 +108,49 @@ def test_evaluate_compares_methods_and_writes_json(files: Path, run: Any) -> Non
         assert r["metrics"]["map_worst"] <= r["metrics"]["map"] <= r["metrics"]["map_best"]
 
 
+def test_an_interrupted_evaluation_resumes(files: Path, run: Any) -> None:
+    call = (
+        "evaluate", files / "base.npy", files / "queries.npy", "--methods", "itq,lsh",
+        "-k", 20, "--json", files / "resumed.json",
+    )  # fmt: skip
+    run(*call, "--bits", "8")
+    first = json.loads((files / "resumed.json").read_text())["runs"]
+    status, _, err = run(*call, "--bits", "8,16", "--seeds", 2, "--resume")
+    assert status == 0
+    assert err.count("pr_area") == 6, "two of eight runs were there already"
+    runs = json.loads((files / "resumed.json").read_text())["runs"]
+    assert len(runs) == 8
+    assert all(run in runs for run in first), "kept as they were, with their seconds"
+    status, _, err = run(*call, "--bits", "8", "-k", 10, "--resume")
+    assert status != 0
+    assert "measured with k 20, not 10" in err
+
+
+def test_methods_that_cannot_make_so_many_bits_are_left_out(files: Path, run: Any) -> None:
+    call = ("evaluate", files / "base.npy", files / "queries.npy", "--bits", "32", "-k", 20)
+    status, out, _ = run(*call, "--methods", "itq,lsh")
+    assert status == 0
+    assert "lsh" in out
+    assert "itq" not in out
+    status, _, err = run(*call, "--methods", "itq")
+    assert status != 0
+    assert "itq can make that many bits of 24 dimensions" in err
+
+
 def test_lists_are_complete(run: Any) -> None:
-    assert all(name in run("methods")[1] for name in ("sigah", "itq", "lsh", "sigah.paper"))
+    status, out, _ = run("methods")
+    assert status == 0
+    lines = out.splitlines()[1:]
+    assert [line.split()[0] for line in lines] == list(METHOD_NAMES)
+    assert set(METHOD_NAMES) == {*METHODS, "sigah.paper"}
+    for line in lines:
+        name, cost, scores, decodes, exceeds = line.split()[:5]
+        method = METHODS[name.partition(".")[0]]
+        assert cost in ("instant", "seconds", "minutes")
+        assert (scores == "yes") == hasattr(method, "project")
+        assert (decodes == "yes") == hasattr(method, "reconstruct")
+        assert (exceeds == "yes") == method.exceeds_dimension
+        assert line.strip().endswith("."), "one whole line each"
     assert all(name in run("data", "list")[1] for name in ("mnist", "fashion-mnist"))
 
 
@@ -133,6 +176,11 @@ BAD_CALLS: dict[str, tuple[list[str], str]] = {
     "wrong dimension": (["encode", "model", "narrow.npy", "--out", "c.npy"], "24 features"),
     "nan": (["fit", "nan.npy", "--out", "m"], "row 3, column 1"),
     "k": (["search", "model", "codes.npy", "queries.npy", "-k", "0"], "k"),
+    "resume from nothing": (["evaluate", "base.npy", "queries.npy", "--resume"], "--json"),
+    "resume from another file": (
+        ["evaluate", "base.npy", "queries.npy", "--json", "base.npy", "--resume"],
+        "base.npy does not hold results",
+    ),
     "no queries": (["evaluate", "base.npy"], "QUERIES"),
     "too many neighbours": (["evaluate", "base.npy", "queries.npy", "-k", "5000"], "5000"),
     "text for a number": (["evaluate", "base.npy", "queries.npy", "--bits", "many"], "many"),

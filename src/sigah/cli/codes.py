@@ -14,10 +14,21 @@ from rich.table import Table
 
 from sigah import persistence
 from sigah.cli.vectors import read_vectors
-from sigah.hashers import METHODS, BinaryHasher, DecoderMixin, load
+from sigah.hashers import METHODS, BinaryHasher, DecoderMixin, ScoringHasher, load
 from sigah.search import HammingIndex
 
-__all__ = ["check_folder", "encode", "fit", "inspect", "make_hasher", "methods", "search"]
+__all__ = [
+    "METHOD_NAMES",
+    "check_folder",
+    "encode",
+    "fit",
+    "inspect",
+    "make_hasher",
+    "methods",
+    "search",
+]
+
+METHOD_NAMES = ("sigah", "sigah.paper", *[name for name in METHODS if name != "sigah"])
 
 Vectors = Annotated[str, typer.Argument(metavar="VECTORS", help="A vector file or a named set.")]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file made by `sigah fit`.")]
@@ -32,9 +43,11 @@ def make_hasher(method: str, n_bits: int, seed: int | None, settings: list[str])
     label, *attached = method.split(":")
     name, _, variant = label.partition(".")
     if name not in METHODS or variant not in ("", "paper") or (variant and name != "sigah"):
-        raise ValueError(f"unknown method {label!r}; known: {', '.join([*METHODS, 'sigah.paper'])}")
+        raise ValueError(f"unknown method {label!r}; known: {', '.join(METHOD_NAMES)}")
     make: Any = METHODS[name].paper if variant else METHODS[name]
-    hasher: BinaryHasher = make(n_bits, random_state=seed)
+    hasher: BinaryHasher = make(n_bits)
+    if "random_state" in hasher.get_params():  # a few methods draw nothing
+        hasher.set_params(random_state=seed)
     for setting in [*attached, *settings]:
         key, equals, value = setting.partition("=")
         if not equals or key not in hasher.get_params():
@@ -151,14 +164,29 @@ def inspect(file: Annotated[Path, typer.Argument(help="A model or code file.")])
 
 
 def methods() -> None:
-    """List the methods that `fit` and `evaluate` know."""
-    table = Table("name", "what it is", "decodes", "bits > dim")
-    for name, method in METHODS.items():
-        table.add_row(
-            name,
-            (method.__doc__ or "").partition("\n")[0],
-            "yes" if issubclass(method, DecoderMixin) else "no",
-            "yes" if method.exceeds_dimension else "no",
+    """List the methods that `fit` and `evaluate` know, a line each.
+
+    Fitting is for 60,000 vectors of 784 dimensions and 64 bits on two cores: instant (under a
+    second), seconds, or minutes.
+    """
+    table = Table(box=None, padding=(0, 1), header_style="bold")
+    for heading in ("name", "fit", "scores", "decodes", "bits > dim"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("what it is", no_wrap=True, overflow="ellipsis")
+    for label in METHOD_NAMES:
+        name, _, variant = label.partition(".")
+        method = METHODS[name]
+        summary = (method.__doc__ or "").partition("\n")[0]
+        flags = (
+            issubclass(method, ScoringHasher),
+            issubclass(method, DecoderMixin),
+            method.exceeds_dimension,
         )
-    table.add_row("sigah.paper", "SiGAH as the paper reads: Eq. (20), (21), tanh.", "yes", "yes")
-    Console().print(table)
+        table.add_row(
+            label,
+            method.fit_cost,
+            *("yes" if flag else "-" for flag in flags),
+            "The same, as the paper reads: Eq. (20), (21), tanh." if variant else summary,
+        )
+    # a pipe is as wide as it needs to be: lines are cut at the edge of a terminal only
+    Console(width=None if sys.stdout.isatty() else 160).print(table)

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from sigah import datasets
-from sigah.cli.codes import check_folder, make_hasher
+from sigah.cli.codes import METHOD_NAMES, check_folder, make_hasher
 from sigah.cli.data import fetch_with_bar
 from sigah.cli.vectors import read_vectors
 
@@ -29,8 +29,8 @@ def evaluate(
     methods: Annotated[
         str,
         typer.Option(
-            help="Names from `sigah methods`, separated by commas; settings may follow a name, as"
-            " in sigah:pair=0:n_steps=500."
+            help="Names from `sigah methods`, separated by commas, or `all`; settings may follow a"
+            " name, as in sigah:pair=0:n_steps=500."
         ),
     ] = "sigah,itq,lsh",
     bits: Annotated[str, typer.Option(help="Code lengths, separated by commas.")] = "32,64",
@@ -39,19 +39,25 @@ def evaluate(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Also write everything to this file.")
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep the runs that the --json file already has.")
+    ] = False,
 ) -> None:
     """Fit methods, search with their codes, and measure what they find.
 
-    Example: sigah evaluate mnist --methods sigah,itq,lsh --bits 32,64 --seeds 5 --json mnist.json
+    Example: sigah evaluate mnist --methods all --bits 32,64 --seeds 5 --json mnist.json --resume
     """
     from sigah.evaluation import evaluate as run_evaluation
-    from sigah.evaluation import write_results
+    from sigah.evaluation import read_results, write_results
     from sigah.report.table import results_table
 
+    if resume and json_file is None:
+        raise ValueError("--resume needs --json FILE, the file whose runs are to be kept")
     if json_file is not None:
         check_folder(json_file)
     lengths = [whole_number(text, "--bits") for text in bits.split(",")]
-    makers = {name: partial(make_hasher, name, settings=[]) for name in methods.split(",")}
+    names = list(METHOD_NAMES) if methods == "all" else methods.split(",")
+    makers = {name: partial(make_hasher, name, settings=[]) for name in names}
     for make in makers.values():  # a wrong name or setting is reported before any work
         make(lengths[0], 0)
     if queries is None:
@@ -80,6 +86,7 @@ def evaluate(
         seeds=range(seeds),
         k=k,
         on_run=report,
+        resume=read_results(json_file) if resume and json_file and json_file.exists() else None,
     )
     Console().print(results_table(results))
 

@@ -15,7 +15,7 @@ from sigah.evaluation.metrics import (
     recall_at,
     reconstruction_error,
 )
-from sigah.evaluation.protocol import evaluate, measure, summarize, write_results
+from sigah.evaluation.protocol import evaluate, measure, read_results, summarize, write_results
 from sigah.evaluation.truth import cached_neighbors, content_hash, exact_neighbors
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "pr_curve",
     "precision_at",
     "rank_counts",
+    "read_results",
     "recall_at",
     "reconstruction_error",
     "summarize",

@@ -30,7 +30,7 @@ from sigah.evaluation.metrics import (
 from sigah.evaluation.truth import cached_neighbors, content_hash
 from sigah.hashers import BinaryHasher
 
-__all__ = ["RECALL_SIZES", "evaluate", "measure", "summarize", "write_results"]
+__all__ = ["RECALL_SIZES", "evaluate", "measure", "read_results", "summarize", "write_results"]
 
 RECALL_SIZES = (1, 10, 100, 1000)  # K of the recall curves: R-1, R-10, R-100 and R-1K
 RECALL_DEPTHS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
@@ -106,8 +106,11 @@ def evaluate(
     seeds: Iterable[int] = (0,),
     k: int = 1000,
     on_run: Callable[[dict[str, Any]], None] = lambda results: None,
+    resume: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Fit and measure every method at every code length with every seed.
+
+    A method that cannot make more bits than dimensions is left out of the lengths it cannot make.
 
     Parameters
     ----------
@@ -122,12 +125,21 @@ def evaluate(
         True neighbours of each query.
     on_run : callable
         Called with the results so far after each run, to show progress and to save them.
+    resume : mapping, optional
+        Results of an interrupted call on the same data and machine. Runs that they hold with the
+        same parameters are not measured again.
 
     Returns
     -------
     dict
         ``data`` and ``environment`` (provenance), and ``runs``: one dict for each method, code
         length and seed, with parameters, metrics and curves. Ready for JSON.
+
+    Raises
+    ------
+    ValueError
+        If ``k`` exceeds the base, no method can make the code lengths, or ``resume`` was measured
+        on other data or elsewhere.
 
     Examples
     --------
@@ -144,7 +156,6 @@ def evaluate(
     """
     if k > len(base):
         raise ValueError(f"k = {k} true neighbours were asked for, but the base has {len(base)}")
-    truth, _ = cached_neighbors(base, queries, k)
     results: dict[str, Any] = {
         "data": {
             "name": name,
@@ -158,25 +169,61 @@ def evaluate(
         "environment": environment(),
         "runs": [],
     }
+    finished = {run_key(run): run for run in resumable_runs(resume, results)}
+    truth, _ = cached_neighbors(base, queries, k)
     for bits in n_bits:
         for label, make in methods.items():
             for seed in seeds:
                 hasher = make(bits, seed)
-                began = time.perf_counter()
-                hasher.fit(base)
-                fit_seconds = time.perf_counter() - began
-                run = {
+                if bits > base.shape[1] and not hasher.exceeds_dimension:
+                    continue
+                run: dict[str, Any] = {
                     "method": label,
                     "n_bits": bits,
                     "seed": seed,
                     "parameters": hasher.get_params(),
-                    **measure(hasher, base, queries, truth),
                 }
+                if run_key(run) in finished:
+                    results["runs"].append(finished[run_key(run)])
+                    continue
+                began = time.perf_counter()
+                hasher.fit(base)
+                fit_seconds = time.perf_counter() - began
+                run |= measure(hasher, base, queries, truth)
                 run["metrics"]["fit_seconds"] = fit_seconds
                 results["runs"].append(run)
                 results["environment"] = environment()
                 on_run(results)
+    if not results["runs"]:
+        raise ValueError(
+            f"none of {', '.join(methods)} can make that many bits of {base.shape[1]} dimensions;"
+            " lower n_bits, or take a method that can, as `sigah methods` lists"
+        )
     return results
+
+
+def run_key(run: Mapping[str, Any]) -> str:
+    """What tells one run of an evaluation from another: method, length, seed and parameters."""
+    return json.dumps([run[key] for key in ("method", "n_bits", "seed", "parameters")])
+
+
+def resumable_runs(
+    earlier: Mapping[str, Any] | None, now: Mapping[str, Any]
+) -> list[Mapping[str, Any]]:
+    """Runs of earlier results, if they were measured on the same data, versions and machine."""
+    if earlier is None:
+        return []
+    for part, keys in (
+        ("data", ("base_sha256", "queries_sha256", "k")),
+        ("environment", ("versions", "machine", "threads")),
+    ):
+        for key in keys:
+            if earlier[part][key] != now[part][key]:
+                raise ValueError(
+                    f"cannot resume: the results were measured with {key} {earlier[part][key]}, not"
+                    f" {now[part][key]}; move them away or do not resume"
+                )
+    return list(earlier["runs"])
 
 
 def summarize(results: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -221,3 +268,14 @@ def write_results(path: str | os.PathLike[str], results: Mapping[str, Any]) -> N
     """Write results as JSON, atomically."""
     with persistence.atomic_write(path) as file:
         file.write(json.dumps(results, allow_nan=False).encode())
+
+
+def read_results(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read the JSON of :func:`write_results`; anything else is a ValueError that names the file."""
+    try:
+        results = json.loads(Path(path).read_bytes())
+        summarize(results)
+        results["data"]["name"], results["environment"]["versions"]
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise ValueError(f"{path} does not hold results of `sigah evaluate` ({error})") from error
+    return dict(results)

@@ -99,7 +99,7 @@ def itq_directions(
 
 
 class ITQ(DecoderMixin, LinearHasher):
-    """PCA followed by the rotation that brings the data closest to the corners of a cube.
+    """PCA, then the rotation that brings the data closest to the corners of a cube.
 
     Minimises ``||B - V R||_F^2`` over codes B in {-1, +1} and rotations R (Eq. 2 of the TPAMI
     version), where V are the centred vectors in the first ``n_bits`` principal coordinates. Each
