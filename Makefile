@@ -30,19 +30,20 @@ demo: setup
 bench: setup
 	$(BIN)/python benchmarks/fit_and_encode.py
 
-# Every figure of docs/results.md, five seeds each (hours on two cores); writes results/.
+# Every figure of docs/results.md, five seeds each (hours on two cores); writes results/ and the page.
+# Interrupted, it goes on where it stopped.
 SETS := mnist fashion-mnist
 ABLATIONS := sigah:pair=0,sigah:neighbor=0,sigah:adversarial=0,sigah:sparsity=0,sigah:graph=0.001
-results: $(SETS:%=results/%.json) $(SETS:%=results/%-paper.json) $(SETS:%=results/%-ablation.json)
-
-results/%-paper.json: | setup
-	$(BIN)/sigah evaluate $* --methods sigah.paper --bits 32,64 --seeds 5 --json $@
-
-results/%-ablation.json: | setup
-	$(BIN)/sigah evaluate $* --methods $(ABLATIONS) --bits 64 --seeds 5 --json $@
-
-results/%.json: | setup
-	$(BIN)/sigah evaluate $* --methods sigah,itq,lsh --bits 32,64 --seeds 5 --json $@
+results: setup
+	for set in $(SETS); do \
+	  $(BIN)/sigah evaluate $$set --methods all --bits 32,64 --seeds 5 --resume \
+	    --json results/$$set.json && \
+	  $(BIN)/sigah evaluate $$set --methods sigah,lsh,sign,qolsh --bits 784 --seeds 5 --resume \
+	    --json results/$$set-784.json && \
+	  $(BIN)/sigah evaluate $$set --methods $(ABLATIONS) --bits 64 --seeds 5 --resume \
+	    --json results/$$set-ablation.json || exit 1; \
+	done
+	$(BIN)/python benchmarks/publish.py
 
 clean:
 	rm -rf .venv demo

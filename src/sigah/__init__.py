@@ -9,14 +9,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sigah.hashers import ITQ, LSH, BinaryHasher, SiGAH, load
+    from sigah.hashers import ITQ, LSH, BinaryHasher, PCARotation, SiGAH, SignHashing, load
     from sigah.search import HammingIndex
 
 __version__ = "0.1.0"
-__all__ = ["ITQ", "LSH", "BinaryHasher", "HammingIndex", "SiGAH", "load"]
+__all__ = [
+    "ITQ",
+    "LSH",
+    "BinaryHasher",
+    "HammingIndex",
+    "PCARotation",
+    "SiGAH",
+    "SignHashing",
+    "load",
+]
 
 _HOMES = {
-    "sigah.hashers": ("ITQ", "LSH", "BinaryHasher", "SiGAH", "load"),
+    "sigah.hashers": ("ITQ", "LSH", "BinaryHasher", "PCARotation", "SiGAH", "SignHashing", "load"),
     "sigah.search": ("HammingIndex",),
 }
 

@@ -8,7 +8,9 @@ from sigah import persistence
 from sigah.hashers.base import BinaryHasher, DecoderMixin, LinearHasher, ScoringHasher
 from sigah.hashers.itq import ITQ
 from sigah.hashers.lsh import LSH
+from sigah.hashers.pca_rotation import PCARotation
 from sigah.hashers.sigah import SiGAH
+from sigah.hashers.signs import SignHashing
 
 __all__ = [
     "ITQ",
@@ -17,12 +19,16 @@ __all__ = [
     "BinaryHasher",
     "DecoderMixin",
     "LinearHasher",
+    "PCARotation",
     "ScoringHasher",
     "SiGAH",
+    "SignHashing",
     "load",
 ]
 
-METHODS: dict[str, type[BinaryHasher]] = {method.name: method for method in (SiGAH, ITQ, LSH)}
+METHODS: dict[str, type[BinaryHasher]] = {
+    method.name: method for method in (SiGAH, ITQ, PCARotation, LSH, SignHashing)
+}
 
 
 def load(path: str | PathLike[str]) -> BinaryHasher:

@@ -42,7 +42,7 @@ class BinaryHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     fitted_arrays: ClassVar[tuple[str, ...]]  # the learned arrays, saved in model files
 
     n_bits: int
-    random_state: Any
+    random_state: Any = None  # methods that draw nothing have no such parameter
 
     @abstractmethod
     def _fit(self, rows: Rows, random_state: np.random.RandomState) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 import matplotlib as mpl
@@ -10,10 +11,46 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-__all__ = ["curves_figure", "images_figure"]
+__all__ = ["curves_figure", "images_figure", "recall_figure"]
 
-COLOURS = {"sigah": "#c8364a", "sigah.paper": "#e79a3b", "itq": "#2b5f8f", "lsh": "#8c96a0"}
-LABELS = {"sigah": "SiGAH", "sigah.paper": "SiGAH (paper)", "itq": "ITQ", "lsh": "LSH"}
+LABELS = {
+    "sigah": "SiGAH",
+    "sigah.paper": "SiGAH (paper)",
+    "itq": "ITQ",
+    "lsh": "LSH",
+    "qolsh": "QoLSH",
+    "sign": "sign",
+    "pca_rotation": "PCA + rotation",
+    "spherical": "Spherical",
+    "binary_autoencoder": "BA",
+    "stochastic_generative": "Stochastic Generative",
+    "ordinal_constrained": "OCH",
+    "spectral": "Spectral",
+    "kmeans": "K-means",
+    "anchor_graph": "Anchor Graph",
+    "discrete_graph": "Discrete Graph",
+    "scalable_graph": "Scalable Graph",
+}
+# reds: ours; greys: no training; blues and greens, solid: reconstruction; dashed: graphs and order
+COLOURS = {
+    "sigah": "#c8364a",
+    "sigah.paper": "#e79a3b",
+    "itq": "#2b5f8f",
+    "lsh": "#8c96a0",
+    "qolsh": "#50565c",
+    "sign": "#c3c9ce",
+    "pca_rotation": "#a8b7c4",
+    "spherical": "#1a9e9e",
+    "binary_autoencoder": "#6fa8dc",
+    "stochastic_generative": "#3d8b4e",
+    "ordinal_constrained": "#8a5a2b",
+    "spectral": "#b58bc9",
+    "kmeans": "#9ccc65",
+    "anchor_graph": "#7b3fa0",
+    "discrete_graph": "#d16ba5",
+    "scalable_graph": "#4b3fa0",
+}
+DASHED = ("ordinal_constrained", "spectral", "anchor_graph", "discrete_graph", "scalable_graph")
 STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 9,
@@ -48,10 +85,53 @@ def curves_figure(results: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
+def recall_figure(results: Sequence[Mapping[str, Any]], *, n_bits: int) -> Figure:
+    """Recall-R curves at one code length: a row a data set, a panel for each K.
+
+    Curves are means over the seeds of each method.
+    """
+    sizes = [1, 10, 100, 1000]
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(3.1 * len(sizes), 3.2 * len(results)), layout="constrained")
+        axes = figure.subplots(len(results), len(sizes), squeeze=False)
+        for row, result in zip(axes, results, strict=True):
+            curves: dict[str, list[Mapping[str, Any]]] = {}
+            for run in result["runs"]:
+                if run["n_bits"] == n_bits:
+                    curves.setdefault(run["method"], []).append(run["curves"])
+            for ax, size in zip(row, sizes, strict=True):
+                for method, group in curves.items():
+                    mean = [
+                        fmean(at) for at in zip(*(c[f"recall{size}"] for c in group), strict=True)
+                    ]
+                    ax.plot(group[0]["depths"], mean, **line_style(method))
+                ax.set(
+                    title=f"{result['data']['name']}, {n_bits} bits: R-{size}",
+                    xlabel="vectors retrieved",
+                    ylabel=f"recall of the {size} nearest" if size > 1 else "recall of the nearest",
+                    xscale="log",
+                    ylim=(0, 1.02),
+                )
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=8)
+    return figure
+
+
+def line_style(method: str) -> dict[str, Any]:
+    """Colour, dash and label of a method, the same in every figure."""
+    return {
+        "color": COLOURS.get(method),
+        "linewidth": 2.4 if method == "sigah" else 1.5,
+        "linestyle": "--" if method in DASHED else "-",
+        "label": LABELS.get(method, method),
+        "zorder": 3 if method == "sigah" else 2,
+    }
+
+
 def draw_run(pr: Axes, recall: Axes, run: Mapping[str, Any], data: Mapping[str, Any]) -> None:
     """One method's curves."""
     method, curves = run["method"], run["curves"]
-    line = {"color": COLOURS.get(method), "linewidth": 2, "label": LABELS.get(method, method)}
+    line = line_style(method)
     pr.plot(curves["pr_recall"], curves["pr_precision"], **line)
     recall.plot(curves["depths"], curves[f"recall{min(100, data['k'])}"], **line)
 
