@@ -9,7 +9,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sigah.hashers import ITQ, LSH, BinaryHasher, PCARotation, SiGAH, SignHashing, load
+    from sigah.hashers import (
+        ITQ,
+        LSH,
+        BinaryHasher,
+        PCARotation,
+        SiGAH,
+        SignHashing,
+        SpectralHashing,
+        SphericalHashing,
+        load,
+    )
     from sigah.search import HammingIndex
 
 __version__ = "0.1.0"
@@ -21,19 +31,17 @@ __all__ = [
     "PCARotation",
     "SiGAH",
     "SignHashing",
+    "SpectralHashing",
+    "SphericalHashing",
     "load",
 ]
 
-_HOMES = {
-    "sigah.hashers": ("ITQ", "LSH", "BinaryHasher", "PCARotation", "SiGAH", "SignHashing", "load"),
-    "sigah.search": ("HammingIndex",),
-}
+_HOMES = {"HammingIndex": "sigah.search"}  # the others live in sigah.hashers
 
 
 def __getattr__(name: str) -> Any:
-    for module, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(module), name)
+    if name in __all__:
+        return getattr(import_module(_HOMES.get(name, "sigah.hashers")), name)
     raise AttributeError(f"module 'sigah' has no attribute {name!r}")
 
 

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from sigah.codes import unpack
-from sigah.search import HammingIndex, flat, hamming_distances
+from sigah.search import HammingIndex, flat, hamming_distances, spherical_distances
 
 Codes = NDArray[np.uint8]
 WIDTHS = [8, 16, 24, 64, 72, 256]
@@ -239,3 +239,32 @@ def test_the_index_keeps_its_own_copy() -> None:
     queries = codes.copy()
     codes[:] = 0
     assert index.search(queries, 1)[0].tolist() == [[0], [0], [0]]
+
+
+@given(problems())
+def test_spherical_search_is_the_sorted_list_of_all_ratios(
+    problem: tuple[Codes, Codes, list[int], int],
+) -> None:
+    queries, base, ids, k = problem
+    distances, found = index_of(base, ids).search(queries, k, metric="spherical")
+    assert (distances.dtype, found.dtype) == (np.float32, np.int64)
+    differing = by_definition(queries, base)
+    shared = (unpack(queries)[:, None, :] & unpack(base)[None, :, :]).sum(axis=2)
+    ratios = (differing / (shared + np.float32(0.1))).astype(np.float32)
+    np.testing.assert_allclose(spherical_distances(queries, base), ratios, rtol=1e-6)
+    for row, query_ratios in enumerate(ratios):
+        expected = sorted(zip(query_ratios.tolist(), ids, strict=True))[:k]
+        np.testing.assert_allclose(distances[row, : len(expected)], [d for d, _ in expected])
+        assert found[row, : len(expected)].tolist() == [i for _, i in expected]
+        assert (distances[row, len(expected) :] == np.inf).all()
+        assert (found[row, len(expected) :] == -1).all()
+
+
+def test_codes_without_a_common_one_are_far_but_not_infinitely() -> None:
+    distances = spherical_distances(np.array([[0]], np.uint8), np.array([[255], [0]], np.uint8))
+    np.testing.assert_allclose(distances, [[80, 0]])
+
+
+def test_an_unknown_metric_is_named() -> None:
+    with pytest.raises(ValueError, match="'hamming' or 'spherical', got 'cosine'"):
+        index_of(random_codes(3, 8)).search(random_codes(1, 8), 1, metric="cosine")

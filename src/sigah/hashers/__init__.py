@@ -11,6 +11,8 @@ from sigah.hashers.lsh import LSH
 from sigah.hashers.pca_rotation import PCARotation
 from sigah.hashers.sigah import SiGAH
 from sigah.hashers.signs import SignHashing
+from sigah.hashers.spectral import SpectralHashing
+from sigah.hashers.spherical import SphericalHashing
 
 __all__ = [
     "ITQ",
@@ -23,11 +25,14 @@ __all__ = [
     "ScoringHasher",
     "SiGAH",
     "SignHashing",
+    "SpectralHashing",
+    "SphericalHashing",
     "load",
 ]
 
 METHODS: dict[str, type[BinaryHasher]] = {
-    method.name: method for method in (SiGAH, ITQ, PCARotation, LSH, SignHashing)
+    method.name: method
+    for method in (SiGAH, ITQ, PCARotation, SphericalHashing, SpectralHashing, LSH, SignHashing)
 }
 
 

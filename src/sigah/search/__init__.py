@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from sigah.search.flat import HammingIndex, hamming_distances
+from sigah.search.flat import HammingIndex, hamming_distances, spherical_distances
 
-__all__ = ["HammingIndex", "hamming_distances"]
+__all__ = ["HammingIndex", "hamming_distances", "spherical_distances"]

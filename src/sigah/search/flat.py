@@ -7,13 +7,20 @@ codes, the ids and ``k``.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sigah.codes import check_codes, check_n_bits
 
-__all__ = ["MISSING_DISTANCE", "MISSING_ID", "HammingIndex", "hamming_distances"]
+__all__ = [
+    "MISSING_DISTANCE",
+    "MISSING_ID",
+    "HammingIndex",
+    "hamming_distances",
+    "spherical_distances",
+]
 
 MISSING_DISTANCE = np.iinfo(np.int32).max  # fills rows with fewer than k neighbours, as in FAISS
 MISSING_ID = -1
@@ -85,7 +92,9 @@ class HammingIndex:
         words = np.concatenate([self._words, new_words], axis=1)
         self._words, self._ids = np.take(words, order, axis=1), merged
 
-    def search(self, codes: ArrayLike, k: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    def search(
+        self, codes: ArrayLike, k: int, *, metric: str = "hamming"
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Find the ``k`` nearest codes of each query.
 
         Parameters
@@ -94,28 +103,47 @@ class HammingIndex:
             Queries.
         k : int
             Neighbours wanted, at least 1.
+        metric : {"hamming", "spherical"}, default="hamming"
+            "spherical" is :func:`spherical_distances`, made for the codes of spherical hashing.
 
         Returns
         -------
-        distances : ndarray of int32, shape (q, k)
-            Ascending. Places beyond the size of the index hold 2147483647, as in FAISS.
+        distances : ndarray of int32, shape (q, k); float32 for the spherical metric
+            Ascending. Places beyond the size of the index hold 2147483647, as in FAISS; infinity
+            for the spherical metric.
         ids : ndarray of int64, shape (q, k)
             Places beyond the size of the index hold -1.
 
         Raises
         ------
         ValueError
-            If the codes are not packed codes of ``n_bits`` bits, or ``k`` is not a positive whole
-            number.
+            If the codes are not packed codes of ``n_bits`` bits, ``k`` is not a positive whole
+            number, or the metric is unknown.
         """
+        if metric not in ("hamming", "spherical"):
+            raise ValueError(f"metric must be 'hamming' or 'spherical', got {metric!r}")
         queries = _as_words(check_codes(codes, n_bits=self.n_bits))
         k = _check_count("k", k, at_least=1)
+        if metric == "spherical":
+            return self._spherical_search(queries, k)
         distances = np.full((queries.shape[1], k), MISSING_DISTANCE, np.int32)
         ids = np.full((queries.shape[1], k), MISSING_ID, np.int64)
         for query, row in _scan(queries, self._words):
             # the smallest ball around the query that holds k codes (or all there are)
             radius = int(np.searchsorted(np.cumsum(np.bincount(row)), k))
             nearest = _within(row, radius)[:k]
+            distances[query, : len(nearest)] = row[nearest]
+            ids[query, : len(nearest)] = self._ids[nearest]
+        return distances, ids
+
+    def _spherical_search(
+        self, queries: NDArray[np.uint64], k: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        distances = np.full((queries.shape[1], k), np.inf, np.float32)
+        ids = np.full((queries.shape[1], k), MISSING_ID, np.int64)
+        for query, differing, shared in _scan_shared(queries, self._words):
+            row = _spherical(differing, shared)
+            nearest = np.argsort(row, kind="stable")[:k]
             distances[query, : len(nearest)] = row[nearest]
             ids[query, : len(nearest)] = self._ids[nearest]
         return distances, ids
@@ -198,6 +226,59 @@ def hamming_distances(queries: ArrayLike, base: ArrayLike) -> NDArray[np.uint16]
     for query, row in _scan(_as_words(query_codes), _as_words(base_codes)):
         distances[query] = row
     return distances
+
+
+def spherical_distances(queries: ArrayLike, base: ArrayLike) -> NDArray[np.float32]:
+    """Differing bits over shared ones, of every query and every base code.
+
+    The spherical Hamming distance of Heo et al. (CVPR 2012, Eq. 5): two vectors inside the same
+    spheres lie in a bounded region, the smaller the more spheres they share. The authors' code
+    adds 0.1 to the number of shared ones, which keeps the distance finite; so does this.
+
+    Parameters
+    ----------
+    queries : array-like of uint8, shape (q, n_bytes)
+    base : array-like of uint8, shape (n, n_bytes)
+
+    Returns
+    -------
+    distances : ndarray of float32, shape (q, n)
+
+    Raises
+    ------
+    ValueError
+        If either is not packed codes, the widths differ or exceed 65,528 bits.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sigah.search import spherical_distances
+    >>> query = np.array([[0b0111]], np.uint8)
+    >>> spherical_distances(query, np.array([[0b0011], [0b1000]], np.uint8)).round(2)
+    array([[ 0.48, 40.  ]], dtype=float32)
+    """
+    query_codes = check_codes(queries, name="queries")
+    base_codes = check_codes(base, n_bits=query_codes.shape[1] * 8, name="base codes")
+    distances = np.empty((len(query_codes), len(base_codes)), np.float32)
+    words = _as_words(query_codes), _as_words(base_codes)
+    for query, differing, shared in _scan_shared(*words):
+        distances[query] = _spherical(differing, shared)
+    return distances
+
+
+def _spherical(differing: NDArray[np.uint16], shared: NDArray[np.uint16]) -> NDArray[np.float32]:
+    return differing / (shared + np.float32(0.1))
+
+
+def _scan_shared(
+    queries: NDArray[np.uint64], base: NDArray[np.uint64]
+) -> Iterator[tuple[int, NDArray[np.uint16], NDArray[np.uint16]]]:
+    """Yield each query's number, and its differing bits and shared ones with all base codes."""
+    ones = np.bitwise_count(base).sum(axis=0, dtype=np.int32)
+    for query, differing in _scan(queries, base):
+        # |a and b| = (|a| + |b| - |a xor b|) / 2
+        both = np.bitwise_count(queries[:, query]).sum(dtype=np.int32) + ones - differing
+        yield query, differing, (both // 2).astype(np.uint16)
 
 
 def _as_words(codes: NDArray[np.uint8]) -> NDArray[np.uint64]:
