@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from sigah.hashers import (
         ITQ,
         LSH,
+        AnchorGraphHashing,
         BinaryHasher,
+        DiscreteGraphHashing,
         PCARotation,
         SiGAH,
         SignHashing,
@@ -26,7 +28,9 @@ __version__ = "0.1.0"
 __all__ = [
     "ITQ",
     "LSH",
+    "AnchorGraphHashing",
     "BinaryHasher",
+    "DiscreteGraphHashing",
     "HammingIndex",
     "PCARotation",
     "SiGAH",

@@ -194,6 +194,10 @@ def test_constant_columns_change_no_code(hasher: BinaryHasher, blobs: Any) -> No
 
 @pytest.mark.parametrize("scale", [1e-6, 1e6])
 def test_codes_do_not_depend_on_units(hasher: BinaryHasher, blobs: Any, scale: float) -> None:
+    if hasher.name in ("anchor_graph", "discrete_graph"):
+        # eigenvectors of separate clusters share an eigenvalue: rounding picks among them
+        blobs = blobs[:1] + np.random.default_rng(0).normal(size=blobs.shape) * 0.8 ** np.arange(24)
+        blobs = blobs.astype(np.float32)
     codes = clone(hasher).fit(blobs).transform(blobs)
     scaled = (blobs * np.float32(scale)).astype(np.float32)
     other = clone(hasher).fit(scaled).transform(scaled)

@@ -250,7 +250,7 @@ def test_spherical_search_is_the_sorted_list_of_all_ratios(
     assert (distances.dtype, found.dtype) == (np.float32, np.int64)
     differing = by_definition(queries, base)
     shared = (unpack(queries)[:, None, :] & unpack(base)[None, :, :]).sum(axis=2)
-    ratios = (differing / (shared + np.float32(0.1))).astype(np.float32)
+    ratios = differing.astype(np.float32) / (shared.astype(np.float32) + np.float32(0.1))
     np.testing.assert_allclose(spherical_distances(queries, base), ratios, rtol=1e-6)
     for row, query_ratios in enumerate(ratios):
         expected = sorted(zip(query_ratios.tolist(), ids, strict=True))[:k]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from os import PathLike
 
 from sigah import persistence
+from sigah.hashers.anchor_graph import AnchorGraphHashing
 from sigah.hashers.base import BinaryHasher, DecoderMixin, LinearHasher, ScoringHasher
+from sigah.hashers.discrete_graph import DiscreteGraphHashing
 from sigah.hashers.itq import ITQ
 from sigah.hashers.lsh import LSH
 from sigah.hashers.pca_rotation import PCARotation
@@ -18,8 +20,10 @@ __all__ = [
     "ITQ",
     "LSH",
     "METHODS",
+    "AnchorGraphHashing",
     "BinaryHasher",
     "DecoderMixin",
+    "DiscreteGraphHashing",
     "LinearHasher",
     "PCARotation",
     "ScoringHasher",
@@ -32,7 +36,21 @@ __all__ = [
 
 METHODS: dict[str, type[BinaryHasher]] = {
     method.name: method
-    for method in (SiGAH, ITQ, PCARotation, SphericalHashing, SpectralHashing, LSH, SignHashing)
+    for method in (
+        SiGAH,
+        # rebuilding the vector
+        ITQ,
+        PCARotation,
+        # partitions of space
+        SphericalHashing,
+        # graphs of neighbours
+        SpectralHashing,
+        AnchorGraphHashing,
+        DiscreteGraphHashing,
+        # nothing to train
+        LSH,
+        SignHashing,
+    )
 }
 
 

@@ -1,0 +1,102 @@
+"""Anchors: a few hundred centres that stand for the whole training set.
+
+Graphs over n vectors have n^2 edges; through m anchors they have n m. Shared by the methods that
+build one: W. Liu, J. He and S.-F. Chang, "Large graph construction for scalable semi-supervised
+learning", ICML 2010.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sigah.hashers.rows import Rows
+
+__all__ = ["anchor_weights", "check_count", "find_anchors", "squared_distances"]
+
+
+def check_count(name: str, value: Any, *, at_least: int) -> int:
+    """A whole number among a method's parameters, or an error that names it."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < at_least:
+        raise ValueError(f"{name} must be a whole number of at least {at_least}, got {value!r}")
+    return int(value)
+
+
+def find_anchors(
+    rows: Rows,
+    mean: NDArray[np.float64],
+    n_anchors: int,
+    *,
+    n_samples: int,
+    random_state: np.random.RandomState,
+) -> NDArray[np.float64]:
+    """Centres of k-means on a sample of centred rows.
+
+    Returns
+    -------
+    anchors : ndarray of float64, shape (at most n_anchors, d)
+        Distinct; fewer when the sample has fewer distinct rows.
+    """
+    from sklearn.cluster import KMeans  # half a second of imports that other methods do not need
+    from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits
+
+    chosen = random_state.permutation(len(rows))[:n_samples]
+    sample = rows.take(np.sort(chosen))
+    sample -= mean.astype(np.float32)
+    means = KMeans(min(n_anchors, len(sample)), n_init=1, max_iter=10, random_state=random_state)
+    # scikit-learn adds the parts of threads in the order they finish: one thread is reproducible
+    with threadpool_limits(1, user_api="openmp"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than anchors
+        centres = means.fit(sample).cluster_centers_
+    return np.unique(centres, axis=0).astype(np.float64)
+
+
+def squared_distances(X: NDArray[np.float64], anchors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Squared Euclidean distances ``(n, m)``, never negative."""
+    squared = X @ (-2 * anchors.T)
+    squared += np.einsum("ij,ij->i", X, X)[:, None]
+    squared += np.einsum("ij,ij->i", anchors, anchors)
+    return np.maximum(squared, 0, out=squared)
+
+
+def anchor_weights(
+    squared: NDArray[np.float64], n_nearest: int, squared_bandwidth: float
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Rows of Z: Gaussian weights over the nearest anchors, adding up to 1.
+
+    Eq. (3) of Liu et al., ICML 2011: ``Z_ij = exp(-d_ij^2 / sigma^2) / sum`` over the s nearest.
+
+    Parameters
+    ----------
+    squared : ndarray of float64, shape (n, m)
+        Squared distances to the anchors.
+    n_nearest : int
+        s; all anchors if there are fewer.
+    squared_bandwidth : float
+
+    Returns
+    -------
+    nearest : ndarray of int, shape (n, s)
+        In order of index.
+    weights : ndarray of float64, shape (n, s)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sigah.hashers.anchors import anchor_weights
+    >>> nearest, weights = anchor_weights(np.array([[4.0, 1.0, 1.0]]), 2, 1.0)
+    >>> nearest, weights
+    (array([[1, 2]]), array([[0.5, 0.5]]))
+    """
+    n_nearest = min(n_nearest, squared.shape[1])
+    nearest = np.sort(np.argpartition(squared, n_nearest - 1, axis=1)[:, :n_nearest], axis=1)
+    exponent = np.take_along_axis(squared, nearest, axis=1)
+    # normalised weights do not change, and vectors far from all anchors do not underflow
+    exponent -= exponent.min(axis=1, keepdims=True)
+    weights = np.exp(exponent / -squared_bandwidth, out=exponent)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return nearest, weights
