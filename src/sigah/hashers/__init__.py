@@ -11,6 +11,7 @@ from sigah.hashers.discrete_graph import DiscreteGraphHashing
 from sigah.hashers.itq import ITQ
 from sigah.hashers.lsh import LSH
 from sigah.hashers.pca_rotation import PCARotation
+from sigah.hashers.scalable_graph import ScalableGraphHashing
 from sigah.hashers.sigah import SiGAH
 from sigah.hashers.signs import SignHashing
 from sigah.hashers.spectral import SpectralHashing
@@ -26,6 +27,7 @@ __all__ = [
     "DiscreteGraphHashing",
     "LinearHasher",
     "PCARotation",
+    "ScalableGraphHashing",
     "ScoringHasher",
     "SiGAH",
     "SignHashing",
@@ -47,6 +49,7 @@ METHODS: dict[str, type[BinaryHasher]] = {
         SpectralHashing,
         AnchorGraphHashing,
         DiscreteGraphHashing,
+        ScalableGraphHashing,
         # nothing to train
         LSH,
         SignHashing,
