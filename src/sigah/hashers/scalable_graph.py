@@ -96,7 +96,7 @@ def learn_bits(
             for k in order:
                 residual += np.outer(explained[:, k], explained[:, k])
                 w = whiten.T @ np.linalg.eigh(residual)[1][:, -1]
-                w *= np.sign(w[np.abs(w).argmax()])  # an eigenvector has no orientation
+                w *= 1 if K[0] @ w >= 0 else -1  # an eigenvector has no orientation of its own
                 bits = np.where(K @ w.astype(np.float32) >= 0, np.float32(1), np.float32(-1))
                 W[:, k] = w
                 explained[:, k] = whiten @ (bits @ K)
