@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         SignHashing,
         SpectralHashing,
         SphericalHashing,
+        StochasticGenerativeHashing,
         load,
     )
     from sigah.search import HammingIndex
@@ -39,6 +40,7 @@ __all__ = [
     "SignHashing",
     "SpectralHashing",
     "SphericalHashing",
+    "StochasticGenerativeHashing",
     "load",
 ]
 

@@ -19,8 +19,14 @@ from sigah.codes import unpack
 from sigah.hashers import METHODS, DecoderMixin, ScoringHasher
 from sigah.hashers.rows import Rows
 
-QUICK: dict[str, dict[str, Any]] = {"sigah": {"n_steps": 20}}
-QUICKER: dict[str, dict[str, Any]] = {"sigah": {"n_steps": 2}}
+QUICK: dict[str, dict[str, Any]] = {
+    "sigah": {"n_steps": 20},
+    "stochastic_generative": {"n_steps": 50},
+}
+QUICKER: dict[str, dict[str, Any]] = {
+    "sigah": {"n_steps": 2},
+    "stochastic_generative": {"n_steps": 2},
+}
 
 
 def make(name: str, n_bits: int, settings: dict[str, dict[str, Any]]) -> BinaryHasher:

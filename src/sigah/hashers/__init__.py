@@ -16,6 +16,7 @@ from sigah.hashers.sigah import SiGAH
 from sigah.hashers.signs import SignHashing
 from sigah.hashers.spectral import SpectralHashing
 from sigah.hashers.spherical import SphericalHashing
+from sigah.hashers.stochastic_generative import StochasticGenerativeHashing
 
 __all__ = [
     "ITQ",
@@ -33,6 +34,7 @@ __all__ = [
     "SignHashing",
     "SpectralHashing",
     "SphericalHashing",
+    "StochasticGenerativeHashing",
     "load",
 ]
 
@@ -43,6 +45,7 @@ METHODS: dict[str, type[BinaryHasher]] = {
         # rebuilding the vector
         ITQ,
         PCARotation,
+        StochasticGenerativeHashing,
         # partitions of space
         SphericalHashing,
         # graphs of neighbours
