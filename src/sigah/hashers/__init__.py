@@ -7,6 +7,7 @@ from os import PathLike
 from sigah import persistence
 from sigah.hashers.anchor_graph import AnchorGraphHashing
 from sigah.hashers.base import BinaryHasher, DecoderMixin, LinearHasher, ScoringHasher
+from sigah.hashers.binary_autoencoder import BinaryAutoencoder
 from sigah.hashers.discrete_graph import DiscreteGraphHashing
 from sigah.hashers.itq import ITQ
 from sigah.hashers.lsh import LSH
@@ -23,6 +24,7 @@ __all__ = [
     "LSH",
     "METHODS",
     "AnchorGraphHashing",
+    "BinaryAutoencoder",
     "BinaryHasher",
     "DecoderMixin",
     "DiscreteGraphHashing",
@@ -45,6 +47,7 @@ METHODS: dict[str, type[BinaryHasher]] = {
         # rebuilding the vector
         ITQ,
         PCARotation,
+        BinaryAutoencoder,
         StochasticGenerativeHashing,
         # partitions of space
         SphericalHashing,
