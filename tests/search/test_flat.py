@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import faiss
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from sigah.codes import unpack
+from sigah.codes import pack, unpack
 from sigah.search import HammingIndex, flat, hamming_distances, spherical_distances
 
 Codes = NDArray[np.uint8]
@@ -227,6 +228,7 @@ def test_codes_of_another_width_or_type_are_refused(codes: Any, message: str) ->
         lambda wrong: index.search(wrong, 1),
         lambda wrong: index.range_search(wrong, 1),
         lambda wrong: hamming_distances(random_codes(1, 64), wrong),
+        lambda wrong: spherical_distances(random_codes(1, 64), wrong),
     ):
         with pytest.raises(ValueError, match=message):
             use(codes)
@@ -241,6 +243,14 @@ def test_the_index_keeps_its_own_copy() -> None:
     assert index.search(queries, 1)[0].tolist() == [[0], [0], [0]]
 
 
+def spherical_by_definition(queries: Codes, base: Codes) -> list[list[Fraction]]:
+    """|a xor b| / (|a and b| + 1/10) as exact fractions."""
+    return [
+        [Fraction(10 * int((a != b).sum()), 10 * int((a & b).sum()) + 1) for b in unpack(base)]
+        for a in unpack(queries)
+    ]
+
+
 @given(problems())
 def test_spherical_search_is_the_sorted_list_of_all_ratios(
     problem: tuple[Codes, Codes, list[int], int],
@@ -248,23 +258,67 @@ def test_spherical_search_is_the_sorted_list_of_all_ratios(
     queries, base, ids, k = problem
     distances, found = index_of(base, ids).search(queries, k, metric="spherical")
     assert (distances.dtype, found.dtype) == (np.float32, np.int64)
-    differing = by_definition(queries, base)
-    shared = (unpack(queries)[:, None, :] & unpack(base)[None, :, :]).sum(axis=2)
-    ratios = differing.astype(np.float32) / (shared.astype(np.float32) + np.float32(0.1))
-    np.testing.assert_allclose(spherical_distances(queries, base), ratios, rtol=1e-6)
-    for row, query_ratios in enumerate(ratios):
-        expected = sorted(zip(query_ratios.tolist(), ids, strict=True))[:k]
-        np.testing.assert_allclose(distances[row, : len(expected)], [d for d, _ in expected])
-        assert found[row, : len(expected)].tolist() == [i for _, i in expected]
-        assert (distances[row, len(expected) :] == np.inf).all()
-        assert (found[row, len(expected) :] == -1).all()
+    for row, ratios in enumerate(spherical_by_definition(queries, base)):
+        expected = sorted(zip(ratios, ids, strict=True))[:k]
+        nearest = [float(np.float32(float(ratio))) for ratio, _ in expected]
+        missing = k - len(expected)
+        assert distances[row].tolist() == nearest + [np.inf] * missing
+        assert found[row].tolist() == [id_ for _, id_ in expected] + [-1] * missing
+
+
+@given(problems())
+def test_spherical_distances_are_the_ratios(
+    problem: tuple[Codes, Codes, list[int], int],
+) -> None:
+    queries, base, _, _ = problem
+    distances = spherical_distances(queries, base)
+    assert (distances.dtype, distances.shape) == (np.float32, (len(queries), len(base)))
+    ratios = np.array(spherical_by_definition(queries, base), float).reshape(distances.shape)
+    np.testing.assert_array_equal(distances, ratios.astype(np.float32))
+
+
+@pytest.mark.parametrize("n_bits", WIDTHS)
+def test_blocks_do_not_show_in_spherical_search(
+    n_bits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queries, base = random_codes(5, n_bits), random_codes(100, n_bits, seed=1)
+    whole = index_of(base).search(queries, 60, metric="spherical")
+    monkeypatch.setattr(flat, "PAIRS_PER_BLOCK", 7)
+    blocked = index_of(base).search(queries, 60, metric="spherical")
+    for expected, found in zip(whole, blocked, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_equal_ratios_are_ties_broken_by_id() -> None:
+    # query 1111 1111 0000 0000: ratios 0 / 8.1, 4 / 4.1 (twice, of codes unlike each other)
+    query = pack([[1] * 8 + [0] * 8])
+    base = pack(
+        [[0] * 4 + [1] * 4 + [0] * 8, [1] * 4 + [0] * 12, [1] * 8 + [0] * 8, [0] * 8 + [1] * 8]
+    )
+    distances, ids = index_of(base, [9, 4, 7, 5]).search(query, 4, metric="spherical")
+    assert ids.tolist() == [[7, 4, 9, 5]]
+    np.testing.assert_allclose(distances, [[0, 4 / 4.1, 4 / 4.1, 160]], rtol=1e-6)
+
+
+def test_ratios_equal_in_value_but_not_in_counts_tie() -> None:
+    # 11 differing, 1 shared and 1 differing, 0 shared: 11 / 1.1 = 1 / 0.1 = 10
+    one_shared = spherical_distances(pack([[1] * 12 + [0] * 4]), pack([[1] + [0] * 15]))
+    none_shared = spherical_distances(pack([[1] + [0] * 15]), pack([[0] * 16]))
+    assert one_shared == none_shared == 10
+
+
+def test_the_widest_codes_have_exact_ratios() -> None:
+    ones = np.full((1, 8191), 255, np.uint8)
+    distances = spherical_distances(ones, np.concatenate([ones, 0 * ones]))
+    np.testing.assert_allclose(distances, [[0, 655_280]], rtol=1e-7)
 
 
 def test_codes_without_a_common_one_are_far_but_not_infinitely() -> None:
     distances = spherical_distances(np.array([[0]], np.uint8), np.array([[255], [0]], np.uint8))
-    np.testing.assert_allclose(distances, [[80, 0]])
+    np.testing.assert_array_equal(distances, [[80, 0]])
 
 
-def test_an_unknown_metric_is_named() -> None:
-    with pytest.raises(ValueError, match="'hamming' or 'spherical', got 'cosine'"):
-        index_of(random_codes(3, 8)).search(random_codes(1, 8), 1, metric="cosine")
+@pytest.mark.parametrize("metric", ["cosine", "Hamming", None])
+def test_an_unknown_metric_is_named(metric: Any) -> None:
+    with pytest.raises(ValueError, match=f"'hamming' or 'spherical', got {metric!r}"):
+        index_of(random_codes(3, 8)).search(random_codes(1, 8), 1, metric=metric)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sigah.hashers.anchors import check_count, squared_distances
 from sigah.hashers.base import ScoringHasher
 from sigah.hashers.rows import Rows
 from sigah.progress import bar
@@ -18,31 +19,48 @@ from sigah.progress import bar
 __all__ = ["SphericalHashing", "forces", "halving_radii"]
 
 ROWS_OF_A_CENTRE = 5  # training vectors whose mean is a first centre
-MEAN_TOLERANCE, DEVIATION_TOLERANCE = 0.10, 0.15  # of n / 4, section 3.4
+MEAN_TOLERANCE, DEVIATION_TOLERANCE = 0.10, 0.15  # of n / 4, in the authors' code
+FARTHEST = 10  # lengths of the longest training vector; a sphere so far away is all but a plane
 
 
-def halving_radii(squared_distances: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Squared radii that put half of the rows inside each sphere, by Eq. (4).
+def halving_radii(distances: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Squared radii that put half of the rows inside each sphere.
+
+    Each lies half way between two different distances, so that rounding moves no row across.
+    Where the middle distances are equal, as those of repeated rows, the nearest gap is taken.
 
     Parameters
     ----------
-    squared_distances : ndarray, shape (n, r)
-        n even; reordered in place.
+    distances : ndarray, shape (n, r)
+        Squared distances of the rows to the centres.
 
     Returns
     -------
     squared_radii : ndarray of float64, shape (r,)
-        Half way between the inner and the outer half, where rounding cannot move a row across.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sigah.hashers.spherical import halving_radii
+    >>> halving_radii(np.array([[4.0, 1.0], [1.0, 3.0], [9.0, 3.0], [16.0, 3.0]]))
+    array([6.5, 2. ])
     """
-    half = len(squared_distances) // 2
-    squared_distances.partition((half - 1, half), axis=0)
-    return squared_distances[half - 1 : half + 1].mean(axis=0, dtype=np.float64)
+    n, r = distances.shape
+    ordered = np.empty((n + 1, r))
+    ordered[:n] = np.sort(distances, axis=0)
+    rounding = 1e-9 * ordered[n - 1]
+    ordered[n] = ordered[n - 1] + 3 * rounding  # the last resort: every row inside
+    apart = np.diff(ordered, axis=0) > rounding
+    from_middle = np.abs(np.arange(1, n + 1) - n / 2)[:, None]
+    inner = np.where(apart, from_middle, n).argmin(axis=0)
+    columns = np.arange(r)
+    return (ordered[inner, columns] + ordered[inner + 1, columns]) / 2
 
 
 def forces(
     centres: NDArray[np.float64], overlaps: NDArray[np.float64], n: int
 ) -> NDArray[np.float64]:
-    """Mean force on each centre, Eq. (7) and Algorithm 1.
+    """Mean force on each centre.
 
     A pair of spheres that shares more than n / 4 rows repels, one that shares fewer attracts:
     ``f_ij = (o_ij - n/4) / (n/4) (p_i - p_j) / 2``.
@@ -52,6 +70,8 @@ def forces(
     centres : ndarray, shape (r, d)
     overlaps : ndarray, shape (r, r)
         Rows that lie in both spheres.
+    n : int
+        Rows.
 
     Returns
     -------
@@ -74,18 +94,18 @@ def forces(
 class SphericalHashing(ScoringHasher):
     """Bits tell whether a vector lies inside each of r balanced, independent spheres.
 
-    ``h_k(x) = 1`` where ``||x - p_k|| <= t_k`` (Eq. 1). Radii put half of the training vectors
-    inside each sphere, and centres move as if by springs until each pair of spheres shares a
-    quarter (Eq. 2 to 4): bits are then balanced and pairwise independent. A sphere bounds a
-    region that takes a whole simplex of hyperplanes. Fitting costs O(m r d) a round for a sample
-    of m rows, encoding O(d r) a vector.
+    ``h_k(x) = 1`` where ``||x - p_k|| <= t_k``. The radii t put half of the training vectors
+    inside each sphere, and the centres p move as if by springs until each pair of spheres shares
+    a quarter of them: bits are then balanced and pairwise independent. In d dimensions one sphere
+    bounds a region, for which d + 1 hyperplanes are needed. Fitting costs O(m r (d + r)) a round
+    for a sample of m rows, encoding O(d r) a vector.
 
     Parameters
     ----------
     n_bits : int, default=64
         Code length r, a multiple of 8; may exceed the dimension of the vectors.
     max_iter : int, default=100
-        Most rounds of moving centres. The authors' code has no limit and may not end.
+        Most rounds of moving centres.
     n_samples : int, default=20000
         Most training vectors to learn from, as in the authors' code.
     random_state : int, RandomState or None, default=None
@@ -95,15 +115,25 @@ class SphericalHashing(ScoringHasher):
 
     Attributes
     ----------
-    mean_ : ndarray of float64, shape (d,)
+    mean_ : ndarray of float32, shape (d,)
     centres_ : ndarray of float64, shape (n_bits, d)
         Centres of the spheres, seen from ``mean_``.
-    squared_radii_ : ndarray of float64, shape (n_bits,)
+    radii_ : ndarray of float64, shape (n_bits,)
     n_iter_ : int
         Rounds that were needed.
 
+    References
+    ----------
+    Heo et al., CVPR 2012, section 3 and Algorithm 1.
+
     Notes
     -----
+    Rounds end when the overlaps o_ij of all pairs meet the authors' tolerances, mean
+    ``|o_ij - m/4|`` at most 10 % and standard deviation at most 15 % of m/4. The authors' code
+    has no other limit and need not end: the tolerances are out of reach in few dimensions, and
+    where one vector fills half of the sample every pair repels for ever. Hence ``max_iter``, and
+    a limit of ten times the longest centred vector on the distance of a centre.
+
     Codes are usually compared by plain Hamming distance. The paper's own distance divides it
     by the number of spheres that hold both vectors:
     ``HammingIndex.search(codes, k, metric="spherical")``.
@@ -120,7 +150,7 @@ class SphericalHashing(ScoringHasher):
     name: ClassVar[str] = "spherical"
     fit_cost = "seconds"
     exceeds_dimension = True
-    fitted_arrays = ("mean_", "centres_", "squared_radii_")
+    fitted_arrays = ("mean_", "centres_", "radii_")
 
     def __init__(
         self,
@@ -138,52 +168,57 @@ class SphericalHashing(ScoringHasher):
         self.verbose = verbose
 
     def _fit(self, rows: Rows, random_state: np.random.RandomState) -> None:
-        for name, least in (("max_iter", 1), ("n_samples", 2)):
-            value = getattr(self, name)
-            if not (isinstance(value, (int, np.integer)) and value >= least):
-                raise ValueError(
-                    f"{name} must be a whole number of at least {least}, got {value!r}"
-                )
-        self.mean_ = rows.mean()
+        check_count("max_iter", self.max_iter, at_least=1)
+        check_count("n_samples", self.n_samples, at_least=2)
+        self.mean_ = rows.mean().astype(np.float32)
         n = min(len(rows), self.n_samples) // 2 * 2  # even, so that a half is a whole number
-        chosen = np.sort(random_state.choice(len(rows), n, replace=False))
-        X = rows.take(chosen)
-        X -= self.mean_.astype(np.float32)
+        X = rows.take(np.sort(random_state.choice(len(rows), n, replace=False)))
+        X -= self.mean_
         members = random_state.randint(n, size=(self.n_bits, ROWS_OF_A_CENTRE))
         self.centres_ = X[members].mean(axis=1, dtype=np.float64)
-        squared_norms = np.einsum("ij,ij->i", X, X)[:, None]
-        pairs = ~np.eye(self.n_bits, dtype=bool)
+        self._move_centres(X)
+        distances = np.empty((n, self.n_bits))
+        for start in range(0, n, block := 4096):
+            where = slice(start, start + block)
+            distances[where] = squared_distances(X[where].astype(float), self.centres_)
+        self.radii_ = np.sqrt(halving_radii(distances))
+
+    def _move_centres(self, X: NDArray[np.float32]) -> None:
+        n, r = len(X), self.n_bits
+        half = n // 2
+        squared_norms = np.einsum("ij,ij->i", X, X)
+        distances = np.empty((r, n), np.float32)  # less the constant ||p||^2 of their row
+        ordered, inside = np.empty_like(distances), np.empty_like(distances)
+        farthest = FARTHEST * (float(np.sqrt(squared_norms.max())) or 1.0)
+        pairs = ~np.eye(r, dtype=bool)
         with bar(show=self.verbose) as progress:
             task = progress.add_task("Spherical hashing", total=self.max_iter, detail="")
             for iteration in range(1, self.max_iter + 1):
-                centres = self.centres_.astype(np.float32)
-                # ||x - p||^2 = ||x||^2 - 2 x.p + ||p||^2
-                squared = X @ (-2 * centres.T)
-                squared += squared_norms
-                squared += np.square(centres).sum(axis=1)
-                self.squared_radii_ = halving_radii(squared.copy())
-                inside = (squared <= self.squared_radii_).astype(np.float32)
-                overlaps = (inside.T @ inside).astype(np.float64)
-                excess = np.abs(overlaps[pairs] - n / 4).mean() / (n / 4)
+                np.matmul(-2 * self.centres_.astype(np.float32), X.T, out=distances)
+                distances += squared_norms
+                ordered[:] = distances
+                ordered.partition(half - 1, axis=1)
+                np.less_equal(distances, ordered[:, half - 1, None], out=inside)
+                overlaps = (inside @ inside.T).astype(np.float64)
+                error = np.abs(overlaps[pairs] - n / 4).mean() / (n / 4)
                 deviation = overlaps[pairs].std() / (n / 4)
-                progress.update(task, advance=1, detail=f"overlap off by {excess:.1%}")
-                converged = excess <= MEAN_TOLERANCE and deviation <= DEVIATION_TOLERANCE
+                progress.update(task, advance=1, detail=f"overlaps off by {error:.1%}")
+                converged = error <= MEAN_TOLERANCE and deviation <= DEVIATION_TOLERANCE
                 if converged or iteration == self.max_iter:
                     break
                 self.centres_ += forces(self.centres_, overlaps, n)
+                lengths = np.linalg.norm(self.centres_, axis=1, keepdims=True)
+                self.centres_ *= farthest / np.maximum(lengths, farthest)
         self.n_iter_ = iteration
         self.training_ = {
             "n_rows": n,
             "iterations": iteration,
             "converged": bool(converged),
-            "overlap_error": float(excess),
+            "overlap_error": float(error),
             "overlap_deviation": float(deviation),
         }
 
     def _scores(self, block: NDArray[np.float32]) -> NDArray[np.float64]:
         # t^2 - ||x - p||^2 in float64: its sign must not depend on how BLAS splits the block
-        centred = block - self.mean_
-        scores = centred @ (2 * self.centres_.T)
-        scores -= np.einsum("ij,ij->i", centred, centred)[:, None]
-        scores += self.squared_radii_ - np.square(self.centres_).sum(axis=1)
-        return scores
+        centred = (block - self.mean_).astype(float)
+        return np.square(self.radii_) - squared_distances(centred, self.centres_)

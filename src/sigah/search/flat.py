@@ -141,9 +141,12 @@ class HammingIndex:
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         distances = np.full((queries.shape[1], k), np.inf, np.float32)
         ids = np.full((queries.shape[1], k), MISSING_ID, np.int64)
+        if not len(self):
+            return distances, ids
+        last = min(k, len(self)) - 1  # rank of the farthest neighbour
         for query, differing, shared in _scan_shared(queries, self._words):
-            row = _spherical(differing, shared)
-            nearest = np.argsort(row, kind="stable")[:k]
+            row = _ratios(differing, shared)
+            nearest = _within(row, np.partition(row, last)[last])[:k]
             distances[query, : len(nearest)] = row[nearest]
             ids[query, : len(nearest)] = self._ids[nearest]
         return distances, ids
@@ -229,11 +232,12 @@ def hamming_distances(queries: ArrayLike, base: ArrayLike) -> NDArray[np.uint16]
 
 
 def spherical_distances(queries: ArrayLike, base: ArrayLike) -> NDArray[np.float32]:
-    """Differing bits over shared ones, of every query and every base code.
+    """Divide the differing bits by the shared ones, for every query and every base code.
 
-    The spherical Hamming distance of Heo et al. (CVPR 2012, Eq. 5): two vectors inside the same
-    spheres lie in a bounded region, the smaller the more spheres they share. The authors' code
-    adds 0.1 to the number of shared ones, which keeps the distance finite; so does this.
+    The spherical Hamming distance of Heo et al., "Spherical hashing", CVPR 2012, section 3:
+    ``|a xor b| / |a and b|``. The more spheres hold both vectors, the smaller the region they lie
+    in. As in the authors' code, 0.1 is added to the number of shared ones, which keeps the
+    distance finite.
 
     Parameters
     ----------
@@ -243,6 +247,7 @@ def spherical_distances(queries: ArrayLike, base: ArrayLike) -> NDArray[np.float
     Returns
     -------
     distances : ndarray of float32, shape (q, n)
+        The nearest float32 to the ratio: pairs of equal ratios have equal distances.
 
     Raises
     ------
@@ -260,20 +265,21 @@ def spherical_distances(queries: ArrayLike, base: ArrayLike) -> NDArray[np.float
     query_codes = check_codes(queries, name="queries")
     base_codes = check_codes(base, n_bits=query_codes.shape[1] * 8, name="base codes")
     distances = np.empty((len(query_codes), len(base_codes)), np.float32)
-    words = _as_words(query_codes), _as_words(base_codes)
-    for query, differing, shared in _scan_shared(*words):
-        distances[query] = _spherical(differing, shared)
+    for query, differing, shared in _scan_shared(_as_words(query_codes), _as_words(base_codes)):
+        distances[query] = _ratios(differing, shared)
     return distances
 
 
-def _spherical(differing: NDArray[np.uint16], shared: NDArray[np.uint16]) -> NDArray[np.float32]:
-    return differing / (shared + np.float32(0.1))
+def _ratios(differing: NDArray[np.uint16], shared: NDArray[np.uint16]) -> NDArray[np.float32]:
+    # d / (s + 0.1) = 10 d / (10 s + 1), of whole numbers that float32 holds exactly
+    ten = np.float32(10)
+    return ten * differing / (ten * shared + np.float32(1))
 
 
 def _scan_shared(
     queries: NDArray[np.uint64], base: NDArray[np.uint64]
 ) -> Iterator[tuple[int, NDArray[np.uint16], NDArray[np.uint16]]]:
-    """Yield each query's number, and its differing bits and shared ones with all base codes."""
+    """Yield each query's number, and how many bits differ from and ones are shared with each."""
     ones = np.bitwise_count(base).sum(axis=0, dtype=np.int32)
     for query, differing in _scan(queries, base):
         # |a and b| = (|a| + |b| - |a xor b|) / 2
@@ -307,7 +313,7 @@ def _scan(
         yield from enumerate(rows, start)
 
 
-def _within(distances: NDArray[np.uint16], radius: int) -> NDArray[np.intp]:
+def _within(distances: NDArray[Any], radius: float) -> NDArray[np.intp]:
     """Positions no farther than ``radius``, in order of distance and then of position."""
     near = np.flatnonzero(distances <= radius)
     return near[np.argsort(distances[near], kind="stable")]
