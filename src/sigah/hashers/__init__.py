@@ -10,6 +10,7 @@ from sigah.hashers.base import BinaryHasher, DecoderMixin, LinearHasher, Scoring
 from sigah.hashers.binary_autoencoder import BinaryAutoencoder
 from sigah.hashers.discrete_graph import DiscreteGraphHashing
 from sigah.hashers.itq import ITQ
+from sigah.hashers.kmeans import KMeansHashing
 from sigah.hashers.lsh import LSH
 from sigah.hashers.pca_rotation import PCARotation
 from sigah.hashers.scalable_graph import ScalableGraphHashing
@@ -28,6 +29,7 @@ __all__ = [
     "BinaryHasher",
     "DecoderMixin",
     "DiscreteGraphHashing",
+    "KMeansHashing",
     "LinearHasher",
     "PCARotation",
     "ScalableGraphHashing",
@@ -49,6 +51,7 @@ METHODS: dict[str, type[BinaryHasher]] = {
         PCARotation,
         BinaryAutoencoder,
         StochasticGenerativeHashing,
+        KMeansHashing,
         # partitions of space
         SphericalHashing,
         # graphs of neighbours
