@@ -22,6 +22,7 @@ from sigah.hashers.rows import Rows
 QUICK: dict[str, dict[str, Any]] = {
     "sigah": {"n_steps": 20},
     "stochastic_generative": {"n_steps": 50},
+    "ordinal_constrained": {"max_iter": 20},
     "kmeans": {"n_samples": 1000},  # a sample is all that its seed draws
 }
 QUICKER: dict[str, dict[str, Any]] = {

@@ -12,7 +12,9 @@ from sigah.hashers.discrete_graph import DiscreteGraphHashing
 from sigah.hashers.itq import ITQ
 from sigah.hashers.kmeans import KMeansHashing
 from sigah.hashers.lsh import LSH
+from sigah.hashers.ordinal_constrained import OrdinalConstrainedHashing
 from sigah.hashers.pca_rotation import PCARotation
+from sigah.hashers.quantization_optimized_lsh import QoLSH
 from sigah.hashers.scalable_graph import ScalableGraphHashing
 from sigah.hashers.sigah import SiGAH
 from sigah.hashers.signs import SignHashing
@@ -31,7 +33,9 @@ __all__ = [
     "DiscreteGraphHashing",
     "KMeansHashing",
     "LinearHasher",
+    "OrdinalConstrainedHashing",
     "PCARotation",
+    "QoLSH",
     "ScalableGraphHashing",
     "ScoringHasher",
     "SiGAH",
@@ -54,6 +58,7 @@ METHODS: dict[str, type[BinaryHasher]] = {
         KMeansHashing,
         # partitions of space
         SphericalHashing,
+        OrdinalConstrainedHashing,
         # graphs of neighbours
         SpectralHashing,
         AnchorGraphHashing,
@@ -61,6 +66,7 @@ METHODS: dict[str, type[BinaryHasher]] = {
         ScalableGraphHashing,
         # nothing to train
         LSH,
+        QoLSH,
         SignHashing,
     )
 }

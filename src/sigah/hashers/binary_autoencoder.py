@@ -403,7 +403,7 @@ class BinaryAutoencoder(DecoderMixin, LinearHasher):
     Examples
     --------
     >>> import numpy as np
-    >>> from sigah.hashers.binary_autoencoder import BinaryAutoencoder
+    >>> from sigah import BinaryAutoencoder
     >>> X = np.random.default_rng(0).normal(size=(500, 32))
     >>> ba = BinaryAutoencoder(n_bits=16, validate=False, random_state=0).fit(X)
     >>> ba.transform(X).shape, ba.training_["error"] < ba.training_["error_itq"]

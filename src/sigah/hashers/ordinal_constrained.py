@@ -1,0 +1,247 @@
+"""Ordinal constrained hashing.
+
+H. Liu, R. Ji, Y. Wu and F. Huang, "Ordinal constrained binary code learning for nearest neighbor
+search", AAAI 2017 (arXiv 1611.06362).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sigah.hashers.anchors import check_count, find_anchors, squared_distances
+from sigah.hashers.base import LinearHasher
+from sigah.hashers.itq import principal_directions
+from sigah.hashers.rows import Rows
+from sigah.progress import bar
+
+__all__ = [
+    "OrdinalConstrainedHashing",
+    "descend",
+    "nearest_orthonormal",
+    "ordinal_loss",
+    "ordinal_neighbors",
+]
+
+ARMIJO = 1e-4  # share of the decrease promised by the slope that a step must keep
+SMALLEST_STEP = 1e-9
+TOLERANCE = 1e-5  # relative decrease of the loss over ten iterations at which training ends
+
+
+def ordinal_neighbors(anchors: NDArray[np.float64]) -> NDArray[np.intp]:
+    """All other anchors of each anchor from the nearest to the farthest, ``(L, L - 1)``.
+
+    Orders of similarity and of distance are the same, so no kernel is needed.
+    """
+    squared = squared_distances(anchors, anchors)
+    np.fill_diagonal(squared, -1.0)
+    return np.argsort(squared, axis=1, kind="stable")[:, 1:]
+
+
+def ordinal_loss(
+    W: NDArray[np.float64],
+    A: NDArray[np.float64],
+    order: NDArray[np.intp],
+    k: int,
+) -> tuple[float, NDArray[np.float64]]:
+    """Share of order relations that codes break, smoothed, and its gradient.
+
+    The mean of ``sig(t_q.t_j - t_q.t_i)`` over all triplets in which anchor i is among the k
+    nearest of q and j is farther from q than i, with ``t = tanh(W^T a)`` (Eq. 8 and 9).
+
+    Parameters
+    ----------
+    W : ndarray, shape (D, r)
+    A : ndarray, shape (L, D)
+        Anchors.
+    order : ndarray of int, shape (L, L - 1)
+        From :func:`ordinal_neighbors`.
+
+    Returns
+    -------
+    loss : float
+    gradient : ndarray, shape (D, r)
+    """
+    T = np.tanh(A @ W)
+    similarity = np.take_along_axis(T @ T.T, order, axis=1)  # ascending distance
+    others = similarity.shape[1]
+    slope = np.zeros_like(similarity)
+    loss, n_triplets = 0.0, 0
+    for i in range(min(k, others - 1)):
+        # logistic function of the margin, in a form that does not overflow
+        broken = 0.5 * (1 + np.tanh(0.5 * (similarity[:, i + 1 :] - similarity[:, i, None])))
+        loss += float(broken.sum())
+        n_triplets += broken.size
+        steep = broken * (1 - broken)
+        slope[:, i + 1 :] += steep
+        slope[:, i] -= steep.sum(axis=1)
+    pairs = np.zeros((len(A), len(A)))
+    np.put_along_axis(pairs, order, slope, axis=1)
+    back = (pairs + pairs.T) @ T
+    back *= 1 - np.square(T)
+    return loss / max(n_triplets, 1), A.T @ back / max(n_triplets, 1)
+
+
+def nearest_orthonormal(M: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The matrix with orthonormal columns nearest to M: its polar factor."""
+    U, _, Vt = np.linalg.svd(M, full_matrices=False)
+    return U @ Vt
+
+
+def descend(
+    W: NDArray[np.float64],
+    loss: float,
+    gradient: NDArray[np.float64],
+    step: float,
+    A: NDArray[np.float64],
+    order: NDArray[np.intp],
+    k: int,
+) -> tuple[NDArray[np.float64], float, NDArray[np.float64], float]:
+    """One step of steepest descent among matrices with orthonormal columns, W^T W = I.
+
+    The step doubles from one call to the next and is halved until the loss has fallen enough
+    (Armijo). It is 0 when no step lowers the loss.
+
+    Returns
+    -------
+    W, loss, gradient
+        At the new point.
+    step : float
+        The step taken.
+    """
+    direction = gradient - W @ gradient.T @ W
+    slope = float(np.vdot(gradient, direction))
+    step *= 2
+    while step > SMALLEST_STEP and slope > 0:
+        candidate = nearest_orthonormal(W - step * direction)
+        new_loss, new_gradient = ordinal_loss(candidate, A, order, k)
+        if new_loss <= loss - ARMIJO * step * slope:
+            return candidate, new_loss, new_gradient, step
+        step /= 2
+    return W, loss, gradient, 0.0
+
+
+class OrdinalConstrainedHashing(LinearHasher):
+    """Hyperplanes that keep the order of distances between anchors.
+
+    A triplet of vectors (q, i, j), i nearer to q than j, should have codes in that order. The
+    paper embeds the n^3 order relations of all vectors in those of L anchors and minimises the
+    smoothed share of broken relations over projections W with orthonormal columns (Eq. 9), by
+    descent on that manifold, in principal coordinates. Fitting costs k-means and O(L^2 (k + r))
+    an evaluation of the loss; encoding O(d r) a vector.
+
+    Parameters
+    ----------
+    n_bits : int, default=64
+        Code length r, a multiple of 8, at most the dimension of the vectors.
+    n_principal : int or None, default=None
+        Principal coordinates to project from, at least ``n_bits``; by default ``n_bits``, so that
+        W is a rotation. More fit the anchors better and the data worse: on queries held out of
+        MNIST, 32 bits, ``map`` is .513 with 32 and .495 with 128.
+    n_anchors : int, default=300
+        L; k-means centres, as in the authors' code.
+    n_neighbors : int, default=10
+        k, nearest anchors whose order counts, as in the authors' code.
+    max_iter : int, default=300
+        Most steps of descent, as in the authors' code.
+    n_samples : int, default=10000
+        Most training vectors for k-means.
+    random_state : int, RandomState or None, default=None
+        Draws the sample, starts k-means, and draws the first W.
+    verbose : bool, default=False
+        Show a progress bar.
+
+    Attributes
+    ----------
+    weights_ : ndarray of float32, shape (d, n_bits)
+        Columns are orthonormal.
+    thresholds_ : ndarray of float64, shape (n_bits,)
+    loss_ : list of float
+        Before each step; it never increases.
+    n_iter_ : int
+        Steps taken.
+
+    Notes
+    -----
+    The authors' public code is a later version of theirs and differs from the paper. Not taken
+    over: neighbours counted by index where nearest ones are meant; a line search on another
+    function than the one whose gradient is followed; a loop that never ends when a gradient
+    vanishes; and 20 principal coordinates whatever the code length, which leaves 64 bits with the
+    information of 20.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sigah import OrdinalConstrainedHashing
+    >>> X = np.random.default_rng(0).normal(size=(500, 32))
+    >>> hasher = OrdinalConstrainedHashing(n_bits=16, max_iter=20, random_state=0).fit(X)
+    >>> hasher.transform(X).shape, hasher.loss_[-1] < hasher.loss_[0]
+    ((500, 2), True)
+    """
+
+    name: ClassVar[str] = "ordinal_constrained"
+    fit_cost = "seconds"
+
+    def __init__(
+        self,
+        n_bits: int = 64,
+        *,
+        n_principal: int | None = None,
+        n_anchors: int = 300,
+        n_neighbors: int = 10,
+        max_iter: int = 300,
+        n_samples: int = 10000,
+        random_state: Any = None,
+        verbose: bool = False,
+    ) -> None:
+        self.n_bits = n_bits
+        self.n_principal = n_principal
+        self.n_anchors = n_anchors
+        self.n_neighbors = n_neighbors
+        self.max_iter = max_iter
+        self.n_samples = n_samples
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _fit(self, rows: Rows, random_state: np.random.RandomState) -> None:
+        n_principal = self.n_bits
+        if self.n_principal is not None:
+            n_principal = check_count("n_principal", self.n_principal, at_least=self.n_bits)
+        check_count("n_anchors", self.n_anchors, at_least=3)
+        for name in ("n_neighbors", "max_iter", "n_samples"):
+            check_count(name, getattr(self, name), at_least=1)
+        mean, covariance = rows.mean_and_covariance()
+        P = principal_directions(covariance, min(n_principal, rows.dim))
+        anchors = find_anchors(
+            rows, mean, self.n_anchors, n_samples=self.n_samples, random_state=random_state
+        )
+        order = ordinal_neighbors(anchors)
+        A = anchors @ P
+        # tanh has a scale of its own: scores of unit variance lie where it bends
+        A /= np.sqrt(np.square(A).sum() / len(A) / A.shape[1]) or 1.0
+        W = nearest_orthonormal(random_state.standard_normal((A.shape[1], self.n_bits)))
+        k = self.n_neighbors
+        loss, gradient = ordinal_loss(W, A, order, k)
+        step = 1.0
+        self.loss_ = [loss]
+        with bar(show=self.verbose) as progress:
+            task = progress.add_task("Ordinal constrained hashing", total=self.max_iter, detail="")
+            for _ in range(self.max_iter):
+                W, loss, gradient, step = descend(W, loss, gradient, step, A, order, k)
+                if step == 0:
+                    break
+                self.loss_.append(loss)
+                progress.update(task, advance=1, detail=f"loss {loss:.4f}")
+                if len(self.loss_) > 10 and self.loss_[-11] - loss < TOLERANCE * loss:
+                    break
+        self.n_iter_ = max(1, len(self.loss_) - 1)
+        self.weights_ = (P @ W).astype(np.float32)
+        self.thresholds_ = mean @ self.weights_
+        self.training_ = {
+            "n_rows": len(rows),
+            "anchors": len(anchors),
+            "iterations": self.n_iter_,
+            "loss": loss,
+        }
