@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from sigah import ITQ, LSH
-from sigah.evaluation import evaluate, exact_neighbors, measure, summarize, write_results
+from sigah.evaluation import (
+    evaluate,
+    exact_neighbors,
+    measure,
+    read_results,
+    summarize,
+    write_results,
+)
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +99,39 @@ def test_results_do_not_depend_on_the_order_of_the_base(blobs: Any) -> None:
 def test_too_many_neighbours_are_refused(blobs: Any) -> None:
     with pytest.raises(ValueError, match="k = 50"):
         evaluate({}, blobs[:20], blobs[:5], name="few", k=50)
+
+
+def test_a_sample_can_be_learned_from(
+    blobs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGAH_CACHE", str(tmp_path))
+    seen = []
+
+    class Spy(ITQ):
+        def fit(self, X: Any, y: object = None) -> Any:
+            seen.append(X)
+            return super().fit(X)
+
+    call: Any = {"name": "blobs", "n_bits": [8], "seeds": [0, 1], "k": 20}
+    make = {"itq": lambda r, s: Spy(r, random_state=s)}
+    results = evaluate(make, blobs[100:], blobs[:100], n_train=300, **call)
+    assert results["data"]["n_train"] == 300
+    assert [len(X) for X in seen] == [300, 300]
+    assert (seen[0] != seen[1]).any(), "each seed draws its own"
+    rows = {row.tobytes() for row in blobs[100:]}
+    assert all(row.tobytes() in rows for row in seen[0])
+    with pytest.raises(ValueError, match="n_train = 5000 vectors cannot be drawn"):
+        evaluate(make, blobs[100:], blobs[:100], n_train=5000, **call)
+
+
+def test_results_of_other_data_are_not_resumed(results: Any, blobs: Any) -> None:
+    make = {"lsh": lambda r, s: LSH(r, random_state=s)}
+    with pytest.raises(ValueError, match="cannot resume: .* base_sha256"):
+        evaluate(make, blobs[:900], blobs[:100], name="blobs", k=20, resume=results)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"runs": []}', '{"runs": [{}]}', "\x00"])
+def test_files_that_are_no_results_are_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "r.json").write_text(content)
+    with pytest.raises(ValueError, match="r.json does not hold results"):
+        read_results(tmp_path / "r.json")

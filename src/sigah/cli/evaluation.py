@@ -36,6 +36,10 @@ def evaluate(
     bits: Annotated[str, typer.Option(help="Code lengths, separated by commas.")] = "32,64",
     seeds: Annotated[int, typer.Option(help="How many seeds (0, 1, ...) to average.")] = 1,
     k: Annotated[int, typer.Option("-k", help="True neighbours a query.")] = 1000,
+    train: Annotated[
+        int | None,
+        typer.Option(help="Learn from this many base vectors, drawn by the seed; default: all."),
+    ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Also write everything to this file.")
     ] = None,
@@ -85,6 +89,7 @@ def evaluate(
         n_bits=lengths,
         seeds=range(seeds),
         k=k,
+        n_train=train,
         on_run=report,
         resume=read_results(json_file) if resume and json_file and json_file.exists() else None,
     )

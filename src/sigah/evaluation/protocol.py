@@ -105,6 +105,7 @@ def evaluate(
     n_bits: Iterable[int] = (64,),
     seeds: Iterable[int] = (0,),
     k: int = 1000,
+    n_train: int | None = None,
     on_run: Callable[[dict[str, Any]], None] = lambda results: None,
     resume: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -123,6 +124,8 @@ def evaluate(
     n_bits, seeds : iterables of int
     k : int, default=1000
         True neighbours of each query.
+    n_train : int, optional
+        Learn from this many vectors of the base, drawn by each seed, instead of all.
     on_run : callable
         Called with the results so far after each run, to show progress and to save them.
     resume : mapping, optional
@@ -154,6 +157,8 @@ def evaluate(
     >>> 0 < results["runs"][0]["metrics"]["map"] < 1
     True
     """
+    if n_train is not None and not 1 <= n_train <= len(base):
+        raise ValueError(f"n_train = {n_train} vectors cannot be drawn from a base of {len(base)}")
     if k > len(base):
         raise ValueError(f"k = {k} true neighbours were asked for, but the base has {len(base)}")
     results: dict[str, Any] = {
@@ -163,6 +168,7 @@ def evaluate(
             "n_queries": len(queries),
             "dim": base.shape[1],
             "k": k,
+            "n_train": n_train or len(base),
             "base_sha256": content_hash(base),
             "queries_sha256": content_hash(queries),
         },
@@ -186,8 +192,9 @@ def evaluate(
                 if run_key(run) in finished:
                     results["runs"].append(finished[run_key(run)])
                     continue
+                learned_from = training_rows(base, n_train, seed)
                 began = time.perf_counter()
-                hasher.fit(base)
+                hasher.fit(learned_from)
                 fit_seconds = time.perf_counter() - began
                 run |= measure(hasher, base, queries, truth)
                 run["metrics"]["fit_seconds"] = fit_seconds
@@ -202,6 +209,14 @@ def evaluate(
     return results
 
 
+def training_rows(base: NDArray[Any], n_train: int | None, seed: int) -> NDArray[Any]:
+    """All of the base, or as many rows of it drawn by the seed."""
+    if n_train is None:
+        return base
+    chosen = np.random.default_rng(seed).permutation(len(base))[:n_train]
+    return base[np.sort(chosen)]
+
+
 def run_key(run: Mapping[str, Any]) -> str:
     """What tells one run of an evaluation from another: method, length, seed and parameters."""
     return json.dumps([run[key] for key in ("method", "n_bits", "seed", "parameters")])
@@ -214,13 +229,13 @@ def resumable_runs(
     if earlier is None:
         return []
     for part, keys in (
-        ("data", ("base_sha256", "queries_sha256", "k")),
+        ("data", ("base_sha256", "queries_sha256", "k", "n_train")),
         ("environment", ("versions", "machine", "threads")),
     ):
         for key in keys:
-            if earlier[part][key] != now[part][key]:
+            if (before := earlier[part].get(key)) != now[part][key]:
                 raise ValueError(
-                    f"cannot resume: the results were measured with {key} {earlier[part][key]}, not"
+                    f"cannot resume: the results were measured with {key} {before}, not"
                     f" {now[part][key]}; move them away or do not resume"
                 )
     return list(earlier["runs"])
