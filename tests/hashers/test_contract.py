@@ -23,6 +23,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "sigah": {"n_steps": 20},
     "stochastic_generative": {"n_steps": 50},
     "ordinal_constrained": {"max_iter": 20},
+    "scalable_graph": {"n_bases": 100, "n_iter": 1},
     "kmeans": {"n_samples": 1000},  # a sample is all that its seed draws
 }
 QUICKER: dict[str, dict[str, Any]] = {
