@@ -77,6 +77,24 @@ def table_2() -> str:
     return markdown(head, lines)
 
 
+def training_size_table() -> str:
+    """The rows of Table 2 that differ, learned from 10,000 vectors as well."""
+    everything, sample = load("mnist"), load("mnist-10000")
+    cells = [("pr_area", 32), ("pr_area", 64), ("precision@100", 32), ("precision@100", 64)]
+    head = ["method", "learned from"]
+    head += [f"{metric.replace('precision', 'P')} {bits}" for metric, bits in cells]
+    lines = []
+    for method in dict.fromkeys(method for method, _ in sample):
+        name, _, variant = method.partition(":")
+        label = LABELS[name] + (", xi = 1/2" if variant else "")
+        if not variant:
+            figures = PAPER_TABLE_2[name]
+            lines.append([label, "(paper)", *(f"{figure:.3f}" for figure in figures)])
+            lines.append(["", "60,000", *(plain(everything[name, b], m) for m, b in cells)])
+        lines.append([label, "10,000", *(plain(sample[method, b], m) for m, b in cells)])
+    return markdown(head, lines, left=2)
+
+
 def metrics_table(name: str) -> str:
     """Every method at every length, mean and standard deviation."""
     metrics = {
@@ -158,6 +176,7 @@ def wide_table() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "table2": table_2,
+    "training-size": training_size_table,
     "mnist": lambda: metrics_table("mnist"),
     "fashion-mnist": lambda: metrics_table("fashion-mnist"),
     "seconds": seconds_table,

@@ -6,6 +6,8 @@ import doctest
 import importlib
 import pkgutil
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,3 +51,11 @@ def test_readme_commands_exist() -> None:
     used = set(re.findall(r"^(?:\.venv/bin/)?sigah (\w+)", (ROOT / "README.md").read_text(), re.M))
     assert used
     assert used <= known
+
+
+def test_the_results_page_says_what_the_measurements_say() -> None:
+    publish = ROOT / "benchmarks" / "publish.py"
+    done = subprocess.run(
+        [sys.executable, str(publish), "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

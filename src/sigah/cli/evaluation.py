@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -93,7 +94,8 @@ def evaluate(
         on_run=report,
         resume=read_results(json_file) if resume and json_file and json_file.exists() else None,
     )
-    Console().print(results_table(results))
+    # a pipe is as wide as the table: columns are folded at the edge of a terminal only
+    Console(width=None if sys.stdout.isatty() else 160).print(results_table(results))
 
 
 def demo(
