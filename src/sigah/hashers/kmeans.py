@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from sigah.hashers.anchors import check_count
 from sigah.hashers.base import BinaryHasher, DecoderMixin
@@ -211,7 +212,8 @@ class KMeansHashing(DecoderMixin, BinaryHasher):
         centres[:, :, :b] = side[:, None, None] * signs
         wanted = 2 * side[:, None, None] * code_distances(b)
         self.loss_: list[float] = []
-        with bar(show=self.verbose) as progress:
+        # the products are too small to be worth the waiting of several threads for each other
+        with threadpool_limits(1, user_api="blas"), bar(show=self.verbose) as progress:
             task = progress.add_task("K-means hashing", total=self.max_iter, detail="")
             for _ in range(self.max_iter):
                 means, shares, error = assign(X, centres)
