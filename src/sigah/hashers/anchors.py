@@ -45,8 +45,9 @@ def find_anchors(
     from threadpoolctl import threadpool_limits
 
     chosen = random_state.permutation(len(rows))[:n_samples]
-    sample = rows.take(np.sort(chosen))
-    sample -= mean.astype(np.float32)
+    # In float32 the rounding of distances is as wide as the intervals that k-means++ draws from:
+    # the same vectors in other units would get other anchors.
+    sample = rows.take(np.sort(chosen)) - mean
     means = KMeans(min(n_anchors, len(sample)), n_init=1, max_iter=10, random_state=random_state)
     # scikit-learn adds the parts of threads in the order they finish: one thread is reproducible
     with threadpool_limits(1, user_api="openmp"), warnings.catch_warnings():
