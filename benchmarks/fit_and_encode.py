@@ -88,7 +88,7 @@ def main() -> None:
                 "fit_seconds": statistics.median(fit["seconds"] for fit in fits),
                 "peak_memory_bytes": max(fit["peak_memory_bytes"] for fit in fits),
                 "data_bytes": fits[0]["data_bytes"],
-                **encode_ratio(model, X, 9),
+                **encode_ratio(model, X, 5),
             }
             rows.append(row)
             print(
