@@ -86,7 +86,7 @@ def test_hash_functions_are_mean_codes_around_the_anchors(blobs: Any) -> None:
     assert np.abs(W).mean() > 0.5, "neighbours agree on most bits"
 
 
-@pytest.mark.parametrize("settings", [{"rho": -1}, {"rho": "much"}, {"rho": np.nan}])
+@pytest.mark.parametrize("settings", [{"rho": -1}, {"rho": "much"}, {"rho": np.nan}, {"rho": None}])
 def test_impossible_weights_are_named(blobs: Any, settings: Any) -> None:
     with pytest.raises(ValueError, match="rho must be a number of at least 0"):
         DiscreteGraphHashing(16, **settings).fit(blobs)

@@ -212,7 +212,7 @@ class LinearHasher(ScoringHasher):
     weights_: NDArray[np.float32]
     thresholds_: NDArray[np.float64]
 
-    def _scores(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _scores(self, block: NDArray[np.float32]) -> NDArray[np.floating]:
         scores = block @ self.weights_
         scores -= self.thresholds_.astype(np.float32)
         # A float32 product depends on how BLAS splits the block, so a score within its rounding

@@ -411,7 +411,7 @@ class BinaryAutoencoder(DecoderMixin, LinearHasher):
     """
 
     name: ClassVar[str] = "binary_autoencoder"
-    fit_cost = "minutes"
+    fit_cost = "seconds"
     exceeds_dimension = True
     fitted_arrays = ("weights_", "thresholds_", "decoder_", "offset_")
 

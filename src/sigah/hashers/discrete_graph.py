@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from sigah.hashers.anchor_graph import AnchorGraphHasher, graph_eigenvectors
-from sigah.hashers.anchors import check_count
+from sigah.hashers.anchors import check_count, check_weight
 from sigah.progress import bar
 
 __all__ = ["DiscreteGraphHashing", "balanced_orthogonal", "objective", "signed_gradient"]
@@ -160,8 +160,7 @@ class DiscreteGraphHashing(AnchorGraphHasher):
         self.verbose = verbose
 
     def _learn(self, Z: sparse.csr_matrix, random_state: np.random.RandomState) -> None:
-        if isinstance(self.rho, bool) or not np.isreal(self.rho) or not 0 <= self.rho < np.inf:
-            raise ValueError(f"rho must be a number of at least 0, got {self.rho!r}")
+        check_weight("rho", self.rho)
         check_count("max_iter", self.max_iter, at_least=1)
         degrees = np.maximum(np.asarray(Z.sum(axis=0)).ravel(), np.finfo(np.float32).tiny)
         W, _ = graph_eigenvectors(Z, self.n_bits)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from sigah.hashers.anchors import check_count
+from sigah.hashers.anchors import check_count, check_weight
 from sigah.hashers.base import BinaryHasher, DecoderMixin
 from sigah.hashers.itq import principal_directions
 from sigah.hashers.rows import Rows
@@ -146,7 +146,9 @@ class KMeansHashing(DecoderMixin, BinaryHasher):
     centres_ : ndarray of float64, shape (n_bits // b, 2**b, d)
         Seen from ``mean_``. Those of different subspaces are orthogonal.
     loss_ : list of float
-        The objective, summed over subspaces, after each assignment; it never increases.
+        The objective, summed over subspaces, after each assignment. Moving centres lowers it;
+        assigning vectors anew changes the shares that weigh the affinity and may raise it a
+        little, which ends the training.
     n_iter_ : int
         Rounds that were needed.
 
@@ -191,11 +193,10 @@ class KMeansHashing(DecoderMixin, BinaryHasher):
 
     def _fit(self, rows: Rows, random_state: np.random.RandomState) -> None:
         b = self.bits_per_subspace
-        if b not in (1, 2, 4, 8):
+        if isinstance(b, (bool, float)) or b not in (1, 2, 4, 8):
             raise ValueError(f"bits_per_subspace must be 1, 2, 4 or 8, got {b!r}")
         affinity = self.affinity
-        if isinstance(affinity, bool) or not np.isreal(affinity) or not 0 <= affinity < np.inf:
-            raise ValueError(f"affinity must be a number of at least 0, got {affinity!r}")
+        check_weight("affinity", affinity)
         check_count("max_iter", self.max_iter, at_least=1)
         check_count("n_samples", self.n_samples, at_least=1)
         n_subspaces = self.n_bits // b

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sigah.hashers.base import LinearHasher
 from sigah.hashers.rows import Rows
@@ -63,3 +64,6 @@ class SignHashing(LinearHasher):
         self.weights_ = np.eye(rows.dim, self.n_bits, dtype=np.float32)
         self.thresholds_ = mean[: self.n_bits] if self.center else np.zeros(self.n_bits)
         self.training_ = {"n_rows": len(rows)}
+
+    def _scores(self, block: NDArray[np.float32]) -> NDArray[np.floating]:
+        return block[:, : self.n_bits] - self.thresholds_  # the product with the identity

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sigah.hashers.anchors import check_count
+from sigah.hashers.anchors import check_count, check_weight
 from sigah.hashers.base import DecoderMixin, LinearHasher
 from sigah.hashers.rows import Rows
 from sigah.progress import bar
@@ -149,9 +149,7 @@ class StochasticGenerativeHashing(DecoderMixin, LinearHasher):
         check_count("n_steps", self.n_steps, at_least=1)
         check_count("batch_size", self.batch_size, at_least=1)
         for name in ("learning_rate", "alpha", "beta"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not np.isreal(value) or not 0 <= value < np.inf:
-                raise ValueError(f"{name} must be a number of at least 0, got {value!r}")
+            check_weight(name, getattr(self, name))
         rows = rows.in_memory()
         mean, variance = moments(rows)
         unit = float(np.sqrt(variance.mean())) or 1.0
