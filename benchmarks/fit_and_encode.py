@@ -22,8 +22,9 @@ import numpy as np
 
 import sigah
 from sigah import datasets
-from sigah.cli.codes import METHOD_NAMES, make_hasher
+from sigah.cli.codes import make_hasher
 from sigah.evaluation.protocol import environment
+from sigah.hashers import METHODS
 
 
 def fit_once(method: str, n_bits: int, vectors: str, model: str) -> dict[str, float]:
@@ -60,7 +61,7 @@ def encode_ratio(model: str, X: np.ndarray[Any, Any], repeats: int) -> dict[str,
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--methods", default=",".join(METHOD_NAMES))
+    parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--bits", default="32,64")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/fit_and_encode.json"))

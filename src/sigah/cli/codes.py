@@ -167,7 +167,7 @@ def methods() -> None:
     """List the methods that `fit` and `evaluate` know, a line each.
 
     Fitting is for 60,000 vectors of 784 dimensions and 64 bits on two cores: instant (under a
-    second), seconds, or minutes.
+    second) or seconds (under a minute).
     """
     table = Table(box=None, padding=(0, 1), header_style="bold")
     for heading in ("name", "fit", "scores", "decodes", "bits > dim"):
