@@ -198,7 +198,7 @@ def test_score_is_the_negative_error_of_the_binary_codes(hasher: BinaryHasher, b
 def test_constant_columns_change_no_code(hasher: BinaryHasher, blobs: Any) -> None:
     padded = np.hstack([blobs, np.full((len(blobs), 3), 7, np.float32)])
     codes = hasher.fit(padded).transform(padded)
-    assert len(np.unique(codes, axis=0)) > 20
+    assert len(np.unique(codes, axis=0)) >= 20, "as many as there are clusters"
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1e6])
