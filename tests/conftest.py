@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import hypothesis
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
+# the first example of a test may compile kernels or warm a cache; none is judged by its time
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 Vectors = NDArray[np.float32]
 

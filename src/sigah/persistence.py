@@ -1,12 +1,15 @@
-"""Model and code files: open formats, versioned, checksummed, written atomically, never pickled.
+"""Files: open formats, versioned, checksummed, written atomically, never pickled.
 
-A model is a safetensors file. Codes are a safetensors file, or an ordinary ``.npy`` file in which
-a second ``.npy`` record follows the codes; :func:`numpy.load` reads the first and stops. Both carry
-one JSON text (under the metadata key ``sigah``, or as the bytes of the second record)::
+A model or an index is a safetensors file. Codes are a safetensors file, or an ordinary ``.npy``
+file in which a second ``.npy`` record follows the codes; :func:`numpy.load` reads the first and
+stops. All carry one JSON text (under the metadata key ``sigah``, or as the bytes of the second
+record)::
 
     {"header": {"format": ..., "format_version": 1, ...}, "sha256": fingerprint(header, arrays)}
 
 so that a change to anything but the packaging (padding, order) is noticed when the file is opened.
+An index may be too large to be read whole for that: its text also has the SHA-256 of the rest of
+the text, and the arrays are verified before their first use.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import os
 import re
 import secrets
 import tokenize
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -41,12 +44,15 @@ __all__ = [
     "fingerprint",
     "load_codes",
     "load_model",
+    "open_index",
     "save_codes",
+    "save_index",
     "save_model",
 ]
 
 MODEL_FORMAT = "sigah-model"
 CODES_FORMAT = "sigah-codes"
+INDEX_FORMAT = "sigah-index"
 FORMAT_VERSION = 1
 
 METADATA_KEY = "sigah"
@@ -56,6 +62,7 @@ DTYPES = {  # by their names in safetensors
 }  # fmt: skip
 END_OF_SEAL = re.compile(rb'"sha256":"[0-9a-f]{64}"\}\Z')
 LONGEST_NPY_HEADER = 1 << 16
+ALIGNMENT = 64  # bytes, of the arrays of an index: what vector instructions read at once
 
 # what the parsers of safetensors, .npy headers and JSON raise on bytes that are not theirs
 DAMAGE = (SafetensorError, ValueError, TypeError, KeyError, RecursionError, tokenize.TokenError)
@@ -332,14 +339,86 @@ def load_codes(path: StrPath, *, mmap: bool = False) -> tuple[NDArray[np.uint8],
     return codes if mmap else codes.copy(), header
 
 
+def save_index(path: StrPath, header: Mapping[str, Any], arrays: Mapping[str, ArrayLike]) -> None:
+    """Write the arrays of an index as one safetensors file, atomically and without copying them.
+
+    Parameters
+    ----------
+    path : str or path-like
+    header : mapping
+        JSON content; ``format`` and ``format_version`` are filled in.
+    arrays : mapping of str to array-like
+        Each but the last must have a multiple of 64 bytes, so that all begin at one.
+
+    Raises
+    ------
+    ValueError
+        If the header or an array cannot be stored.
+    OSError
+        If the file cannot be written.
+    """
+    plain = _plain_arrays(arrays)
+    header = {**header, **_format(INDEX_FORMAT)}
+    checksum = fingerprint(header, plain)
+    seal = {
+        "header": header,
+        "sha256": checksum,
+        "seal": fingerprint(header | {"of": checksum}, {}),
+    }
+    layout: dict[str, Any] = {"__metadata__": {METADATA_KEY: _canonical(seal)}}
+    names = {dtype: name for name, dtype in DTYPES.items()}
+    end = 0
+    for name, array in plain.items():
+        start, end = end, end + array.nbytes
+        layout[name] = {
+            "dtype": names[array.dtype.str], "shape": array.shape, "data_offsets": [start, end]
+        }  # fmt: skip
+    text = json.dumps(layout).encode()
+    text += b" " * (-(8 + len(text)) % ALIGNMENT)
+    with atomic_write(path) as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for array in plain.values():
+            file.write(array.reshape(-1).view(np.uint8).data)
+
+
+def open_index(path: StrPath) -> tuple[Header, Arrays, Callable[[], None]]:
+    """Map the arrays of an index file, in a time that does not grow with them.
+
+    Returns
+    -------
+    header : dict
+    arrays : dict of str to ndarray
+        Views of the mapped file, not verified yet.
+    verify : callable
+        Reads all arrays and raises FileFormatError if the file is damaged.
+
+    Raises
+    ------
+    FileFormatError
+        If the file is not an index, is of a newer format, or its header is damaged.
+    OSError
+        If the file cannot be read.
+    """
+    with _reading(path):
+        header, arrays, seal = _map_safetensors(path, INDEX_FORMAT)
+        if seal["seal"] != fingerprint(header | {"of": seal["sha256"]}, {}):
+            raise ValueError("the checksum of its header does not match; the file is damaged")
+
+    def verify() -> None:
+        with _reading(path):
+            _verify(header, arrays, seal["sha256"])
+
+    return header, arrays, verify
+
+
 def describe(path: StrPath) -> dict[str, Any]:
-    """Say what a model or codes file holds, after verifying it.
+    """Say what a file of sigah holds, after verifying it.
 
     Returns
     -------
     dict
-        ``kind`` ("model" or "codes"), ``n_bytes`` of the file, its ``header`` (None for a plain
-        ``.npy`` of codes), and ``arrays``: the dtype and shape of each. JSON can hold it.
+        ``kind`` ("model", "codes" or "index"), ``n_bytes`` of the file, its ``header`` (None for a
+        plain ``.npy`` of codes), and ``arrays``: the dtype and shape of each. JSON can hold it.
 
     Raises
     ------
@@ -355,7 +434,7 @@ def describe(path: StrPath) -> dict[str, Any]:
         arrays: Arrays = {"codes": codes}
     else:
         with _reading(path):
-            header, arrays = _open_safetensors(path, MODEL_FORMAT, CODES_FORMAT)
+            header, arrays = _open_safetensors(path, MODEL_FORMAT, CODES_FORMAT, INDEX_FORMAT)
             kind = header["format"].removeprefix("sigah-")
     return {
         "kind": kind,
@@ -377,11 +456,18 @@ def _save_safetensors(path: StrPath, header: Header, arrays: Mapping[str, ArrayL
 
 def _open_safetensors(path: StrPath, *formats: str) -> tuple[Header, Arrays]:
     """Header and arrays (views of the mapped file) of a sigah safetensors file, verified."""
+    header, arrays, seal = _map_safetensors(path, *formats)
+    _verify(header, arrays, seal["sha256"])
+    return header, arrays
+
+
+def _map_safetensors(path: StrPath, *formats: str) -> tuple[Header, Arrays, dict[str, Any]]:
+    """Header, arrays (views of the mapped file) and seal; only the layout is verified."""
     with safe_open(path, framework="np") as file:  # proves the layout sound before it is used
         metadata = file.metadata() or {}
     if METADATA_KEY not in metadata:
         raise ValueError("it is a safetensors file, but not one of sigah's")
-    header, checksum = _unseal(metadata[METADATA_KEY], *formats)
+    seal = _unseal(metadata[METADATA_KEY], *formats)
     content = np.memmap(path, np.uint8, mode="r")
     start = 8 + int.from_bytes(content[:8].tobytes(), "little")
     layout = json.loads(content[8:start].tobytes())
@@ -391,8 +477,7 @@ def _open_safetensors(path: StrPath, *formats: str) -> tuple[Header, Arrays]:
         first, last = entry["data_offsets"]
         array = content[start + first : start + last].view(DTYPES[entry["dtype"]])
         arrays[name] = np.asarray(array.reshape(entry["shape"]))
-    _verify(header, arrays, checksum)
-    return header, arrays
+    return seal["header"], arrays, seal
 
 
 def _open_npy(path: StrPath) -> tuple[NDArray[np.uint8], Header | None]:
@@ -407,9 +492,9 @@ def _open_npy(path: StrPath) -> tuple[NDArray[np.uint8], Header | None]:
     record, end = _npy_record(content, end)
     if end != len(content):
         raise ValueError("it has unexpected bytes at its end")
-    header, checksum = _unseal(record.tobytes(), CODES_FORMAT)
-    _verify(header, {"codes": codes}, checksum)
-    return codes, header
+    seal = _unseal(record.tobytes(), CODES_FORMAT)
+    _verify(seal["header"], {"codes": codes}, seal["sha256"])
+    return codes, seal["header"]
 
 
 def _npy_record(content: NDArray[np.uint8], start: int) -> tuple[NDArray[np.uint8], int]:
@@ -491,10 +576,10 @@ def _seal(header: Header, arrays: Mapping[str, ArrayLike]) -> str:
     return _canonical({"header": header, "sha256": fingerprint(header, arrays)})
 
 
-def _unseal(text: str | bytes, *formats: str) -> tuple[Header, str]:
-    """Header and checksum of a sealed text of one of the formats expected."""
-    seal = json.loads(text)
-    header, checksum = seal["header"], seal["sha256"]
+def _unseal(text: str | bytes, *formats: str) -> dict[str, Any]:
+    """The content of a sealed text, its header of one of the formats expected."""
+    seal: dict[str, Any] = json.loads(text)
+    header, _ = seal["header"], seal["sha256"]
     name, version = header["format"], header["format_version"]
     if name not in formats:
         raise ValueError(f"it is a file of the format {name!r}, not {' or '.join(formats)}")
@@ -503,7 +588,7 @@ def _unseal(text: str | bytes, *formats: str) -> tuple[Header, str]:
             f"it has version {version} of the format {name}, which this sigah does not know"
             f" (it reads version {FORMAT_VERSION}); upgrade sigah"
         )
-    return header, checksum
+    return seal
 
 
 def _verify(header: Header, arrays: Arrays, checksum: str) -> None:

@@ -1,202 +1,164 @@
-"""Exact Hamming search by scanning every code.
+"""Exact Hamming search by scanning every code, and the distances themselves.
 
-The reference that every faster search must agree with: its answer depends on nothing but the
-codes, the ids and ``k``.
+The scan is the reference of every faster path: its answer depends on nothing but codes and ``k``.
 """
 
 from __future__ import annotations
 
+import itertools
+import time
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sigah.codes import check_codes, check_n_bits
+from sigah.codes import check_codes
+from sigah.search import kernels
+from sigah.search.threads import run_together
 
-__all__ = [
-    "MISSING_DISTANCE",
-    "MISSING_ID",
-    "HammingIndex",
-    "hamming_distances",
-    "spherical_distances",
-]
+__all__ = ["hamming_distances", "nearest", "scan_costs", "spherical_distances", "within"]
 
-MISSING_DISTANCE = np.iinfo(np.int32).max  # fills rows with fewer than k neighbours, as in FAISS
-MISSING_ID = -1
-MAX_BITS = 65528  # the widest codes whose distances fit in uint16
+Found = tuple[NDArray[np.int32], NDArray[np.int64]]
+
+# A second thread is worth waking for work of more than about this many group-bytes: it takes some
+# 50 us to answer, in which one core compares this much.
+SHARED_WORK = 1 << 15
+STATE_BYTES = 1 << 25  # of the candidates that one thread collects
 
 PAIRS_PER_BLOCK = 1 << 17  # their 64-bit words fill 1 MiB, which stays in a core's own cache
+MAX_BITS = 65528  # the widest codes whose distances fit in uint16
 
 
-class HammingIndex:
-    """Exact nearest neighbours of packed codes under the Hamming distance.
-
-    Neighbours are ordered by distance and, where distances tie, by ascending id. The order in
-    which codes were added does not matter.
+def nearest(
+    planes: NDArray[np.uint8],
+    selected: NDArray[np.uint64],
+    queries: NDArray[np.uint8],
+    k: int,
+    n_threads: int,
+) -> Found:
+    """The ``k`` nearest of the selected codes, by distance and then by position.
 
     Parameters
     ----------
-    n_bits : int
-        Width of the codes, a multiple of 8 and at most 65,528.
+    planes : ndarray of uint8, shape (n_groups, n_bytes, 256)
+        As made by :func:`sigah.search.kernels.to_planes`.
+    selected : ndarray of uint64, shape (n_groups * 4,)
+        A bit for each code that may be found.
+    queries : ndarray of uint8, shape (q, n_bytes)
+    k : int
+    n_threads : int
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sigah.search import HammingIndex
-    >>> index = HammingIndex(n_bits=8)
-    >>> index.add(np.array([[0b0000], [0b0111], [0b0001]], np.uint8), ids=[10, 20, 30])
-    >>> distances, ids = index.search(np.array([[0b0011]], np.uint8), k=2)
-    >>> distances, ids
-    (array([[1, 1]], dtype=int32), array([[20, 30]]))
+    Returns
+    -------
+    distances : ndarray of int32, shape (q, k)
+        2147483647 where fewer than ``k`` codes are selected.
+    positions : ndarray of int64, shape (q, k)
+        -1 there.
     """
+    n_queries, n_groups = len(queries), len(planes)
+    distances = np.empty((n_queries, k), np.int32)
+    positions = np.empty((n_queries, k), np.int64)
+    n_parts = min(n_threads, n_queries * n_groups * planes.shape[1] // SHARED_WORK)
+    if n_parts <= 1:
+        _nearest_of(planes, selected, 0, n_groups, queries, distances, positions)
+    elif n_queries >= 4 * n_parts:  # each thread takes its share of the queries
+        cuts = np.linspace(0, n_queries, n_parts + 1).astype(int).tolist()
+        run_together(
+            lambda first, last: _nearest_of(
+                planes, selected, 0, n_groups,
+                queries[first:last], distances[first:last], positions[first:last],
+            ),
+            list(itertools.pairwise(cuts)),
+        )  # fmt: skip
+    else:  # each thread takes its share of the codes
+        cuts = np.linspace(0, n_groups, n_parts + 1).astype(int).tolist()
+        part_distances = np.empty((n_parts, n_queries, k), np.int32)
+        part_positions = np.empty((n_parts, n_queries, k), np.int64)
+        run_together(
+            lambda part: _nearest_of(
+                planes, selected, cuts[part], cuts[part + 1],
+                queries, part_distances[part], part_positions[part],
+            ),
+            [(part,) for part in range(n_parts)],
+        )  # fmt: skip
+        kernels.merge_nearest(part_distances, part_positions, distances, positions)
+    return distances, positions
 
-    def __init__(self, n_bits: int = 64) -> None:
-        self.n_bits = check_n_bits(n_bits)
-        # Rows are kept in ascending order of id, so that a tie broken by position is broken by id.
-        self._words = _as_words(np.empty((0, self.n_bits // 8), np.uint8))
-        self._ids = np.empty(0, np.int64)
 
-    def __len__(self) -> int:
-        return len(self._ids)
+def _nearest_of(
+    planes: NDArray[np.uint8],
+    selected: NDArray[np.uint64],
+    first: int,
+    last: int,
+    queries: NDArray[np.uint8],
+    distances: NDArray[np.int32],
+    positions: NDArray[np.int64],
+) -> None:
+    # queries are taken some at a time, so that what is collected for them stays small
+    k = min(distances.shape[1], (last - first) * kernels.GROUP)
+    step = max(1, STATE_BYTES // (8 * kernels.capacity(k)))
+    for start in range(0, len(queries), step):
+        some = slice(start, start + step)
+        kernels.scan_nearest(
+            planes, selected, first, last, queries[some], k, distances[some], positions[some]
+        )
 
-    def add(self, codes: ArrayLike, ids: ArrayLike | None = None) -> None:
-        """Add codes; either all of them are added or, on an error, none.
 
-        Every call copies the index, so add codes in large batches.
+def within(
+    planes: NDArray[np.uint8],
+    selected: NDArray[np.uint64],
+    queries: NDArray[np.uint8],
+    radius: int,
+    n_threads: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
+    """The selected codes no farther than ``radius``, by distance and then by position.
 
-        Parameters
-        ----------
-        codes : array-like of uint8, shape (n, n_bits // 8)
-        ids : array-like of int, shape (n,), optional
-            Identifiers, unique in the index and not negative. By default they count on from the
-            largest id held (0, 1, 2, ... in an empty index).
+    Parameters are those of :func:`nearest`.
 
-        Raises
-        ------
-        ValueError
-            If the codes are not packed codes of ``n_bits`` bits, or an id is negative, not a whole
-            number or already taken.
-        """
-        new_words = _as_words(check_codes(codes, n_bits=self.n_bits))
-        n_new = new_words.shape[1]
-        if ids is None:
-            first = int(self._ids[-1]) + 1 if len(self) else 0
-            ids = np.arange(first, first + n_new, dtype=np.uint64)
-        merged = np.concatenate([self._ids, _check_ids(ids, n_new)])
-        order = np.argsort(merged, kind="stable")
-        merged = merged[order]
-        repeated = merged[1:][merged[1:] == merged[:-1]]
-        if len(repeated):
-            raise ValueError(f"ids must be unique in the index, but {repeated[0]} is repeated")
-        words = np.concatenate([self._words, new_words], axis=1)
-        self._words, self._ids = np.take(words, order, axis=1), merged
+    Returns
+    -------
+    lims : ndarray of int64, shape (q + 1,)
+    distances : ndarray of int32, shape (lims[-1],)
+    positions : ndarray of int64, shape (lims[-1],)
+    """
+    n_queries, n_groups = len(queries), len(planes)
+    n_parts = min(n_threads, n_queries * n_groups * planes.shape[1] // SHARED_WORK, n_queries)
+    cuts = np.linspace(0, n_queries, max(1, n_parts) + 1).astype(int).tolist()
+    shares = list(itertools.pairwise(cuts))
+    lims = np.zeros(n_queries + 1, np.int64)
+    run_together(
+        lambda first, last: kernels.count_within(
+            planes, selected, queries[first:last], radius, lims[first + 1 : last + 1]
+        ),
+        shares,
+    )
+    np.cumsum(lims, out=lims)
+    distances = np.empty(lims[-1], np.int32)
+    positions = np.empty(lims[-1], np.int64)
+    run_together(
+        lambda first, last: kernels.scan_within(
+            planes, selected, queries[first:last], radius, lims[first : last + 1],
+            distances, positions,
+        ),
+        shares,
+    )  # fmt: skip
+    return lims, distances, positions
 
-    def search(
-        self, codes: ArrayLike, k: int, *, metric: str = "hamming"
-    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """Find the ``k`` nearest codes of each query.
 
-        Parameters
-        ----------
-        codes : array-like of uint8, shape (q, n_bits // 8)
-            Queries.
-        k : int
-            Neighbours wanted, at least 1.
-        metric : {"hamming", "spherical"}, default="hamming"
-            "spherical" is :func:`spherical_distances`, made for the codes of spherical hashing.
+def scan_costs(planes: NDArray[np.uint8], selected: NDArray[np.uint64]) -> tuple[float, float]:
+    """Nanoseconds that a scan takes on one thread: for each query, and once for a batch.
 
-        Returns
-        -------
-        distances : ndarray of int32, shape (q, k); float32 for the spherical metric
-            Ascending. Places beyond the size of the index hold 2147483647, as in FAISS; infinity
-            for the spherical metric.
-        ids : ndarray of int64, shape (q, k)
-            Places beyond the size of the index hold -1.
-
-        Raises
-        ------
-        ValueError
-            If the codes are not packed codes of ``n_bits`` bits, ``k`` is not a positive whole
-            number, or the metric is unknown.
-        """
-        if metric not in ("hamming", "spherical"):
-            raise ValueError(f"metric must be 'hamming' or 'spherical', got {metric!r}")
-        queries = _as_words(check_codes(codes, n_bits=self.n_bits))
-        k = _check_count("k", k, at_least=1)
-        if metric == "spherical":
-            return self._spherical_search(queries, k)
-        distances = np.full((queries.shape[1], k), MISSING_DISTANCE, np.int32)
-        ids = np.full((queries.shape[1], k), MISSING_ID, np.int64)
-        for query, row in _scan(queries, self._words):
-            # the smallest ball around the query that holds k codes (or all there are)
-            radius = int(np.searchsorted(np.cumsum(np.bincount(row)), k))
-            nearest = _within(row, radius)[:k]
-            distances[query, : len(nearest)] = row[nearest]
-            ids[query, : len(nearest)] = self._ids[nearest]
-        return distances, ids
-
-    def _spherical_search(
-        self, queries: NDArray[np.uint64], k: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        distances = np.full((queries.shape[1], k), np.inf, np.float32)
-        ids = np.full((queries.shape[1], k), MISSING_ID, np.int64)
-        if not len(self):
-            return distances, ids
-        last = min(k, len(self)) - 1  # rank of the farthest neighbour
-        for query, differing, shared in _scan_shared(queries, self._words):
-            row = _ratios(differing, shared)
-            nearest = _within(row, np.partition(row, last)[last])[:k]
-            distances[query, : len(nearest)] = row[nearest]
-            ids[query, : len(nearest)] = self._ids[nearest]
-        return distances, ids
-
-    def range_search(
-        self, codes: ArrayLike, radius: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
-        """Find all codes in the Hamming ball of each query.
-
-        Parameters
-        ----------
-        codes : array-like of uint8, shape (q, n_bits // 8)
-            Queries.
-        radius : int
-            The greatest distance accepted, at least 0. (FAISS's own ``range_search`` of binary
-            codes leaves out the codes at the radius itself.)
-
-        Returns
-        -------
-        lims : ndarray of int64, shape (q + 1,)
-            The neighbours of query ``i`` are those from ``lims[i]`` up to ``lims[i + 1]``.
-        distances : ndarray of int32, shape (lims[-1],)
-            Ascending within a query.
-        ids : ndarray of int64, shape (lims[-1],)
-
-        Raises
-        ------
-        ValueError
-            If the codes are not packed codes of ``n_bits`` bits, or ``radius`` is not a whole
-            number of at least 0.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from sigah.search import HammingIndex
-        >>> index = HammingIndex(n_bits=8)
-        >>> index.add(np.array([[0], [1], [3], [255]], np.uint8))
-        >>> index.range_search(np.array([[0], [254]], np.uint8), radius=1)
-        (array([0, 2, 3]), array([0, 1, 1], dtype=int32), array([0, 1, 3]))
-        """
-        queries = _as_words(check_codes(codes, n_bits=self.n_bits))
-        radius = _check_count("radius", radius, at_least=0)
-        lims = np.zeros(queries.shape[1] + 1, np.int64)
-        distances, ids = [np.empty(0, np.int32)], [np.empty(0, np.int64)]
-        for query, row in _scan(queries, self._words):
-            near = _within(row, radius)
-            lims[query + 1] = lims[query] + len(near)
-            distances.append(row[near].astype(np.int32))
-            ids.append(self._ids[near])
-        return lims, np.concatenate(distances), np.concatenate(ids)
+    Measured with the codes at hand. A batch reads them from memory once, whatever its size.
+    """
+    queries = np.random.default_rng(0).integers(0, 256, (8, planes.shape[1]), np.uint8)
+    seconds = []
+    for n_queries in (1, 1, len(queries)):  # the first one warms up
+        began = time.perf_counter_ns()
+        nearest(planes, selected, queries[:n_queries], 10, n_threads=1)
+        seconds.append(time.perf_counter_ns() - began)
+    _, alone, together = seconds
+    each = max(0.0, (together - alone) / (len(queries) - 1))
+    return each, max(0.0, alone - each)
 
 
 def hamming_distances(queries: ArrayLike, base: ArrayLike) -> NDArray[np.uint16]:
@@ -311,24 +273,3 @@ def _scan(
             for query_word, base_word in zip(some, base[:, where], strict=True):
                 rows[:, where] += np.bitwise_count(query_word ^ base_word)
         yield from enumerate(rows, start)
-
-
-def _within(distances: NDArray[Any], radius: float) -> NDArray[np.intp]:
-    """Positions no farther than ``radius``, in order of distance and then of position."""
-    near = np.flatnonzero(distances <= radius)
-    return near[np.argsort(distances[near], kind="stable")]
-
-
-def _check_count(name: str, value: object, *, at_least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < at_least:
-        raise ValueError(f"{name} must be a whole number of at least {at_least}, got {value!r}")
-    return int(value)
-
-
-def _check_ids(ids: ArrayLike, n: int) -> NDArray[np.int64]:
-    array = np.asarray(ids)
-    if array.shape != (n,):
-        raise ValueError(f"ids must have shape ({n},), one for each code, got {array.shape}")
-    if n and (array.dtype.kind not in "iu" or array.min() < 0 or array.max() > 2**63 - 1):
-        raise ValueError("ids must be whole numbers from 0 to 2**63 - 1 (int64)")
-    return array.astype(np.int64)

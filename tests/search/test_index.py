@@ -6,13 +6,13 @@ from typing import Any
 import faiss
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from sigah.codes import pack, unpack
-from sigah.search import HammingIndex, flat, hamming_distances, spherical_distances
+from sigah.search import HammingIndex, hamming_distances, spherical_distances
 
 Codes = NDArray[np.uint8]
 WIDTHS = [8, 16, 24, 64, 72, 256]
@@ -136,16 +136,6 @@ def test_range_search_finds_what_faiss_finds_below_the_next_radius(n_bits: int) 
         assert set(ids[ball]) == set(expected_ids[ball])
 
 
-@settings(max_examples=20)
-@given(st.integers(1, 40), st.integers(1, 12))
-def test_answers_do_not_depend_on_the_block_size(pairs_per_block: int, k: int) -> None:
-    base, queries = random_codes(33, 72), random_codes(7, 72, seed=1)
-    whole = index_of(base).search(queries, k)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(flat, "PAIRS_PER_BLOCK", pairs_per_block)
-        np.testing.assert_array_equal(index_of(base).search(queries, k), whole)
-
-
 def test_duplicate_codes_are_all_found_in_order_of_id() -> None:
     index = index_of(np.tile(random_codes(1, 64), (5, 1)), ids=[7, 3, 9, 1, 5])
     distances, ids = index.search(random_codes(1, 64), k=4)
@@ -197,7 +187,7 @@ def test_bad_ids_are_refused_and_the_index_stays_as_it_was(ids: Any, message: st
 
 def test_default_ids_beyond_the_largest_integer_are_refused() -> None:
     index = index_of(random_codes(1, 64), [2**63 - 1])
-    with pytest.raises(ValueError, match="whole numbers from 0"):
+    with pytest.raises(ValueError, match="no ids left"):
         index.add(random_codes(1, 64))
 
 

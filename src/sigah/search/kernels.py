@@ -1,0 +1,384 @@
+"""The Hamming kernels: the only hand-tuned code of the project.
+
+Codes lie in *groups* of 256, byte by byte: all first bytes of the group, then all second bytes, and
+so on (``planes``: ``uint8 (n_groups, n_bytes, 256)``). One vector instruction then compares the
+same byte of 64 codes with a query's, and the distances of 64 codes come out side by side, one byte
+each, ready to be compared with a limit at once. Most groups hold no code below the limit and are
+left after that one comparison.
+
+The inner loop is written as vectors of LLVM, which makes of it whatever the machine has: VPOPCNTB
+with AVX-512, table lookups with AVX2, ``cnt`` with NEON. All kernels release the interpreter's
+lock.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+__all__ = [
+    "GROUP",
+    "LANES",
+    "capacity",
+    "count_within",
+    "from_planes",
+    "merge_nearest",
+    "scan_nearest",
+    "scan_within",
+    "to_planes",
+]
+
+GROUP = 256  # codes
+LANES = 64  # codes whose distances one vector holds
+VECTORS = GROUP // LANES
+BYTES_PER_RUN = 31  # a sum of their popcounts, at most 248, fits in a byte
+TILE_BYTES = 1 << 14  # codes that all queries meet in turn, while they are in the nearest cache
+
+MISSING_DISTANCE = np.iinfo(np.int32).max  # fills rows with fewer than k neighbours, as in FAISS
+MISSING_ID = -1
+
+POSITION_BITS = 40  # of a candidate: its distance lies above them
+POSITION_MASK = (1 << POSITION_BITS) - 1
+
+
+def _group_distances(lane_bits: int) -> Any:
+    """Make the kernel of one group, with distances of 8 or 16 bits."""
+    lane = ir.IntType(lane_bits)
+    byte, word = ir.IntType(8), ir.IntType(64)
+    bytes_vector, lanes_vector = ir.VectorType(byte, LANES), ir.VectorType(lane, LANES)
+
+    def splat(builder: Any, value: Any, kind: Any) -> Any:
+        vector = builder.insert_element(
+            ir.Constant(kind, ir.Undefined), value, ir.Constant(ir.IntType(32), 0)
+        )
+        lanes = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+        return builder.shuffle_vector(vector, ir.Constant(kind, ir.Undefined), lanes)
+
+    @intrinsic
+    def group_distances(
+        typing: Any, group: Any, query: Any, n_bytes: Any, limit: Any, distances: Any, below: Any
+    ) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            group, query, n_bytes, limit, distances, below = arguments
+            ctpop = cgutils.get_or_insert_function(
+                builder.module,
+                ir.FunctionType(bytes_vector, [bytes_vector]),
+                f"llvm.ctpop.v{LANES}i8",
+            )
+            group = builder.inttoptr(group, byte.as_pointer())
+            query = builder.inttoptr(query, byte.as_pointer())
+            zero, one = word(0), word(1)
+
+            def accumulate(first: Any, last: Any, sums: list[Any]) -> None:
+                with cgutils.for_range_slice(builder, first, last, one, word) as (b, _):
+                    q = splat(builder, builder.load(builder.gep(query, [b])), bytes_vector)
+                    plane = builder.gep(group, [builder.mul(b, word(GROUP))])
+                    for v, total in enumerate(sums):
+                        where = builder.bitcast(
+                            builder.gep(plane, [word(v * LANES)]), bytes_vector.as_pointer()
+                        )
+                        differing = builder.xor(builder.load(where, align=64), q)
+                        count = builder.call(ctpop, [differing])
+                        builder.store(builder.add(builder.load(total), count), total)
+
+            zeros = ir.Constant(bytes_vector, [0] * LANES)
+            sums = [cgutils.alloca_once(builder, bytes_vector) for _ in range(VECTORS)]
+            if lane_bits == 8:
+                for total in sums:
+                    builder.store(zeros, total)
+                accumulate(zero, n_bytes, sums)
+                totals = sums
+            else:
+                totals = [cgutils.alloca_once(builder, lanes_vector) for _ in range(VECTORS)]
+                for total in totals:
+                    builder.store(ir.Constant(lanes_vector, [0] * LANES), total)
+                run = word(BYTES_PER_RUN)
+                with cgutils.for_range_slice(builder, zero, n_bytes, run, word) as (first, _):
+                    for total in sums:
+                        builder.store(zeros, total)
+                    last = builder.add(first, run)
+                    last = builder.select(builder.icmp_signed("<", last, n_bytes), last, n_bytes)
+                    accumulate(first, last, sums)
+                    for some, total in zip(sums, totals, strict=True):
+                        wide = builder.zext(builder.load(some), lanes_vector)
+                        builder.store(builder.add(builder.load(total), wide), total)
+            bound = splat(builder, builder.trunc(limit, lane), lanes_vector)
+            masks = []
+            for total in totals:
+                nearer = builder.icmp_unsigned("<", builder.load(total), bound)
+                masks.append(builder.bitcast(nearer, word))
+            either = builder.or_(builder.or_(masks[0], masks[1]), builder.or_(masks[2], masks[3]))
+            found = builder.icmp_unsigned("!=", either, zero)
+            with builder.if_then(found, likely=False):
+                wide = ir.VectorType(ir.IntType(16), LANES)
+                distances = builder.inttoptr(distances, wide.as_pointer())
+                below = builder.inttoptr(below, word.as_pointer())
+                for v, (total, mask) in enumerate(zip(totals, masks, strict=True)):
+                    value = builder.load(total)
+                    value = builder.zext(value, wide) if lane_bits == 8 else value
+                    builder.store(value, builder.gep(distances, [word(v)]), align=2)
+                    builder.store(mask, builder.gep(below, [word(v)]))
+            return found
+
+        address = types.uintp
+        signature = types.boolean(address, address, types.int64, types.int64, address, address)
+        return signature, generate
+
+    return group_distances
+
+
+_group_distances_8 = _group_distances(8)
+_group_distances_16 = _group_distances(16)
+
+
+@intrinsic
+def trailing_zeros(typing: Any, value: Any) -> Any:
+    """Position of the lowest set bit of a uint64 that is not 0."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.uint64(types.uint64), generate
+
+
+@intrinsic
+def ones(typing: Any, value: Any) -> Any:
+    """How many bits of a uint64 are set."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
+
+    return types.uint64(types.uint64), generate
+
+
+@njit(nogil=True, cache=True)
+def _compare(
+    planes: Any, group: int, query_at: int, limit: int, distances: Any, below: Any
+) -> bool:
+    """Whether a group holds codes below the limit; if so, its distances and their bits."""
+    n_bytes = planes.shape[1]
+    group_at = planes.ctypes.data + group * n_bytes * GROUP
+    if n_bytes <= BYTES_PER_RUN:
+        return _group_distances_8(
+            group_at, query_at, n_bytes, limit, distances.ctypes.data, below.ctypes.data
+        )
+    return _group_distances_16(
+        group_at, query_at, n_bytes, limit, distances.ctypes.data, below.ctypes.data
+    )
+
+
+@njit(nogil=True, cache=True)
+def capacity(k: int) -> int:
+    """Candidates that a query keeps at most while it looks for ``k``."""
+    return 2 * k + 2 * GROUP
+
+
+@njit(nogil=True, cache=True)
+def scan_nearest(
+    planes: Any,
+    selected: Any,
+    first: int,
+    last: int,
+    queries: Any,
+    k: int,
+    distances: Any,
+    positions: Any,
+) -> None:
+    """The ``k`` nearest of the selected codes of groups ``first`` to ``last``, of each query.
+
+    A query accepts only what is nearer than the k-th nearest so far: codes are met in order of
+    position, so one at that same distance comes too late.
+    """
+    n_queries, n_bytes = queries.shape
+    farthest = 8 * n_bytes + 1
+    candidates = np.empty((n_queries, capacity(k)), np.int64)
+    held = np.zeros(n_queries, np.int64)
+    limits = np.full(n_queries, farthest, np.int64)  # of distances: the k-th nearest so far
+    seen = np.zeros((n_queries, farthest + 1), np.int64)  # accepted codes at each distance
+    near = np.zeros(n_queries, np.int64)  # those no farther than the limit
+    group_distances = np.empty(GROUP, np.uint16)
+    below = np.empty(VECTORS, np.uint64)
+    tile = max(1, TILE_BYTES // (n_bytes * GROUP))
+    for start in range(first, last, tile):
+        stop = min(start + tile, last)
+        for q in range(n_queries):
+            query_at = queries.ctypes.data + q * n_bytes
+            limit = limits[q]
+            for group in range(start, stop):
+                if not _compare(planes, group, query_at, limit, group_distances, below):
+                    continue
+                count, closer = held[q], near[q]
+                for v in range(VECTORS):
+                    bits = below[v] & selected[group * VECTORS + v]
+                    while bits != 0:
+                        lane = v * LANES + np.int64(trailing_zeros(bits))
+                        bits &= bits - np.uint64(1)
+                        d = np.int64(group_distances[lane])
+                        if d >= limit:
+                            continue
+                        candidates[q, count] = d << POSITION_BITS | (group * GROUP + lane)
+                        count += 1
+                        closer += 1
+                        seen[q, d] += 1
+                        while closer - seen[q, limit] >= k:
+                            closer -= seen[q, limit]
+                            limit -= 1
+                if count > capacity(k) - GROUP:
+                    room = k - (closer - seen[q, limit])
+                    count = _drop_far(candidates[q], count, limit, room)
+                held[q], near[q] = count, closer
+            limits[q] = limit
+    for q in range(n_queries):
+        _sort(candidates[q], held[q], seen[q], k, distances[q], positions[q])
+
+
+@njit(nogil=True, cache=True)
+def _drop_far(candidates: Any, held: int, limit: int, room: int) -> int:
+    """Keep candidates below the limit, and the first ``room`` of those at it."""
+    kept = 0
+    for i in range(held):
+        d = candidates[i] >> POSITION_BITS
+        if d < limit or (d == limit and room > 0):
+            candidates[kept] = candidates[i]
+            kept += 1
+            if d == limit:
+                room -= 1
+    return kept
+
+
+@njit(nogil=True, cache=True)
+def _sort(candidates: Any, held: int, seen: Any, k: int, distances: Any, positions: Any) -> None:
+    """Sort candidates by distance, counting; those of one distance are in order already."""
+    place = 0
+    for d in range(len(seen)):  # from here on: where the next code at each distance goes
+        seen[d], place = place, place + seen[d]
+    for i in range(held):
+        d = candidates[i] >> POSITION_BITS
+        place = seen[d]
+        seen[d] += 1
+        if place < k:
+            distances[place] = d
+            positions[place] = candidates[i] & POSITION_MASK
+    for place in range(min(held, k), len(distances)):
+        distances[place] = MISSING_DISTANCE
+        positions[place] = MISSING_ID
+
+
+@njit(nogil=True, cache=True)
+def merge_nearest(part_distances: Any, part_ids: Any, distances: Any, ids: Any) -> None:
+    """Merge sorted lists ``(parts, q, k)`` into their first ``k`` by distance, then by id."""
+    n_parts, n_queries, k = part_ids.shape
+    for q in range(n_queries):
+        heads = np.zeros(n_parts, np.int64)
+        for place in range(k):
+            best, best_distance, best_id = -1, MISSING_DISTANCE, MISSING_ID
+            for part in range(n_parts):
+                head = heads[part]
+                if head == k or part_ids[part, q, head] == MISSING_ID:
+                    continue
+                d, i = part_distances[part, q, head], part_ids[part, q, head]
+                if best < 0 or d < best_distance or (d == best_distance and i < best_id):
+                    best, best_distance, best_id = part, d, i
+            if best < 0:
+                distances[q, place:], ids[q, place:] = MISSING_DISTANCE, MISSING_ID
+                break
+            distances[q, place], ids[q, place] = best_distance, best_id
+            heads[best] += 1
+
+
+@njit(nogil=True, cache=True)
+def count_within(planes: Any, selected: Any, queries: Any, radius: int, counts: Any) -> None:
+    """How many of the selected codes are no farther than ``radius`` from each query."""
+    group_distances = np.empty(GROUP, np.uint16)
+    below = np.empty(VECTORS, np.uint64)
+    tile = max(1, TILE_BYTES // (queries.shape[1] * GROUP))
+    for start in range(0, len(planes), tile):
+        for q in range(len(queries)):
+            query_at = queries.ctypes.data + q * queries.shape[1]
+            for group in range(start, min(start + tile, len(planes))):
+                if _compare(planes, group, query_at, radius + 1, group_distances, below):
+                    for v in range(VECTORS):
+                        counts[q] += np.int64(ones(below[v] & selected[group * VECTORS + v]))
+
+
+@njit(nogil=True, cache=True)
+def scan_within(
+    planes: Any,
+    selected: Any,
+    queries: Any,
+    radius: int,
+    lims: Any,
+    distances: Any,
+    positions: Any,
+) -> None:
+    """The codes that :func:`count_within` counted, by distance and then by position."""
+    group_distances = np.empty(GROUP, np.uint16)
+    below = np.empty(VECTORS, np.uint64)
+    for q in range(len(queries)):
+        query_at = queries.ctypes.data + q * queries.shape[1]
+        found = np.empty(lims[q + 1] - lims[q], np.int64)
+        seen = np.zeros(radius + 1, np.int64)
+        count = 0
+        for group in range(len(planes)):
+            if count == len(found):
+                break
+            if not _compare(planes, group, query_at, radius + 1, group_distances, below):
+                continue
+            for v in range(VECTORS):
+                bits = below[v] & selected[group * VECTORS + v]
+                while bits != 0:
+                    lane = v * LANES + np.int64(trailing_zeros(bits))
+                    bits &= bits - np.uint64(1)
+                    d = np.int64(group_distances[lane])
+                    found[count] = d << POSITION_BITS | (group * GROUP + lane)
+                    count += 1
+                    seen[d] += 1
+        where = slice(lims[q], lims[q + 1])
+        _sort(found, count, seen, count, distances[where], positions[where])
+
+
+def to_planes(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Lay codes ``(n, n_bytes)`` out in groups, byte by byte; the last is filled up with zeros.
+
+    Returns
+    -------
+    planes : ndarray of uint8, shape (n_groups, n_bytes, 256)
+        Aligned to 64 bytes, as the kernels need it.
+    """
+    n, n_bytes = codes.shape
+    n_groups = -(-n // GROUP)
+    raw = np.empty(n_groups * n_bytes * GROUP + LANES, np.uint8)
+    start = -raw.ctypes.data % LANES
+    planes = raw[start : start + n_groups * n_bytes * GROUP].reshape(n_groups, n_bytes, GROUP)
+    _fill_planes(codes, planes)
+    return planes
+
+
+@njit(nogil=True, cache=True)
+def _fill_planes(codes: Any, planes: Any) -> None:
+    n, n_bytes = codes.shape
+    for group in range(len(planes)):
+        start = group * GROUP
+        if start + GROUP > n:
+            planes[group] = 0
+        for lane in range(min(GROUP, n - start)):
+            for b in range(n_bytes):
+                planes[group, b, lane] = codes[start + lane, b]
+
+
+@njit(nogil=True, cache=True)
+def from_planes(planes: Any, positions: Any) -> Any:
+    """Undo :func:`to_planes` for the codes at some positions."""
+    n_bytes = planes.shape[1]
+    codes = np.empty((len(positions), n_bytes), np.uint8)
+    for i in range(len(positions)):
+        group, lane = positions[i] // GROUP, positions[i] % GROUP
+        for b in range(n_bytes):
+            codes[i, b] = planes[group, b, lane]
+    return codes

@@ -1,0 +1,130 @@
+"""A run of codes with their ids, which never changes: what a :class:`HammingIndex` is made of.
+
+Because a segment never changes, readers need no lock: a search works on the segments that it found
+when it began, whatever a writer does meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sigah.search.kernels import GROUP, LANES, from_planes, to_planes
+from sigah.search.multi_index import MultiIndex
+
+__all__ = [
+    "Segment",
+    "all_alive",
+    "as_bits",
+    "as_positions",
+    "ids_at",
+    "living",
+    "make_segment",
+    "merge",
+    "positions_of",
+    "rows_of",
+    "without",
+]
+
+Ids = range | NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """Codes in ascending order of their ids, so that a tie broken by position is broken by id."""
+
+    planes: NDArray[np.uint8]  # (n_groups, n_bytes, GROUP), the codes byte by byte: see kernels
+    ids: Ids  # a range where they count on by one, which costs no memory
+    alive: NDArray[np.uint64]  # (n_groups * GROUP // LANES,), a bit for each code; 0: removed
+    n_alive: int
+    tables: MultiIndex | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def make_segment(codes: NDArray[np.uint8], ids: Ids) -> Segment:
+    """A segment of all these codes; ids ascend."""
+    if not isinstance(ids, range) and len(ids) and ids[-1] - ids[0] == len(ids) - 1:
+        ids = range(int(ids[0]), int(ids[-1]) + 1)
+    return Segment(to_planes(codes), ids, all_alive(len(codes)), len(codes))
+
+
+def all_alive(n: int) -> NDArray[np.uint64]:
+    """The bits of ``n`` codes, and zeros up to the end of their last group."""
+    bits = np.zeros(-(-n // GROUP) * GROUP // LANES, np.uint64)
+    bits[: n // LANES] = ~np.uint64(0)
+    if n % LANES:
+        bits[n // LANES] = (np.uint64(1) << np.uint64(n % LANES)) - np.uint64(1)
+    return bits
+
+
+def as_bits(positions: NDArray[np.int64], n_words: int) -> NDArray[np.uint64]:
+    """Positions as set bits of 64-bit words."""
+    flags = np.zeros(n_words * LANES, np.bool_)
+    flags[positions] = True
+    return np.packbits(flags, bitorder="little").view(np.uint64)
+
+
+def as_positions(bits: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Undo :func:`as_bits`."""
+    return np.flatnonzero(np.unpackbits(bits.view(np.uint8), bitorder="little"))
+
+
+def ids_at(segment: Segment, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Ids of the codes at some positions."""
+    if isinstance(segment.ids, range):
+        return positions + segment.ids.start
+    return np.take(segment.ids, positions)
+
+
+def positions_of(segment: Segment, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Positions of living codes by id, -1 for ids that the segment does not hold."""
+    if isinstance(segment.ids, range):
+        positions = ids - segment.ids.start
+        held = (ids >= segment.ids.start) & (ids < segment.ids.stop)
+    else:
+        positions = np.searchsorted(segment.ids, ids)
+        positions[positions == len(segment)] = 0
+        held = segment.ids[positions] == ids
+    positions[~held] = 0
+    word = segment.alive[positions // LANES] >> (positions % LANES).astype(np.uint64)
+    return np.where(held & (word & np.uint64(1)).astype(np.bool_), positions, -1)
+
+
+def living(segment: Segment) -> NDArray[np.int64]:
+    """Positions of the codes that are not removed."""
+    return as_positions(segment.alive)
+
+
+def rows_of(segment: Segment, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Codes at some positions, a row each."""
+    return from_planes(segment.planes, positions)
+
+
+def without(segment: Segment, positions: NDArray[np.int64]) -> Segment:
+    """The segment with the codes at some positions removed; the arrays of codes are shared."""
+    dead = as_bits(positions, len(segment.alive))
+    return replace(segment, alive=segment.alive & ~dead, n_alive=segment.n_alive - len(positions))
+
+
+def merge(segments: Sequence[Segment], n_bytes: int) -> Segment:
+    """One segment with the living codes of several."""
+    parts = [living(segment) for segment in segments]
+    ids = np.concatenate(
+        [ids_at(segment, part) for segment, part in zip(segments, parts, strict=True)]
+        or [np.empty(0, np.int64)]
+    )
+    codes = np.empty((len(ids), n_bytes), np.uint8)
+    start = 0
+    for segment, part in zip(segments, parts, strict=True):
+        codes[start : start + len(part)] = rows_of(segment, part)
+        start += len(part)
+    order: Any = slice(None)
+    if (ids[1:] < ids[:-1]).any():
+        order = np.argsort(ids)
+    return make_segment(codes[order], ids[order])

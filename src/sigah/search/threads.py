@@ -1,0 +1,47 @@
+"""Threads that stand ready: starting one anew would cost more than a small search."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+__all__ = ["available_threads", "run_together"]
+
+_pool: ThreadPoolExecutor | None = None
+
+
+def available_threads() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def run_together(function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> None:
+    """Call a function that releases the interpreter's lock, once for each of the arguments.
+
+    The calling thread takes the first itself. All calls have ended when this returns.
+    """
+    global _pool
+    if len(arguments) > 1 and _pool is None:
+        _pool = ThreadPoolExecutor(available_threads(), thread_name_prefix="sigah")
+    pool: Any = _pool
+    others = [pool.submit(function, *some) for some in arguments[1:]]
+    try:
+        function(*arguments[0])
+    finally:
+        failures = [other.exception() for other in others]
+    for failure in failures:
+        if failure is not None:
+            raise failure
+
+
+def _forget_threads() -> None:
+    global _pool
+    _pool = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_threads)  # a forked child has no threads
