@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         StochasticGenerativeHashing,
         load,
     )
-    from sigah.search import HammingIndex
+    from sigah.search import HammingIndex, TwoStageSearch
 
 __version__ = "0.1.0"
 __all__ = [
@@ -49,10 +49,12 @@ __all__ = [
     "SpectralHashing",
     "SphericalHashing",
     "StochasticGenerativeHashing",
+    "TwoStageSearch",
     "load",
 ]
 
-_HOMES = {"HammingIndex": "sigah.search"}  # the others live in sigah.hashers
+# the others live in sigah.hashers
+_HOMES = {"HammingIndex": "sigah.search", "TwoStageSearch": "sigah.search"}
 
 
 def __getattr__(name: str) -> Any:

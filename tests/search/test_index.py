@@ -273,7 +273,7 @@ def test_blocks_do_not_show_in_spherical_search(
 ) -> None:
     queries, base = random_codes(5, n_bits), random_codes(100, n_bits, seed=1)
     whole = index_of(base).search(queries, 60, metric="spherical")
-    monkeypatch.setattr(flat, "PAIRS_PER_BLOCK", 7)
+    monkeypatch.setattr("sigah.search.flat.PAIRS_PER_BLOCK", 7)
     blocked = index_of(base).search(queries, 60, metric="spherical")
     for expected, found in zip(whole, blocked, strict=True):
         np.testing.assert_array_equal(found, expected)

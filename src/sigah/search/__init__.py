@@ -1,8 +1,17 @@
-"""Codes to neighbours: exact Hamming search."""
+"""Codes to neighbours: exact Hamming search, and candidates ranked by better distances."""
 
 from __future__ import annotations
 
 from sigah.search.flat import hamming_distances, spherical_distances
 from sigah.search.index import HammingIndex
+from sigah.search.rerank import Calibration, TwoStageSearch
+from sigah.search.scoring import asymmetric_distances
 
-__all__ = ["HammingIndex", "hamming_distances", "spherical_distances"]
+__all__ = [
+    "Calibration",
+    "HammingIndex",
+    "TwoStageSearch",
+    "asymmetric_distances",
+    "hamming_distances",
+    "spherical_distances",
+]

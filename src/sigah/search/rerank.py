@@ -1,0 +1,300 @@
+"""Two-stage search: candidates by Hamming distance, ranked by a better one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sigah.search.index import HammingIndex
+from sigah.search.kernels import MISSING_ID
+from sigah.search.scoring import Scorer, check_scoring, check_vectors, make_scorer
+
+__all__ = ["Calibration", "TwoStageSearch"]
+
+PAIRS_PER_BLOCK = 1 << 20  # queries times candidates: the more, the more queries share a decoding
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What :meth:`TwoStageSearch.calibrate` found.
+
+    Attributes
+    ----------
+    oversampling : float
+        The smallest that reaches the target; where none does, the smallest with the best recall.
+    recall : float
+        Recall of the ``k`` true neighbours among the ``k`` returned, at that oversampling.
+    reached : bool
+        Whether it is at least ``target_recall``.
+    target_recall : float
+    curve : tuple of (float, float)
+        Oversampling and recall at 1, 2, 4, ... candidates a neighbour. When the target was not
+        reached, the last point is the whole index, and what limits its recall is the distance.
+
+    Examples
+    --------
+    >>> from sigah.search import Calibration
+    >>> found = Calibration(4.0, 0.7, False, 0.9, ((1.0, 0.5), (2.0, 0.6), (4.0, 0.7), (8.0, 0.65)))
+    >>> print(found)
+    recall 0.9 is out of reach: 0.7 at best, at oversampling 4; 0.65 with all codes as candidates
+    """
+
+    oversampling: float
+    recall: float
+    reached: bool
+    target_recall: float
+    curve: tuple[tuple[float, float], ...]
+
+    def __str__(self) -> str:
+        if self.reached:
+            return f"recall {self.recall:.3g} at oversampling {self.oversampling:.4g}"
+        return (
+            f"recall {self.target_recall:.3g} is out of reach: {self.recall:.3g} at best, at"
+            f" oversampling {self.oversampling:.4g}; {self.curve[-1][1]:.3g} with all codes as"
+            " candidates"
+        )
+
+
+class TwoStageSearch:
+    """Nearest neighbours among Hamming candidates, ranked by a better distance.
+
+    Neighbours are ordered by that distance and, where distances tie, by ascending id. Compare
+    Jegou, Tavenard, Douze and Amsaleg, "Searching in one billion vectors: re-rank with source
+    coding", ICASSP 2011.
+
+    Parameters
+    ----------
+    index : HammingIndex
+        Holds the codes that ``hasher`` made. It may grow between searches.
+    hasher : object
+        Fitted; anything with ``transform`` and what ``by`` needs.
+    by : {"asymmetric", "spherical", "decoded", "raw"}
+        The distance of the second stage: :func:`asymmetric_distances` (needs ``project``);
+        :func:`spherical_distances`; the squared Euclidean distance from the query to the vector
+        that the code decodes to (needs ``reconstruct``), or to the vector itself (``vectors``).
+    oversampling : float, default=10
+        Candidates for each neighbour wanted, at least 1.
+    vectors : array-like, shape (n, d), optional
+        For "raw" and for no other: a NumPy array or memory map whose rows are numbered by the ids
+        of the index. Only rows of candidates are read.
+
+    Raises
+    ------
+    ValueError
+        If ``by`` is unknown, the hasher cannot do what it needs, ``oversampling`` is below 1, or
+        ``vectors`` are missing or of no use.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sigah import ITQ, HammingIndex, TwoStageSearch
+    >>> vectors = np.random.default_rng(0).normal(size=(500, 16)).astype(np.float32)
+    >>> hasher = ITQ(n_bits=16, random_state=0).fit(vectors)
+    >>> index = HammingIndex(n_bits=16)
+    >>> index.add(hasher.transform(vectors))
+    >>> search = TwoStageSearch(index, hasher, by="raw", vectors=vectors, oversampling=20)
+    >>> distances, ids = search.search(vectors[:3], k=5)
+    >>> ids[:, 0], distances[:, 0]
+    (array([0, 1, 2]), array([0., 0., 0.], dtype=float32))
+    """
+
+    def __init__(
+        self,
+        index: HammingIndex,
+        hasher: Any,
+        by: str,
+        *,
+        oversampling: float = 10,
+        vectors: Any = None,
+    ) -> None:
+        check_scoring(by, hasher)
+        if by == "raw" and vectors is None:
+            raise ValueError("by='raw' needs vectors=, the array whose rows the ids number")
+        if by != "raw" and vectors is not None:
+            raise ValueError(f"by={by!r} reads no vectors; leave them out or choose by='raw'")
+        if by == "raw" and len(getattr(vectors, "shape", ())) != 2:
+            vectors = check_vectors(vectors, "vectors")
+        self.index = index
+        self.hasher = hasher
+        self.by = by
+        self.oversampling = _check_oversampling(oversampling)
+        self.vectors = vectors
+
+    def search(self, queries: ArrayLike, k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Find the ``k`` nearest of each query's candidates.
+
+        Parameters
+        ----------
+        queries : array-like, shape (q, d)
+            Vectors, not codes.
+        k : int
+            Neighbours wanted, at least 1. The candidates are the nearest ``oversampling * k`` codes
+            in Hamming distance.
+
+        Returns
+        -------
+        distances : ndarray of float32, shape (q, k)
+            Ascending. Places beyond the size of the index hold infinity.
+        ids : ndarray of int64, shape (q, k)
+            Places beyond the size of the index hold -1.
+
+        Raises
+        ------
+        ValueError
+            If the queries are not finite vectors of the hasher's dimension, ``k`` is not a positive
+            whole number, or an id is not a row of ``vectors``.
+        """
+        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+            raise ValueError(f"k must be a whole number of at least 1, got {k!r}")
+        scorer = self._scorer(queries)
+        n_queries = len(scorer.codes)
+        distances = np.full((n_queries, k), np.inf, np.float32)
+        ids = np.full((n_queries, k), MISSING_ID, np.int64)
+        # an oversampling found as c / k must give c again, not c + 1 for a rounding error
+        width = max(int(k), math.ceil(round(self.oversampling * k, 6)))
+        for rows, candidates, measured in self._measured(scorer, width):
+            nearest = np.lexsort((candidates, measured), axis=1)[:, :k]
+            n_found = nearest.shape[1]
+            ids[rows, :n_found] = np.take_along_axis(candidates, nearest, axis=1)
+            with np.errstate(over="ignore"):  # beyond float32 is infinitely far
+                distances[rows, :n_found] = np.take_along_axis(measured, nearest, axis=1)
+        return distances, ids
+
+    def calibrate(
+        self, queries: ArrayLike, truth: ArrayLike, *, target_recall: float = 0.9
+    ) -> Calibration:
+        """Find and set the smallest oversampling whose recall reaches the target.
+
+        Recall is the share of the ``k`` true neighbours that are among the ``k`` returned. Where it
+        cannot be reached, ``oversampling`` stays as it was. Every number of candidates is
+        considered, because more candidates may lower recall: a lossy distance can prefer a wrong
+        one. Without success the whole index is measured for every query, so a few hundred are
+        enough.
+
+        Parameters
+        ----------
+        queries : array-like, shape (q, d)
+            Held-out queries, like those to come and not among the vectors of the index.
+        truth : array-like of int, shape (q, k)
+            Ids of the true neighbours of each, as of :func:`sigah.evaluation.exact_neighbors`.
+        target_recall : float, default=0.9
+            Above 0, at most 1.
+
+        Returns
+        -------
+        Calibration
+
+        Raises
+        ------
+        ValueError
+            If the truth is not ``k`` different ids for each query, with ``k`` at most the size of
+            the index, or the target is out of range.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sigah import ITQ, HammingIndex, TwoStageSearch
+        >>> from sigah.evaluation import exact_neighbors
+        >>> vectors = np.random.default_rng(0).normal(size=(600, 16)).astype(np.float32)
+        >>> base, held_out = vectors[:500], vectors[500:]
+        >>> hasher = ITQ(n_bits=16, random_state=0).fit(base)
+        >>> index = HammingIndex(n_bits=16)
+        >>> index.add(hasher.transform(base))
+        >>> search = TwoStageSearch(index, hasher, by="raw", vectors=base)
+        >>> truth, _ = exact_neighbors(base, held_out, k=10)
+        >>> found = search.calibrate(held_out, truth, target_recall=0.9)
+        >>> found.reached, found.recall >= 0.9, search.oversampling == found.oversampling
+        (True, True, True)
+        """
+        if not isinstance(target_recall, Real) or not 0 < target_recall <= 1:
+            raise ValueError(f"target_recall must be above 0 and at most 1, got {target_recall!r}")
+        scorer = self._scorer(queries)
+        neighbors = _check_truth(truth, len(scorer.codes), len(self.index))
+        k = neighbors.shape[1]
+        width, recalls = 8 * k, np.empty(0)
+        while True:  # widening from the nearest: what is reached early costs little
+            recalls = self._recalls(scorer, neighbors, width)
+            if recalls.max() >= target_recall or k + len(recalls) > len(self.index):
+                break
+            width *= 8
+        reached = bool(recalls.max() >= target_recall)
+        best = int(np.argmax(recalls >= min(target_recall, recalls.max())))
+        doubled = [k << power for power in range(64) if k << power < k + len(recalls)]
+        counts = sorted({*doubled, k + best, k + len(recalls) - 1})
+        found = Calibration(
+            oversampling=(k + best) / k,
+            recall=float(recalls[best]),
+            reached=reached,
+            target_recall=target_recall,
+            curve=tuple((count / k, float(recalls[count - k])) for count in counts),
+        )
+        if reached:
+            self.oversampling = found.oversampling
+        return found
+
+    def _scorer(self, queries: ArrayLike) -> Scorer:
+        return make_scorer(self.by, queries, self.index, self.hasher, self.vectors)
+
+    def _measured(
+        self, scorer: Scorer, width: int
+    ) -> Iterator[tuple[slice, NDArray[np.int64], NDArray[np.float64]]]:
+        """Yield blocks of queries with their candidates, nearest codes first, and distances."""
+        width, n_queries = min(width, len(self.index)), len(scorer.codes)
+        if not width:
+            return
+        step = max(1, PAIRS_PER_BLOCK // width)
+        for start in range(0, n_queries, step):
+            rows = slice(start, min(start + step, n_queries))
+            _, candidates = self.index.search(scorer.codes[rows], width)
+            yield rows, candidates, scorer.measure(rows, candidates)
+
+    def _recalls(self, scorer: Scorer, truth: NDArray[np.int64], width: int) -> NDArray[np.float64]:
+        """Recall with the first k, k + 1, ..., ``width`` candidates (or as many as there are)."""
+        hits = np.zeros(min(width, len(self.index)), np.int64)
+        for rows, candidates, measured in self._measured(scorer, width):
+            for ids, distances, neighbors in zip(candidates, measured, truth[rows], strict=True):
+                hits += _hits(ids, distances, neighbors)
+        return hits[truth.shape[1] - 1 :] / truth.size
+
+
+def _hits(
+    ids: NDArray[np.int64], distances: NDArray[np.float64], truth: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """True neighbours found with the first 1, 2, ... candidates.
+
+    A true neighbour is found from its own place on, until as many nearer ones have come as push it
+    out of the first k.
+    """
+    hits = np.zeros(len(ids), np.int64)
+    for neighbor in truth:
+        for place in np.flatnonzero(ids == neighbor):  # one or none
+            own = distances[place]
+            nearer = (distances < own) | ((distances == own) & (ids < neighbor))
+            hits[place:] += np.cumsum(nearer)[place:] < len(truth)
+    return hits
+
+
+def _check_oversampling(oversampling: float) -> float:
+    if not isinstance(oversampling, Real) or not 1 <= oversampling < math.inf:
+        raise ValueError(f"oversampling must be a number of at least 1, got {oversampling!r}")
+    return float(oversampling)
+
+
+def _check_truth(truth: ArrayLike, n_queries: int, n_base: int) -> NDArray[np.int64]:
+    array = np.asarray(truth)
+    if array.ndim != 2 or len(array) != n_queries or not array.size or array.dtype.kind not in "iu":
+        raise ValueError(
+            f"truth must be ids of shape ({n_queries}, k), a row for each query and both at least"
+            f" 1, got {array.dtype} of shape {array.shape}"
+        )
+    if array.shape[1] > n_base:
+        raise ValueError(f"truth has {array.shape[1]} ids a query, but the index holds {n_base}")
+    if not np.diff(np.sort(array, axis=1), axis=1).all():
+        raise ValueError("truth must not repeat an id for one query")
+    return array.astype(np.int64)
