@@ -1,8 +1,14 @@
 """Exact Hamming search side by side with its peers: ``make bench-search`` runs this.
 
-Every cell runs the contestants in turn, several times, and reports the median of the ratios of
-their times; distances must agree. Codes are uniform bits, for which a scan has to look at the most
-candidates; ``--real`` times real codes.
+- ``grid``: the index against FAISS's ``IndexBinaryFlat``, uniform bits, every cell of the grid.
+- ``peers``: other exact searches, one cell of each width.
+- ``tables``: multi-index tables and the scan on ten million real codes: SiGAH's codes of MNIST and
+  Fashion-MNIST images, each in its 169 shifts by up to six pixels; queries are the test images.
+- ``limits``: what the machine could do: bandwidth, the kernel without selection.
+- ``compilation``: the first search of a process, with and without the cache of compiled kernels.
+
+Contestants run in turn, several times; ratios are medians of the ratios of such turns, and
+distances must agree. A section's results replace its earlier ones in the JSON file.
 """
 
 from __future__ import annotations
@@ -10,17 +16,23 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import faiss
 import numpy as np
 
-from sigah import HammingIndex
+from sigah import HammingIndex, SiGAH, datasets
 from sigah.evaluation.protocol import environment
+from sigah.search import flat, kernels
 
 BITS, KS, QUERIES = (32, 64, 128, 256, 512, 1024), (1, 10, 100, 1000), (1, 10, 100, 1000)
 SIZES = (10_000, 1_000_000, 10_000_000)
@@ -30,11 +42,10 @@ RESULTS = Path(__file__).parent / "results"
 def seconds_in_turn(
     first: Callable[[], Any], second: Callable[[], Any], budget: float = 3.0
 ) -> tuple[list[float], list[float]]:
-    """Times of two calls, taken in turn: 3 to 31 of each, fewer where they take long."""
-    first(), second()  # warm up
+    """Times of two calls that ran before, taken in turn: up to 31 of each within the budget."""
     times: tuple[list[float], list[float]] = ([], [])
     began = time.perf_counter()
-    while len(times[0]) < 31 and (len(times[0]) < 3 or time.perf_counter() - began < budget):
+    while not times[0] or (len(times[0]) < 31 and time.perf_counter() - began < budget):
         for call, seconds in zip((first, second), times, strict=True):
             start = time.perf_counter()
             call()
@@ -86,6 +97,193 @@ def grid(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
             yield compare(index, reference, queries[:n_queries], k, n, n_bits)
 
 
+def peers(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Other exact searches: a million codes, a hundred queries, ten neighbours; two threads."""
+    import numkong
+    from usearch.compiled import MetricKind
+    from usearch.index import search as usearch_search
+
+    random = np.random.default_rng(0)
+    n, n_queries, k = 1_000_000, 100, 10
+    for n_bits in (64, 256):
+        base = random.integers(0, 256, (n, n_bits // 8), dtype=np.uint8)
+        queries = random.integers(0, 256, (n_queries, n_bits // 8), dtype=np.uint8)
+        words, packed = base.view(np.uint64).T.copy(), numkong.hammings_pack(base, "uint1")
+        index, reference = HammingIndex(n_bits), faiss.IndexBinaryFlat(n_bits)
+        index.add(base)
+        reference.add(base)
+
+        def nearest_of(rows: Any) -> Any:
+            some = np.argpartition(rows, k - 1, axis=1)[:, :k]
+            return np.sort(np.take_along_axis(rows, some, axis=1), axis=1)
+
+        def with_numpy(query: Any, words: Any = words) -> Any:
+            distances = np.zeros((1, words.shape[1]), np.uint16)
+            for word, column in zip(query.view(np.uint64), words, strict=True):
+                distances[0] += np.bitwise_count(word ^ column)
+            return nearest_of(distances)
+
+        def with_numkong(query: Any, packed: Any = packed) -> Any:
+            return nearest_of(np.asarray(numkong.hammings_packed(query[None], packed)))
+
+        def in_threads(search: Callable[[Any], Any], queries: Any = queries) -> Any:
+            with ThreadPoolExecutor(2) as pool:
+                return np.concatenate(list(pool.map(search, queries)))
+
+        contestants: dict[str, Callable[[], Any]] = {
+            "FAISS IndexBinaryFlat": lambda: reference.search(queries, k)[0],
+            "USearch exact": lambda: (
+                usearch_search(
+                    base, queries, k, MetricKind.Hamming, exact=True, threads=2
+                ).distances
+            ),
+            "NumKong, NumPy selection": lambda: in_threads(with_numkong),
+            "NumPy": lambda: in_threads(with_numpy),
+        }
+        for name, contestant in contestants.items():
+            np.testing.assert_array_equal(index.search(queries, k)[0], contestant())
+            ours, theirs = seconds_in_turn(lambda: index.search(queries, k), contestant)
+            ratio = statistics.median(b / a for a, b in zip(ours, theirs, strict=True))
+            rate = n * n_queries / statistics.median(theirs)
+            print(f"{name:26} {n_bits:4} bits: {ratio:7.1f}x, {rate / 1e9:6.3f} G/s", flush=True)
+            yield {"peer": name, "n_bits": n_bits, "ratio": ratio, "pairs_per_second": rate}
+
+
+def shifted_codes(name: str, reach: int = 6) -> tuple[Any, Any]:
+    """Codes of all shifts of the base images by up to ``reach`` pixels, and of the test images."""
+    split = datasets.load(name)
+    hasher = SiGAH(64, random_state=0).fit(split.base)
+    images = split.base.reshape(-1, 28, 28)
+    codes = []
+    for down, right in itertools.product(range(-reach, reach + 1), repeat=2):
+        shifted = np.zeros_like(images)
+        target = tuple(slice(max(s, 0), 28 + min(s, 0)) for s in (down, right))
+        source = tuple(slice(max(-s, 0), 28 + min(-s, 0)) for s in (down, right))
+        shifted[:, *target] = images[:, *source]
+        codes.append(hasher.transform(shifted.reshape(len(images), -1)))
+    return np.concatenate(codes), hasher.transform(split.queries)
+
+
+def tables(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Multi-index tables, scan and FAISS on real codes."""
+    for name in ("mnist", "fashion-mnist"):
+        base, queries = shifted_codes(name)
+        scan, index, reference = HammingIndex(64), HammingIndex(64), faiss.IndexBinaryFlat(64)
+        for some in (scan, index, reference):
+            some.add(base)
+        index.build_tables()  # once to compile, or to load what is compiled
+        index = HammingIndex(64)
+        index.add(base)
+        began = time.perf_counter()
+        index.build_tables()
+        build_seconds = time.perf_counter() - began
+        for n_queries, k in itertools.product((1, 200), (1, 10, 100, 1000)):
+            some = queries[:n_queries]
+            row = {
+                **compare(index, reference, some, k, len(base), 64),
+                "data": name,
+                "answered_by": dict(index.last_search),
+                "build_seconds": build_seconds,
+                **{key: index.stats()[key] for key in ("table_bytes", "tables")},
+            }
+            found, expected = index.search(some, k), scan.search(some, k)
+            np.testing.assert_array_equal(found, expected)
+            ours, scanned = seconds_in_turn(
+                lambda some=some, k=k: index.search(some, k),
+                lambda some=some, k=k: scan.search(some, k),
+            )
+            row["over_scan"] = statistics.median(b / a for a, b in zip(ours, scanned, strict=True))
+            print(
+                f"  {name}: {row['over_scan']:.1f}x our scan, by {row['answered_by']}", flush=True
+            )
+            yield row
+
+
+def limits(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """What the machine could do, and how close the searches come to it."""
+    much = np.ones(1 << 28, np.uint64)  # 2 GiB, read by both cores
+
+    def read(part: Any) -> Any:
+        return np.bitwise_or.reduce(part)
+
+    with ThreadPoolExecutor(2) as pool:
+        halves = np.split(much, 2)
+        list(pool.map(read, halves))
+        began = time.perf_counter()
+        for _ in range(5):
+            list(pool.map(read, halves))
+        bandwidth = 5 * much.nbytes / (time.perf_counter() - began)
+    del much
+    random = np.random.default_rng(0)
+    for n_bits in BITS:
+        n_bytes = n_bits // 8
+        codes = random.integers(0, 256, (2048, n_bytes), dtype=np.uint8)
+        queries = random.integers(0, 256, (1000, n_bytes), dtype=np.uint8)
+        planes = kernels.to_planes(codes)
+        selected = np.full(len(planes) * 4, ~np.uint64(0))
+        counts = np.zeros(len(queries), np.int64)
+
+        def compare_only(planes: Any = planes, queries: Any = queries) -> None:
+            for _ in range(20):  # nothing is at a negative distance: comparison, no selection
+                kernels.count_within(planes, selected, queries, -1, counts)
+
+        compare_only()
+        began = time.perf_counter()
+        compare_only()
+        peak = 2 * 20 * len(codes) * len(queries) / (time.perf_counter() - began)
+        base = random.integers(0, 256, (4_000_000, n_bytes), dtype=np.uint8)
+        planes = kernels.to_planes(base)
+        selected = np.full(len(planes) * 4, ~np.uint64(0))
+        rates = {}
+        for n_queries in (1, 1000):
+            flat.nearest(planes, selected, queries[:n_queries], 10, 2)
+            seconds = []
+            for _ in range(3):
+                began = time.perf_counter()
+                flat.nearest(planes, selected, queries[:n_queries], 10, 2)
+                seconds.append(time.perf_counter() - began)
+            rates[n_queries] = len(base) * n_queries / statistics.median(seconds)
+        row = {
+            "n_bits": n_bits,
+            "bandwidth_bytes_per_second": bandwidth,
+            "peak_pairs_per_second": peak,
+            "pairs_per_second": rates[1000],
+            "of_peak": rates[1000] / peak,
+            "single_query_bytes_per_second": rates[1] * n_bytes,
+            "of_bandwidth": rates[1] * n_bytes / bandwidth,
+        }
+        print(
+            f"{n_bits:4} bits: kernel {peak / 1e9:5.1f} G/s, search {row['of_peak']:.0%} of it;"
+            f" single query {row['of_bandwidth']:.0%} of {bandwidth / 1e9:.0f} GB/s",
+            flush=True,
+        )
+        yield row
+
+
+def compilation(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Seconds of the first search of a process."""
+    program = (
+        "import time, numpy as np; began = time.perf_counter(); from sigah import HammingIndex;"
+        "imported = time.perf_counter(); index = HammingIndex(64);"
+        "index.add(np.zeros((1, 8), np.uint8)); index.search(np.zeros((1, 8), np.uint8), 1);"
+        "print(imported - began, time.perf_counter() - imported)"
+    )
+    with tempfile.TemporaryDirectory() as cache:
+        for label in ("compiled", "from the cache", "from the cache"):
+            output = subprocess.run(
+                [sys.executable, "-c", program],
+                env=os.environ | {"NUMBA_CACHE_DIR": cache},
+                check=True,
+                capture_output=True,
+            ).stdout
+            imported, searched = map(float, output.split())
+            print(f"import {imported:.2f} s, first search {searched:.2f} s ({label})", flush=True)
+            yield {"kernels": label, "import_seconds": imported, "first_search_seconds": searched}
+
+
+SECTIONS = {section.__name__: section for section in (grid, peers, tables, limits, compilation)}
+
+
 def numbers(text: str) -> tuple[int, ...]:
     """Comma-separated whole numbers."""
     return tuple(int(float(part)) for part in text.split(","))
@@ -98,10 +296,14 @@ def main() -> None:
     parser.add_argument("--queries", type=numbers, default=QUERIES)
     parser.add_argument("--k", type=numbers, default=KS)
     parser.add_argument("--json", type=Path, default=RESULTS / "search.json")
+    parser.add_argument("--sections", default=",".join(SECTIONS))
     arguments = parser.parse_args()
-    rows = list(grid(arguments))
-    report = {"environment": environment(), "rows": rows}
-    arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+    report = json.loads(arguments.json.read_text()) if arguments.json.exists() else {}
+    for section in arguments.sections.split(","):
+        rows = list(SECTIONS[section](arguments))
+        report[section] = {"environment": environment(), "rows": rows}
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        arguments.json.write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":
