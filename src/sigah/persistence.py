@@ -42,6 +42,7 @@ __all__ = [
     "check_same_model",
     "describe",
     "fingerprint",
+    "is_index",
     "load_codes",
     "load_model",
     "open_index",
@@ -409,6 +410,18 @@ def open_index(path: StrPath) -> tuple[Header, Arrays, Callable[[], None]]:
             _verify(header, arrays, seal["sha256"])
 
     return header, arrays, verify
+
+
+def is_index(path: StrPath) -> bool:
+    """Whether a file says that it is an index; what else it holds is not looked at."""
+    if not Path(path).is_file():
+        return False
+    try:
+        with safe_open(path, framework="np") as file:
+            seal = json.loads((file.metadata() or {})[METADATA_KEY])
+        return bool(seal["header"]["format"] == INDEX_FORMAT)
+    except DAMAGE:
+        return False
 
 
 def describe(path: StrPath) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from sigah import __version__
-from sigah.cli import codes, data, evaluation
+from sigah.cli import codes, data, evaluation, search
 
 __all__ = ["app", "main"]
 
@@ -26,13 +26,14 @@ app = typer.Typer(
 for command in (
     codes.fit,
     codes.encode,
-    codes.search,
+    search.search,
     evaluation.evaluate,
     codes.inspect,
     codes.methods,
     evaluation.demo,
 ):
     app.command()(command)
+app.add_typer(search.app, name="index")
 app.add_typer(data.app, name="data")
 
 

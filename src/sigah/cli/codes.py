@@ -1,4 +1,4 @@
-"""``sigah fit | encode | search | inspect | methods``: models and codes in files."""
+"""``sigah fit | encode | inspect | methods``: models and codes in files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -15,17 +14,16 @@ from rich.table import Table
 from sigah import persistence
 from sigah.cli.vectors import read_vectors
 from sigah.hashers import METHODS, BinaryHasher, DecoderMixin, ScoringHasher, load
-from sigah.search import HammingIndex
 
 __all__ = [
     "METHOD_NAMES",
+    "Model",
     "check_folder",
     "encode",
     "fit",
     "inspect",
     "make_hasher",
     "methods",
-    "search",
 ]
 
 METHOD_NAMES = ("sigah", "sigah.paper", *[name for name in METHODS if name != "sigah"])
@@ -121,45 +119,8 @@ def encode(
     typer.echo(f"{out}: {len(codes):,} codes of {hasher.n_bits} bits, {codes.nbytes:,} bytes")
 
 
-def search(
-    model: Model,
-    codes: Annotated[Path, typer.Argument(metavar="CODES", help="Made by `sigah encode`.")],
-    queries: Annotated[str, typer.Argument(metavar="QUERIES", help="Vectors to look up.")],
-    k: Annotated[int, typer.Option("-k", help="Neighbours a query.")] = 10,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="Write `distances` and `ids` to this .npz file."),
-    ] = None,
-) -> None:
-    """Find the k nearest codes of each query, exactly; ties go to the smaller id.
-
-    Example: sigah search mnist.model codes.npy mnist:queries -k 10 --out neighbours.npz
-    """
-    if out is not None:
-        check_folder(out)
-    hasher = load(model)
-    base, header = persistence.load_codes(codes)
-    if header is None:
-        typer.echo(f"warning: {codes} does not say which model made it", err=True)
-    else:
-        persistence.check_same_model(header, {"fingerprint": hasher.fingerprint})
-    index = HammingIndex(hasher.n_bits)
-    index.add(base)
-    distances, ids = index.search(hasher.transform(read_vectors(queries)), k)
-    if out is not None:
-        with persistence.atomic_write(out) as file:
-            np.savez(file, distances=distances, ids=ids)
-        typer.echo(f"{out}: {k} neighbours of {len(ids):,} queries among {len(base):,} codes")
-        return
-    table = Table("query", "ids (Hamming distance)", title=f"first of {len(ids):,} queries")
-    for row in range(min(10, len(ids))):
-        pairs = zip(ids[row], distances[row], strict=True)
-        table.add_row(str(row), "  ".join(f"{i} ({d})" for i, d in pairs))
-    Console().print(table)
-
-
-def inspect(file: Annotated[Path, typer.Argument(help="A model or code file.")]) -> None:
-    """Say what a model or code file is, as JSON."""
+def inspect(file: Annotated[Path, typer.Argument(help="A model, code or index file.")]) -> None:
+    """Say what a file of sigah is, as JSON, after verifying it."""
     typer.echo(json.dumps(persistence.describe(file), indent=2))
 
 
