@@ -510,7 +510,7 @@ class HammingIndex:
         def verify_all() -> None:
             verify()
             ids = segment.ids
-            if not isinstance(ids, range) and ((ids[1:] <= ids[:-1]).any() or ids[0] < 0):
+            if not isinstance(ids, range) and ((ids[1:] <= ids[:-1]).any() or (ids[:1] < 0).any()):
                 raise FileFormatError(f"cannot open {path}: its ids do not ascend")
 
         index._current = (segment,) if len(segment) else ()
@@ -630,12 +630,15 @@ def _largest_id(segment: Segment) -> int:
 def _segment_of(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Segment:
     """The segment in an index file, its arrays still unread."""
     count, first, n_bits = header["count"], header["first_id"], header["n_bits"]
+    if not isinstance(header["fingerprint"], str | None):
+        raise ValueError("its header is damaged")
     whole = [count, n_bits] if first is None else [count, n_bits, first]
     if not all(type(number) is int and 0 <= number < 2**63 for number in whole):
         raise ValueError("its header is damaged")
     planes = arrays["planes"]
     shape = (-(-count // kernels.GROUP), n_bits // 8, kernels.GROUP)
-    if planes.dtype != np.uint8 or planes.shape != shape or planes.ctypes.data % kernels.LANES:
+    aligned = count == 0 or planes.ctypes.data % kernels.LANES == 0
+    if planes.dtype != np.uint8 or planes.shape != shape or not aligned:
         raise ValueError("its header contradicts its codes")
     ids: range | NDArray[np.int64]
     if first is None:

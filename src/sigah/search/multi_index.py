@@ -364,9 +364,8 @@ def _collect(
                             continue
                         place = np.int64(positions[j, e])
                         key = d << POSITION_BITS | place
-                        if key >= worst or not (selected[i >> 6] >> np.uint64(i & 63)) & np.uint64(
-                            1
-                        ):
+                        bit = selected[place // 64] >> np.uint64(place % 64) & np.uint64(1)
+                        if key >= worst or bit == 0:
                             continue
                         if held == len(keys):
                             if held < 2 * k:
@@ -396,12 +395,8 @@ def _collect(
 def _met_before(differing: Any, offsets: Any, widths: Any, j: int, level: int) -> bool:
     """Whether an earlier step met the code: a table before ``j``, or a later one of less radius."""
     for i in range(len(widths)):
-        reached = level if i < j else level - 1
-        if (
-            i != j
-            and np.int64(ones(np.uint64(_substring(differing, 0, offsets[i], widths[i]))))
-            <= reached
-        ):
+        apart = ones(np.uint64(_substring(differing, 0, offsets[i], widths[i])))
+        if i != j and np.int64(apart) <= (level if i < j else level - 1):
             return True
     return False
 

@@ -49,8 +49,8 @@ class Segment:
 
 def make_segment(codes: NDArray[np.uint8], ids: Ids) -> Segment:
     """A segment of all these codes; ids ascend."""
-    if not isinstance(ids, range) and len(ids) and ids[-1] - ids[0] == len(ids) - 1:
-        ids = range(int(ids[0]), int(ids[-1]) + 1)
+    if not isinstance(ids, range) and (not len(ids) or ids[-1] - ids[0] == len(ids) - 1):
+        ids = range(int(ids[0]), int(ids[-1]) + 1) if len(ids) else range(0)
     return Segment(to_planes(codes), ids, all_alive(len(codes)), len(codes))
 
 

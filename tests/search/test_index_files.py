@@ -1,0 +1,259 @@
+"""Index files: whole or not at all, mapped in no time, and never believed unread."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sigah import HammingIndex, persistence
+from sigah.persistence import FileFormatError, save_index
+
+N = 300
+CODES = np.random.default_rng(0).integers(0, 256, (N, 8), dtype=np.uint8)
+IDS = np.arange(N) * 7 + 3
+QUERIES = CODES[::29]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    index = HammingIndex(64, fingerprint="c0ffee")
+    index.add(CODES, IDS)
+    index.save(tmp_path / "index")
+    return tmp_path / "index"
+
+
+def open_and_use(path: Path, *, mmap: bool) -> Any:
+    index = HammingIndex.open(path, mmap=mmap)
+    return *index.search(QUERIES, 3), index.ids, index.fingerprint
+
+
+@pytest.mark.parametrize("mmap", [True, False])
+def test_an_opened_index_is_the_one_that_was_saved(file: Path, mmap: bool) -> None:
+    index = HammingIndex.open(file, mmap=mmap)
+    assert (len(index), index.n_bits, index.fingerprint) == (N, 64, "c0ffee")
+    np.testing.assert_array_equal(index.get(IDS), CODES)
+    index.add(CODES[:1])  # changes stay in memory
+    index.remove([3])
+    assert len(HammingIndex.open(file)) == N
+    index.save(file)  # over the file that it is mapped from
+    again = HammingIndex.open(file)
+    assert len(again) == N
+    assert 3 not in again
+    np.testing.assert_array_equal(index.search(QUERIES, 5), again.search(QUERIES, 5))
+
+
+def test_counted_ids_take_no_room_in_the_file(tmp_path: Path) -> None:
+    for ids in (None, np.arange(N) + 12):
+        index = HammingIndex(64)
+        index.add(CODES, ids)
+        index.save(tmp_path / "index")
+        assert (tmp_path / "index").stat().st_size < 2 * 256 * 8 + 700
+        np.testing.assert_array_equal(HammingIndex.open(tmp_path / "index").ids, index.ids)
+
+
+def test_an_empty_index_is_kept(tmp_path: Path) -> None:
+    HammingIndex(24).save(tmp_path / "index")
+    index = HammingIndex.open(tmp_path / "index")
+    assert (len(index), index.n_bits) == (0, 24)
+
+
+def test_a_mapped_file_is_opened_without_reading_it(tmp_path: Path, monkeypatch: Any) -> None:
+    index = HammingIndex(64)
+    index.add(np.zeros((100_000, 8), np.uint8))
+    index.save(tmp_path / "index")
+    hashed: list[int] = []
+    fingerprint = persistence.fingerprint
+
+    def count(header: Any, arrays: Any) -> str:
+        hashed.append(sum(np.asarray(array).nbytes for array in arrays.values()))
+        return fingerprint(header, arrays)
+
+    monkeypatch.setattr(persistence, "fingerprint", count)
+    opened = HammingIndex.open(tmp_path / "index")
+    assert sum(hashed) == 0
+    opened.search(np.zeros((1, 8), np.uint8), 1)
+    assert sum(hashed) >= 800_000, "verified before the first use"
+    verified = list(hashed)
+    opened.search(np.zeros((1, 8), np.uint8), 1)
+    assert hashed == verified, "and only then"
+
+
+@pytest.mark.parametrize("mmap", [True, False])
+def test_flipped_bits_are_found_before_an_answer_is_given(file: Path, mmap: bool) -> None:
+    content, expected = file.read_bytes(), open_and_use(file, mmap=mmap)
+    header_end = 8 + int.from_bytes(content[:8], "little")
+    assert header_end % 64 == 0
+    flips = random.Random(0)
+    places = [*range(header_end), *flips.sample(range(header_end, len(content)), 600)]
+    harmless = 0
+    for place in places:
+        for bit in [flips.randrange(8)] if place >= header_end else range(0, 8, 1 + mmap):
+            damaged = bytearray(content)
+            damaged[place] ^= 1 << bit
+            file.write_bytes(damaged)
+            try:
+                found = open_and_use(file, mmap=mmap)
+            except FileFormatError as error:
+                assert str(file) in str(error)
+            else:  # one kind of blank for another between the parts of the layout
+                assert content[place : place + 1] == b" "
+                for ours, theirs in zip(found, expected, strict=True):
+                    np.testing.assert_array_equal(ours, theirs)
+                harmless += 1
+    assert harmless < len(places) / 20
+
+
+def test_cut_files_are_refused(file: Path) -> None:
+    content = file.read_bytes()
+    for length in [*range(0, 1000, 3), *range(1000, len(content), 41), len(content) - 1]:
+        file.write_bytes(content[:length])
+        with pytest.raises(FileFormatError):
+            open_and_use(file, mmap=True)
+    file.write_bytes(content + b"\0")
+    with pytest.raises(FileFormatError):
+        open_and_use(file, mmap=True)
+
+
+HONEST = {"n_bits": 64, "count": 300, "first_id": None, "fingerprint": None}
+PLANES = np.zeros((2, 8, 256), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("header", "arrays"),
+    [
+        ({}, {"planes": PLANES}),
+        ({"count": 2**62}, {"planes": PLANES, "ids": IDS}),
+        ({"count": 3.0}, {"planes": PLANES, "ids": IDS}),
+        ({"count": -1, "first_id": 0}, {"planes": PLANES}),
+        ({"count": 513}, {"planes": PLANES, "ids": np.arange(513)}),
+        ({"n_bits": 128}, {"planes": PLANES, "ids": IDS}),
+        ({"n_bits": 63}, {"planes": PLANES, "ids": IDS}),
+        ({"n_bits": 2**40}, {"planes": PLANES, "ids": IDS}),
+        ({"n_bits": True}, {"planes": PLANES, "ids": IDS}),
+        ({"n_bits": "64"}, {"planes": PLANES, "ids": IDS}),
+        ({"first_id": 2**63 - 5}, {"planes": PLANES}),
+        ({"first_id": -1}, {"planes": PLANES}),
+        ({"first_id": "0"}, {"planes": PLANES}),
+        ({"fingerprint": ["c0ffee"]}, {"planes": PLANES, "ids": IDS}),
+        ({}, {"planes": PLANES.astype(np.int8), "ids": IDS}),
+        ({}, {"planes": PLANES, "ids": IDS.astype(np.uint64)}),
+        ({}, {"planes": PLANES, "ids": IDS[::-1]}),
+        ({}, {"planes": PLANES, "ids": IDS - 4}),
+        ({}, {"planes": PLANES, "ids": IDS * 0}),
+        ({}, {"planes": PLANES, "ids": IDS[:, None]}),
+        ({}, {"ids": IDS}),
+        ({}, {"pad": np.zeros(8, np.uint8), "planes": PLANES, "ids": IDS}),
+    ],
+)
+def test_headers_with_true_checksums_are_not_believed_either(
+    tmp_path: Path, header: Any, arrays: Any
+) -> None:
+    save_index(tmp_path / "index", HONEST | header, arrays)
+    with pytest.raises(FileFormatError, match="cannot open"):
+        open_and_use(tmp_path / "index", mmap=True)
+
+
+def test_missing_keys_and_foreign_files_are_refused(tmp_path: Path, file: Path) -> None:
+    for key in HONEST:
+        header = {name: value for name, value in HONEST.items() if name != key}
+        save_index(tmp_path / "other", header, {"planes": PLANES, "ids": IDS})
+        with pytest.raises(FileFormatError):
+            open_and_use(tmp_path / "other", mmap=True)
+    persistence.save_model(tmp_path / "model", {"method": "lsh"}, {"weights": np.zeros(3)})
+    with pytest.raises(FileFormatError, match="not sigah-index"):
+        HammingIndex.open(tmp_path / "model")
+    with pytest.raises(FileFormatError, match="not sigah-model"):
+        persistence.load_model(file)
+    (tmp_path / "text").write_text("codes")
+    with pytest.raises(FileFormatError):
+        HammingIndex.open(tmp_path / "text")
+    with pytest.raises(FileNotFoundError):
+        HammingIndex.open(tmp_path / "nothing")
+    with pytest.raises(FileFormatError, match="not a regular file"):
+        HammingIndex.open(tmp_path)
+    assert persistence.is_index(file)
+    assert not any(
+        persistence.is_index(tmp_path / name) for name in ("model", "text", "nothing", ".")
+    )
+    assert persistence.describe(file)["kind"] == "index"
+
+
+def test_files_of_a_newer_format_ask_for_a_newer_sigah(file: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(persistence, "FORMAT_VERSION", 2)
+    with pytest.raises(FileFormatError, match="upgrade sigah"):
+        HammingIndex.open(file)
+
+
+WRITER = """
+import sys
+import numpy as np
+from sigah import HammingIndex
+path = sys.argv[1]
+version = int(HammingIndex.open(path).get([0])[0, 0])
+while True:
+    version = (version + 1) % 256
+    index = HammingIndex(64)
+    index.add(np.full((20_000 + 100 * version, 8), version, np.uint8))
+    index.save(path)
+    print(version, flush=True)
+"""
+
+
+def test_a_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "index"
+    index = HammingIndex(64)
+    index.add(np.zeros((20_000, 8), np.uint8))
+    index.save(path)
+    delays = random.Random(0)
+    seen = set()
+    for _ in range(8):
+        with subprocess.Popen(
+            [sys.executable, "-c", WRITER, path], stdout=subprocess.PIPE, text=True
+        ) as writer:
+            assert writer.stdout is not None
+            last = int(writer.stdout.readline())
+            time.sleep(delays.random() * 0.05)
+            writer.kill()
+            last = max([last, *map(int, writer.stdout.read().split())])
+        opened = HammingIndex.open(path)
+        version = int(opened.get([0])[0, 0])
+        assert version in (last, last + 1), "what was reported as written is there"
+        assert len(opened) == 20_000 + 100 * version
+        assert (opened.get(opened.ids) == version).all()
+        seen.add(version)
+    assert len(seen) == 8
+
+
+def test_a_full_disk_leaves_the_old_file(file: Path, monkeypatch: Any) -> None:
+    before = file.read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    index = HammingIndex.open(file)
+    index.remove([3])
+    with pytest.raises(OSError, match="No space left"):
+        index.save(file)
+    assert file.read_bytes() == before
+    assert [path.name for path in file.parent.iterdir()] == ["index"]
+
+
+def test_the_file_opens_with_safetensors_alone(file: Path) -> None:
+    from safetensors import safe_open
+
+    with safe_open(file, framework="np") as foreign:
+        planes, ids = foreign.get_tensor("planes"), foreign.get_tensor("ids")
+        header = json.loads(foreign.metadata()["sigah"])["header"]
+    np.testing.assert_array_equal(planes.transpose(0, 2, 1).reshape(-1, 8)[:N], CODES)
+    np.testing.assert_array_equal(ids, IDS)
+    assert header["fingerprint"] == "c0ffee"

@@ -1,0 +1,151 @@
+"""The kernels against definitions written in NumPy, where their own branches lie."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from sigah.codes import unpack
+from sigah.search import flat, kernels, threads
+from sigah.search.segment import all_alive, as_bits, as_positions
+
+Codes = NDArray[np.uint8]
+
+
+def random_codes(n: int, n_bytes: int, seed: int = 0) -> Codes:
+    return np.random.default_rng(seed).integers(0, 256, (n, n_bytes), dtype=np.uint8)
+
+
+def ranked(queries: Codes, base: Codes, allowed: Any = None) -> list[list[tuple[int, int]]]:
+    """All allowed codes of each query by distance and position."""
+    distances = (unpack(queries)[:, None] != unpack(base)[None]).sum(axis=2)
+    places = range(len(base)) if allowed is None else np.flatnonzero(allowed).tolist()
+    return [sorted((int(row[place]), place) for place in places) for row in distances]
+
+
+def pairs(distances: Any, positions: Any) -> list[tuple[int, int]]:
+    return list(zip(distances.tolist(), positions.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("n", [0, 1, 255, 256, 257, 1000])
+@pytest.mark.parametrize("n_bytes", [1, 8, 33])
+def test_planes_hold_the_codes_byte_by_byte(n: int, n_bytes: int) -> None:
+    codes = random_codes(n, n_bytes)
+    planes = kernels.to_planes(codes)
+    assert planes.shape == (-(-n // 256), n_bytes, 256)
+    assert n == 0 or planes.ctypes.data % 64 == 0
+    flat_planes = planes.transpose(0, 2, 1).reshape(-1, n_bytes)
+    np.testing.assert_array_equal(flat_planes[:n], codes)
+    assert not flat_planes[n:].any()
+    order = np.random.default_rng(1).permutation(n)
+    np.testing.assert_array_equal(kernels.from_planes(planes, order), codes[order])
+
+
+@given(st.lists(st.booleans(), max_size=300))
+def test_bits_are_positions(flags: list[bool]) -> None:
+    positions = np.flatnonzero(np.array(flags, np.bool_))
+    bits = as_bits(positions, 8)
+    np.testing.assert_array_equal(as_positions(bits), positions)
+    np.testing.assert_array_equal(as_positions(all_alive(len(flags))), np.arange(len(flags)))
+
+
+# 31 bytes are the widest whose distances fit in a byte; 32 to 62 take two runs, 63 three
+@pytest.mark.parametrize("n_bytes", [1, 4, 8, 31, 32, 62, 63, 128, 256])
+@pytest.mark.parametrize("k", [1, 10, 700])
+def test_the_nearest_are_the_first_of_all_ranked(n_bytes: int, k: int) -> None:
+    base, queries = random_codes(600, n_bytes), random_codes(5, n_bytes, seed=1)
+    allowed = np.random.default_rng(2).random(600) < 0.8
+    planes, bits = kernels.to_planes(base), as_bits(np.flatnonzero(allowed), 12)
+    distances, positions = flat.nearest(planes, bits, queries, k, n_threads=1)
+    for row, expected in enumerate(ranked(queries, base, allowed)):
+        expected += [(2**31 - 1, -1)] * max(0, k - len(expected))
+        assert pairs(distances[row], positions[row]) == expected[:k]
+
+
+@pytest.mark.parametrize("approach", ["nearer and nearer", "farther and farther", "all the same"])
+@pytest.mark.parametrize("k", [1, 3, 300, 2000])
+def test_orders_that_fill_the_candidates_lose_none(approach: str, k: int) -> None:
+    """Codes that come nearer one by one are all accepted, and make room again and again."""
+    n_bits, copies = 248, 16
+    ones = np.arange(n_bits + 1)
+    if approach == "all the same":
+        ones[:] = 7
+    base = np.repeat(np.packbits(np.arange(n_bits) < ones[:, None], axis=1), copies, axis=0)
+    if approach == "nearer and nearer":
+        base = base[::-1].copy()
+    query = np.zeros((1, n_bits // 8), np.uint8)
+    planes = kernels.to_planes(base)
+    found = flat.nearest(planes, all_alive(len(base)), query, k, n_threads=1)
+    assert pairs(found[0][0], found[1][0]) == ranked(query, base)[0][:k]
+
+
+@pytest.mark.parametrize("n_bytes", [8, 40])
+def test_all_ways_to_share_work_give_the_same_answer(
+    n_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, queries = random_codes(5000, n_bytes) & 3, random_codes(17, n_bytes, seed=1) & 3
+    planes, bits = kernels.to_planes(base), all_alive(len(base))
+    alone = flat.nearest(planes, bits, queries, 30, n_threads=1)
+    ball = flat.within(planes, bits, queries, n_bytes, n_threads=1)
+    assert 0 < ball[0][-1] < len(base) * len(queries)
+    monkeypatch.setattr(flat, "SHARED_WORK", 1)
+    monkeypatch.setattr(flat, "STATE_BYTES", 8 * 2000)
+    for n_threads in (2, 3, 7):
+        for some in (slice(17), slice(1), slice(3)):  # by queries, by codes, by codes
+            shared = flat.nearest(planes, bits, queries[some], 30, n_threads)
+            np.testing.assert_array_equal(shared[0], alone[0][some])
+            np.testing.assert_array_equal(shared[1], alone[1][some])
+        for ours, theirs in zip(
+            flat.within(planes, bits, queries, n_bytes, n_threads), ball, strict=True
+        ):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("n_bytes", [1, 8, 40])
+@pytest.mark.parametrize("radius", [0, 2, 30, 320])
+def test_balls_hold_what_is_near(n_bytes: int, radius: int) -> None:
+    base, queries = random_codes(700, n_bytes) & 7, random_codes(3, n_bytes, seed=1) & 7
+    allowed = np.random.default_rng(2).random(700) < 0.7
+    bits = as_bits(np.flatnonzero(allowed), 12)
+    radius = min(radius, 8 * n_bytes)
+    lims, distances, positions = flat.within(kernels.to_planes(base), bits, queries, radius, 1)
+    for row, expected in enumerate(ranked(queries, base, allowed)):
+        ball = slice(lims[row], lims[row + 1])
+        near = [pair for pair in expected if pair[0] <= radius]
+        assert pairs(distances[ball], positions[ball]) == near
+
+
+@given(
+    st.lists(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 50)), max_size=6), max_size=4),
+    st.integers(1, 9),
+)
+def test_merging_is_sorting(lists: list[list[tuple[int, int]]], k: int) -> None:
+    lists = lists or [[]]
+    distances = np.full((len(lists), 1, k), 2**31 - 1, np.int32)
+    ids = np.full((len(lists), 1, k), -1, np.int64)
+    for part, found in enumerate(lists):
+        for place, (distance, number) in enumerate(sorted(found)[:k]):
+            distances[part, 0, place], ids[part, 0, place] = distance, number
+    merged = np.empty((1, k), np.int32), np.empty((1, k), np.int64)
+    kernels.merge_nearest(distances, ids, *merged)
+    expected = sorted(pair for found in lists for pair in sorted(found)[:k])[:k]
+    expected += [(2**31 - 1, -1)] * (k - len(expected))
+    assert pairs(merged[0][0], merged[1][0]) == expected
+
+
+def test_an_error_in_a_thread_is_raised_after_the_others_ended() -> None:
+    ended = []
+
+    def call(number: int) -> None:
+        if number == 1:
+            raise RuntimeError("no")
+        ended.append(number)
+
+    with pytest.raises(RuntimeError, match="no"):
+        threads.run_together(call, [(0,), (1,), (2,)])
+    assert sorted(ended) == [0, 2]
