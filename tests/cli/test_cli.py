@@ -70,6 +70,97 @@ def test_search_prints_neighbours_without_out(files: Path, run: Any) -> None:
     assert "first of 50 queries" in out
 
 
+def test_an_index_is_built_changed_and_searched(files: Path, run: Any, blobs: Any) -> None:
+    index, codes = files / "index", files / "codes.npy"
+    status, out, _ = run("index", "build", codes, "--out", index)
+    assert (status, "1,950 codes of 16 bits" in out) == (0, True)
+    run("encode", files / "model", files / "queries.npy", "--out", files / "more.npy")
+    assert "2,000 codes, 50 of them new" in run("index", "add", index, files / "more.npy")[1]
+    assert "1,997 codes" in run("index", "remove", index, "0,7,1950")[1]
+    (files / "ids.txt").write_text("3\n4\n1960\n")
+    assert "1,994 codes" in run("index", "remove", index, files / "ids.txt")[1]
+    told = json.loads(run("index", "stats", index)[1])
+    assert (told["n_codes"], told["n_bits"]) == (1994, 16)
+    assert told["fingerprint"] == sigah.load(files / "model").fingerprint
+    assert json.loads(run("inspect", index)[1])["kind"] == "index"
+
+    expected = sigah.HammingIndex(16)
+    hasher = sigah.load(files / "model")
+    expected.add(hasher.transform(np.concatenate([blobs[50:], blobs[:50]])))
+    expected.remove([0, 7, 1950, 3, 4, 1960])
+    neighbours = expected.search(hasher.transform(blobs[:50]), 5)
+    np.save(files / "even.npy", np.arange(0, 2000, 2))
+    even = expected.search(hasher.transform(blobs[:50]), 5, filter=np.arange(0, 2000, 2))
+    by_codes = ("index", "search", index, files / "more.npy", "-k", 5)
+    by_vectors = ("search", files / "model", index, files / "queries.npy", "-k", 5)
+    for call in (by_codes, (*by_codes, "--tables"), by_vectors):
+        for more, (distances, ids) in (
+            ((), neighbours), (("--filter", files / "even.npy"), even)
+        ):  # fmt: skip
+            assert run(*call, *more, "--out", files / "found.npz")[0] == 0
+            with np.load(files / "found.npz") as found:
+                np.testing.assert_array_equal(found["distances"], distances)
+                np.testing.assert_array_equal(found["ids"], ids)
+    assert "first of 50 queries" in run(*by_codes)[1]
+
+
+def test_an_index_refuses_codes_of_another_model(files: Path, run: Any) -> None:
+    index, codes = files / "index", files / "codes.npy"
+    run("index", "build", codes, "--out", index)
+    run("fit", files / "base.npy", "--bits", 16, "--method", "lsh", "--out", files / "other")
+    run("encode", files / "other", files / "queries.npy", "--out", files / "foreign.npy")
+    for call in (
+        ("index", "add", index, files / "foreign.npy"),
+        ("index", "search", index, files / "foreign.npy"),
+        ("search", files / "other", index, files / "queries.npy"),
+    ):
+        status, _, err = run(*call)
+        assert (status, "made by another model" in err) == (1, True)
+    assert json.loads(run("index", "stats", index)[1])["n_codes"] == 1950
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (("remove", "{index}", "1950"), "id 1950 is not in the index"),
+        (("remove", "{index}", "seven"), "ids are whole numbers"),
+        (("remove", "{index}", "9" * 30), "ids are whole numbers"),
+        (("add", "{index}", "{codes}", "--ids", "1,2"), "ids must have shape (1950,)"),
+        (("add", "{model}", "{codes}"), "not sigah-index"),
+        (("build", "{codes}", "--out", "nowhere/index"), "folder does not exist"),
+        (("search", "{index}", "{codes}", "-k", "0"), "k must be a whole number"),
+    ],
+)
+def test_mistakes_with_an_index_are_one_line(
+    files: Path, run: Any, call: Any, message: str
+) -> None:
+    names = {"index": files / "index", "codes": files / "codes.npy", "model": files / "model"}
+    run("index", "build", files / "codes.npy", "--out", files / "index")
+    before = (files / "index").read_bytes()
+    status, _, err = run("index", *(word.format(**names) for word in call))
+    assert status == 1
+    assert message in err
+    assert "Traceback" not in err
+    assert (files / "index").read_bytes() == before
+
+
+@pytest.mark.parametrize("by", ["asymmetric", "spherical", "decoded", "raw"])
+def test_search_ranks_candidates(files: Path, run: Any, blobs: Any, by: str) -> None:
+    call = ("search", files / "model", files / "codes.npy", files / "queries.npy", "--by", by)
+    raw = ("--vectors", files / "base.npy") if by == "raw" else ()
+    more = ("--oversampling", 4, *raw, "-k", 5)
+    assert run(*call, *more, "--out", files / "found.npz")[0] == 0
+    hasher, index = sigah.load(files / "model"), sigah.HammingIndex(16)
+    index.add(hasher.transform(blobs[50:]))
+    vectors = blobs[50:] if by == "raw" else None
+    ranked = sigah.TwoStageSearch(index, hasher, by, oversampling=4, vectors=vectors)
+    with np.load(files / "found.npz") as found:
+        np.testing.assert_array_equal(found["ids"], ranked.search(blobs[:50], 5)[1])
+    assert f"({by} distance)" in run(*call, *more)[1]
+    status, _, err = run(*call, *raw, "--filter", "1")
+    assert (status, "--filter finds codes by hamming distance only" in err) == (1, True)
+
+
 def test_the_same_seed_makes_the_same_file(files: Path, run: Any) -> None:
     run("fit", files / "base.npy", "--bits", 16, "--out", files / "again", *STEPS)
     assert sigah.load(files / "again").fingerprint == sigah.load(files / "model").fingerprint

@@ -111,15 +111,46 @@ def test_the_order_and_grouping_of_additions_change_nothing(
     np.testing.assert_array_equal(index.search(queries, k), index_of(base, ids).search(queries, k))
 
 
-@pytest.mark.parametrize("n_bits", WIDTHS)
+@pytest.mark.parametrize("n_bits", [*WIDTHS, 32, 128, 248, 496, 512, 1024])
 def test_distances_equal_those_of_faiss(n_bits: int) -> None:
-    base, queries = random_codes(500, n_bits), random_codes(20, n_bits, seed=1)
+    base, queries = random_codes(1200, n_bits), random_codes(20, n_bits, seed=1)
     reference = faiss.IndexBinaryFlat(n_bits)
     reference.add(base)
-    for k in (1, 10, 500, 510):  # FAISS pads beyond 500 in the same way
-        expected, _ = reference.search(queries, k)
-        distances, _ = index_of(base).search(queries, k)
-        np.testing.assert_array_equal(distances, expected)
+    index = index_of(base)
+    for k in (1, 10, 100, 1000, 1300):  # FAISS pads beyond 1,200 in the same way
+        for n_queries in (1, 20):
+            expected, _ = reference.search(queries[:n_queries], k)
+            distances, _ = index.search(queries[:n_queries], k)
+            np.testing.assert_array_equal(distances, expected)
+
+
+@given(problems(), st.randoms(use_true_random=False))
+def test_permuting_the_bits_everywhere_changes_nothing(
+    problem: tuple[Codes, Codes, list[int], int], random: Any
+) -> None:
+    queries, base, ids, k = problem
+    order = list(range(8 * base.shape[1]))
+    random.shuffle(order)
+    permuted = [pack(unpack(codes)[:, order]) for codes in (queries, base)]
+    plain = index_of(base, ids).search(queries, k)
+    np.testing.assert_array_equal(index_of(permuted[1], ids).search(permuted[0], k), plain)
+
+
+@given(problems())
+def test_doubled_codes_are_found_beside_each_other(
+    problem: tuple[Codes, Codes, list[int], int],
+) -> None:
+    queries, base, _, k = problem
+    n = len(base)
+    once = index_of(base, 2 * np.arange(n)).search(queries, k)
+    index = index_of(base, 2 * np.arange(n))
+    index.add(base, 2 * np.arange(n) + 1)
+    twice = index.search(queries, 2 * k)
+    for place in (0, 1):
+        np.testing.assert_array_equal(twice[0][:, place::2], once[0])
+    # of equal distances, the codes come by id: both of the smaller one first
+    np.testing.assert_array_equal(twice[1][:, ::2], once[1])
+    np.testing.assert_array_equal(twice[1][:, 1::2], np.where(once[1] < 0, -1, once[1] + 1))
 
 
 @pytest.mark.parametrize("n_bits", WIDTHS)
