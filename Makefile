@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Threads sleep rather than spin while they wait: faster wherever cores are shared.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup test lint demo bench results clean
+.PHONY: setup test lint demo bench bench-search results clean
 
 setup: .venv/.installed
 
@@ -29,6 +29,13 @@ demo: setup
 # Time and memory of fitting and encoding; writes benchmarks/results/.
 bench: setup
 	$(BIN)/python benchmarks/fit_and_encode.py
+
+# Hamming search beside its peers (half an hour on two cores), re-ranking, and their pages.
+bench-search: setup
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
+	$(BIN)/python benchmarks/search.py
+	$(BIN)/python benchmarks/rerank.py
+	$(BIN)/python benchmarks/publish.py
 
 # Every figure of docs/results.md, five seeds each (hours on two cores); writes results/ and
 # fills in the page.

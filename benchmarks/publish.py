@@ -1,8 +1,8 @@
-"""Fill in the tables and figures of docs/results.md from the committed JSON.
+"""Fill in the tables and figures of the documentation from the committed JSON.
 
-A table of the page stands between two comments, ``<!-- table: NAME -->`` and ``<!-- end -->``;
+A table of a page stands between two comments, ``<!-- table: NAME -->`` and ``<!-- end -->``;
 whatever is between them is replaced. With ``--check`` nothing is written, and the exit status tells
-whether the page says what the JSON says.
+whether the pages say what the JSON says.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from sigah.evaluation import read_results, summarize
-from sigah.report.figures import LABELS, curves_figure, recall_figure
+from sigah.report.figures import LABELS, curves_figure, ratios_figure, recall_figure
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "results.md"
+PAGES = [ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "search.md"]
+IMAGES = ROOT / "docs" / "images"
 SETS = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}
 
 # Table 2 of arXiv 2306.06928 (MNIST): "mAP", which is our pr_area, at 32 and 64 bits; then Pre@100
@@ -181,7 +182,123 @@ def wide_table() -> str:
     return markdown(head, lines)
 
 
+def search_rows(section: str) -> list[dict[str, Any]]:
+    report = json.loads((ROOT / "benchmarks" / "results" / "search.json").read_text())
+    rows: list[dict[str, Any]] = report[section]["rows"]
+    return rows
+
+
+def faiss_table() -> str:
+    """A million codes beside FAISS."""
+    rows = {(r["n"], r["n_bits"], r["queries"], r["k"]): r for r in search_rows("grid")}
+    cells = [(1, 10), (1000, 1), (1000, 10), (1000, 100), (1000, 1000)]
+    head = [
+        "1 million codes of",
+        *(f"{q:,} quer{'y' if q == 1 else 'ies'}, k = {k}" for q, k in cells),
+    ]
+    lines = [
+        [f"{bits} bits", *(f"{rows[10**6, bits, q, k]['ratio']:.1f} x" for q, k in cells)]
+        for bits in sorted({bits for _, bits, _, _ in rows})
+    ]
+    return markdown(head, lines)
+
+
+def peers_table() -> str:
+    """Other exact searches."""
+    rows = {(row["peer"], row["n_bits"]): row for row in search_rows("peers")}
+    lengths = sorted({bits for _, bits in rows})
+    head = ["exact search"]
+    for bits in lengths:
+        head += [f"{bits} bits: G comparisons/s", "sigah is faster by"]
+    lines = [
+        [peer]
+        + [
+            cell
+            for bits in lengths
+            for cell in (
+                f"{rows[peer, bits]['pairs_per_second'] / 1e9:.2f}",
+                f"{rows[peer, bits]['ratio']:.1f} x",
+            )
+        ]
+        for peer in dict.fromkeys(peer for peer, _ in rows)
+    ]
+    return markdown(head, lines)
+
+
+def tables_table() -> str:
+    """Multi-index tables on ten million real codes."""
+    head = ["codes of", "queries", "k", "answered by", "a query", "over FAISS", "over our scan"]
+    lines = [
+        [
+            SETS[row["data"]],
+            str(row["queries"]),
+            str(row["k"]),
+            ", ".join(f"{way} {n}" for way, n in row["answered_by"].items() if n),
+            f"{1e6 * row['sigah_seconds'] / row['queries']:,.0f} us",
+            f"{row['ratio']:.0f} x",
+            f"{row['over_scan']:.1f} x",
+        ]
+        for row in search_rows("tables")
+    ]
+    return markdown(head, lines)
+
+
+def limits_table() -> str:
+    """How close the scan comes to the machine's limits."""
+    head = [
+        "bits",
+        "comparison alone, G/s",
+        "search of 1,000 queries, G/s",
+        "of it",
+        "one query, GB/s",
+        "of the bandwidth",
+    ]
+    lines = [
+        [
+            str(row["n_bits"]),
+            f"{row['peak_pairs_per_second'] / 1e9:.1f}",
+            f"{row['pairs_per_second'] / 1e9:.1f}",
+            f"{row['of_peak']:.0%}",
+            f"{row['single_query_bytes_per_second'] / 1e9:.0f}",
+            f"{row['of_bandwidth']:.0%}",
+        ]
+        for row in search_rows("limits")
+    ]
+    return markdown(head, lines)
+
+
+def compilation_table() -> str:
+    """The first search of a process."""
+    head = ["kernels", "import, s", "first search, s"]
+    lines = [
+        [row["kernels"], f"{row['import_seconds']:.2f}", f"{row['first_search_seconds']:.2f}"]
+        for row in search_rows("compilation")
+    ]
+    return markdown(head, lines[:2])
+
+
+def rerank_table() -> str:
+    """What ranking candidates again is worth."""
+    report = json.loads((ROOT / "benchmarks" / "results" / "rerank.json").read_text())
+    head = ["data", "method", *("Hamming alone" if by == "none" else by for by in report["by"])]
+    lines = [
+        [
+            SETS[row["data"]],
+            LABELS[row["method"]],
+            *(f"{row['mean'][by]:.3f} ± {row['std'][by]:.3f}" for by in report["by"]),
+        ]
+        for row in report["rows"]
+    ]
+    return markdown(head, lines, left=2)
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "search-faiss": faiss_table,
+    "search-peers": peers_table,
+    "search-tables": tables_table,
+    "search-limits": limits_table,
+    "search-compilation": compilation_table,
+    "rerank": rerank_table,
     "table2": table_2,
     "training-size": training_size_table,
     "mnist": lambda: metrics_table("mnist"),
@@ -205,18 +322,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if out of date")
     arguments = parser.parse_args()
-    page = PAGE.read_text()
+    for path in PAGES:
+        page = path.read_text()
+        if not arguments.check:
+            path.write_text(filled_in(page))
+        elif filled_in(page) != page:
+            sys.exit(f"{path} is out of date: run {__file__}")
     if arguments.check:
-        sys.exit(0 if filled_in(page) == page else f"{PAGE} is out of date: run {__file__}")
-    PAGE.write_text(filled_in(page))
+        return
     everything = [json.loads((ROOT / "results" / f"{name}.json").read_text()) for name in SETS]
-    images = PAGE.parent / "images"
     three = [
         results | {"runs": [r for r in results["runs"] if r["method"] in ("sigah", "itq", "lsh")]}
         for results in everything
     ]
-    curves_figure(three).savefig(images / "curves.png", dpi=110)
-    recall_figure(everything, n_bits=64).savefig(images / "recall.png", dpi=110)
+    curves_figure(three).savefig(IMAGES / "curves.png", dpi=110)
+    recall_figure(everything, n_bits=64).savefig(IMAGES / "recall.png", dpi=110)
+    ratios_figure(search_rows("grid")).savefig(IMAGES / "search.png", dpi=110)
 
 
 if __name__ == "__main__":

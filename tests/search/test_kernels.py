@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from typing import Any
 
 import numpy as np
@@ -95,6 +98,7 @@ def test_all_ways_to_share_work_give_the_same_answer(
     assert 0 < ball[0][-1] < len(base) * len(queries)
     monkeypatch.setattr(flat, "SHARED_WORK", 1)
     monkeypatch.setattr(flat, "STATE_BYTES", 8 * 2000)
+    monkeypatch.setattr(flat, "CALL_BYTES", 5 * planes.nbytes)
     for n_threads in (2, 3, 7):
         for some in (slice(17), slice(1), slice(3)):  # by queries, by codes, by codes
             shared = flat.nearest(planes, bits, queries[some], 30, n_threads)
@@ -138,14 +142,48 @@ def test_merging_is_sorting(lists: list[list[tuple[int, int]]], k: int) -> None:
     assert pairs(merged[0][0], merged[1][0]) == expected
 
 
-def test_an_error_in_a_thread_is_raised_after_the_others_ended() -> None:
+def test_an_error_ends_what_has_begun_and_begins_no_more() -> None:
     ended = []
 
     def call(number: int) -> None:
-        if number == 1:
-            raise RuntimeError("no")
+        time.sleep(0.01)
+        if number == 3:
+            raise IndexError("no")
         ended.append(number)
 
-    with pytest.raises(RuntimeError, match="no"):
-        threads.run_together(call, [(0,), (1,), (2,)])
-    assert sorted(ended) == [0, 2]
+    with pytest.raises(IndexError, match="no"):
+        threads.run_together(call, [(number,) for number in range(50)], 2)
+    assert len(ended) < 10
+    threads.run_together(call, [(number,) for number in range(10, 30)], 3)
+    assert sorted(ended)[-20:] == list(range(10, 30))
+
+
+def test_a_forked_child_has_threads_of_its_own() -> None:
+    program = """
+import os, numpy as np
+from sigah import HammingIndex
+codes = np.random.default_rng(0).integers(0, 256, (200_000, 8), dtype=np.uint8)
+index = HammingIndex(64, n_threads=2)
+index.add(codes)
+expected = index.search(codes[:50], 3)
+if not os.fork():
+    found = index.search(codes[:50], 3)
+    os._exit(not all((a == b).all() for a, b in zip(found, expected)))
+raise SystemExit(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+    done = subprocess.run([sys.executable, "-c", program], timeout=60, check=False)
+    assert done.returncode == 0
+
+
+def test_kernels_are_compiled_where_nothing_can_be_cached(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Any) -> None:
+        raise RuntimeError("cannot cache function: no locator available")
+
+    monkeypatch.setattr("numba.core.dispatcher.Dispatcher.enable_caching", refuse)
+    assert kernels.compiled(lambda x: x + 1)(1) == 2
+
+
+def test_importing_the_library_loads_nothing_heavy() -> None:
+    program = "import sys, sigah; print(*{'numba', 'torch', 'sklearn', 'scipy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert done.stdout.split() == []

@@ -8,10 +8,11 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-__all__ = ["curves_figure", "images_figure", "recall_figure"]
+__all__ = ["curves_figure", "images_figure", "ratios_figure", "recall_figure"]
 
 LABELS = {
     "sigah": "SiGAH",
@@ -152,6 +153,38 @@ def label_panels(pr: Axes, recall: Axes, data: Mapping[str, Any], bits: int) -> 
         xscale="log",
         ylim=(0, 1.02),
     )
+
+
+def ratios_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """How many times faster a search is than its peer, a panel for each number of codes.
+
+    Rows have ``n``, ``n_bits``, ``queries``, ``k`` and ``ratio``.
+    """
+    sizes, lengths, queries, ks = (
+        sorted({row[key] for row in rows}) for key in ("n", "n_bits", "queries", "k")
+    )
+    ratio = {(r["n"], r["n_bits"], r["queries"], r["k"]): r["ratio"] for r in rows}
+    with mpl.rc_context(STYLE | {"axes.grid": False}):
+        figure = Figure(figsize=(9.5, 1 + 2.1 * len(sizes)), layout="constrained")
+        for axis, n in zip(figure.subplots(len(sizes), 1, squeeze=False)[:, 0], sizes, strict=True):
+            cells = [[ratio[n, bits, q, k] for q in queries for k in ks] for bits in lengths]
+            axis.imshow(cells, norm=LogNorm(1 / 16, 16), cmap="RdYlGn", aspect="auto", alpha=0.75)
+            for y, line in enumerate(cells):
+                for x, value in enumerate(line):
+                    axis.text(x, y, f"{value:.3g}", ha="center", va="center", fontsize=8)
+            axis.set_title(f"{n:,} codes")
+            axis.set_yticks(range(len(lengths)), [f"{bits} bits" for bits in lengths])
+            axis.set_xticks(range(len(queries) * len(ks)), [f"{k}" for _ in queries for k in ks])
+            for group, q in enumerate(queries):
+                middle = len(ks) * (group + 0.5) - 0.5
+                label = f"{q:,} quer{'y' if q == 1 else 'ies'}, k ="
+                axis.annotate(
+                    label, (middle, -0.22), xycoords=("data", "axes fraction"), ha="center"
+                )
+                if group:
+                    axis.axvline(len(ks) * group - 0.5, color="white", linewidth=3)
+            axis.tick_params(length=0)
+    return figure
 
 
 def images_figure(

@@ -23,7 +23,8 @@ Found = tuple[NDArray[np.int32], NDArray[np.int64]]
 # A second thread is worth waking for work of more than about this many group-bytes: it takes some
 # 50 us to answer, in which one core compares this much.
 SHARED_WORK = 1 << 15
-STATE_BYTES = 1 << 25  # of the candidates that one thread collects
+STATE_BYTES = 1 << 25  # of the candidates that one call of a kernel collects
+CALL_BYTES = 1 << 36  # of codes that one call compares, in about a second: nothing interrupts it
 
 PAIRS_PER_BLOCK = 1 << 17  # their 64-bit words fill 1 MiB, which stays in a core's own cache
 MAX_BITS = 65528  # the widest codes whose distances fit in uint16
@@ -58,50 +59,47 @@ def nearest(
     n_queries, n_groups = len(queries), len(planes)
     distances = np.empty((n_queries, k), np.int32)
     positions = np.empty((n_queries, k), np.int64)
-    n_parts = min(n_threads, n_queries * n_groups * planes.shape[1] // SHARED_WORK)
-    if n_parts <= 1:
-        _nearest_of(planes, selected, 0, n_groups, queries, distances, positions)
-    elif n_queries >= 4 * n_parts:  # each thread takes its share of the queries
-        cuts = np.linspace(0, n_queries, n_parts + 1).astype(int).tolist()
+    n_parts = _parts(planes, n_queries, n_threads)
+    room = STATE_BYTES // (8 * kernels.capacity(min(k, n_groups * kernels.GROUP)))
+    if n_parts == 1 or n_queries >= 4 * n_parts:  # threads share the queries
         run_together(
-            lambda first, last: _nearest_of(
-                planes, selected, 0, n_groups,
-                queries[first:last], distances[first:last], positions[first:last],
+            lambda some: kernels.scan_nearest(
+                planes, selected, 0, n_groups, queries[some], k, distances[some], positions[some]
             ),
-            list(itertools.pairwise(cuts)),
-        )  # fmt: skip
-    else:  # each thread takes its share of the codes
-        cuts = np.linspace(0, n_groups, n_parts + 1).astype(int).tolist()
-        part_distances = np.empty((n_parts, n_queries, k), np.int32)
-        part_positions = np.empty((n_parts, n_queries, k), np.int64)
-        run_together(
-            lambda part: _nearest_of(
-                planes, selected, cuts[part], cuts[part + 1],
-                queries, part_distances[part], part_positions[part],
-            ),
-            [(part,) for part in range(n_parts)],
-        )  # fmt: skip
-        kernels.merge_nearest(part_distances, part_positions, distances, positions)
+            _shares(planes, n_queries, n_parts, room),
+            n_parts,
+        )
+        return distances, positions
+    cuts = np.linspace(0, n_groups, n_parts + 1).astype(int).tolist()  # they share the codes
+    part_distances = np.empty((n_parts, n_queries, k), np.int32)
+    part_positions = np.empty((n_parts, n_queries, k), np.int64)
+    run_together(
+        lambda part: kernels.scan_nearest(
+            planes, selected, cuts[part], cuts[part + 1], queries, k,
+            part_distances[part], part_positions[part],
+        ),
+        [(part,) for part in range(n_parts)],
+        n_parts,
+    )  # fmt: skip
+    kernels.merge_nearest(part_distances, part_positions, distances, positions)
     return distances, positions
 
 
-def _nearest_of(
-    planes: NDArray[np.uint8],
-    selected: NDArray[np.uint64],
-    first: int,
-    last: int,
-    queries: NDArray[np.uint8],
-    distances: NDArray[np.int32],
-    positions: NDArray[np.int64],
-) -> None:
-    # queries are taken some at a time, so that what is collected for them stays small
-    k = min(distances.shape[1], (last - first) * kernels.GROUP)
-    step = max(1, STATE_BYTES // (8 * kernels.capacity(k)))
-    for start in range(0, len(queries), step):
-        some = slice(start, start + step)
-        kernels.scan_nearest(
-            planes, selected, first, last, queries[some], k, distances[some], positions[some]
-        )
+def _parts(planes: NDArray[np.uint8], n_queries: int, n_threads: int) -> int:
+    """How many threads the work is worth."""
+    work = n_queries * len(planes) * planes.shape[1]
+    return max(1, min(n_threads, work // SHARED_WORK))
+
+
+def _shares(
+    planes: NDArray[np.uint8], n_queries: int, n_parts: int, room: int
+) -> list[tuple[slice]]:
+    """Cut queries into slices that one call of a kernel can take."""
+    longest = max(1, min(room, CALL_BYTES // max(1, planes.nbytes)))
+    n_shares = max(n_parts, -(-n_queries // longest))
+    n_shares = -(-n_shares // n_parts) * n_parts  # no thread waits for the others at the end
+    cuts = np.linspace(0, n_queries, n_shares + 1).astype(int).tolist()
+    return [(slice(first, last),) for first, last in itertools.pairwise(cuts) if first < last]
 
 
 def within(
@@ -121,26 +119,24 @@ def within(
     distances : ndarray of int32, shape (lims[-1],)
     positions : ndarray of int64, shape (lims[-1],)
     """
-    n_queries, n_groups = len(queries), len(planes)
-    n_parts = min(n_threads, n_queries * n_groups * planes.shape[1] // SHARED_WORK, n_queries)
-    cuts = np.linspace(0, n_queries, max(1, n_parts) + 1).astype(int).tolist()
-    shares = list(itertools.pairwise(cuts))
-    lims = np.zeros(n_queries + 1, np.int64)
+    n_parts = _parts(planes, len(queries), n_threads)
+    shares = _shares(planes, len(queries), n_parts, len(queries))
+    lims = np.zeros(len(queries) + 1, np.int64)
     run_together(
-        lambda first, last: kernels.count_within(
-            planes, selected, queries[first:last], radius, lims[first + 1 : last + 1]
-        ),
+        lambda some: kernels.count_within(planes, selected, queries[some], radius, lims[1:][some]),
         shares,
+        n_parts,
     )
     np.cumsum(lims, out=lims)
     distances = np.empty(lims[-1], np.int32)
     positions = np.empty(lims[-1], np.int64)
     run_together(
-        lambda first, last: kernels.scan_within(
-            planes, selected, queries[first:last], radius, lims[first : last + 1],
+        lambda some: kernels.scan_within(
+            planes, selected, queries[some], radius, lims[:-1][some], lims[1:][some],
             distances, positions,
         ),
         shares,
+        n_parts,
     )  # fmt: skip
     return lims, distances, positions
 

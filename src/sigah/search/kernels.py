@@ -26,6 +26,7 @@ __all__ = [
     "GROUP",
     "LANES",
     "capacity",
+    "compiled",
     "count_within",
     "from_planes",
     "merge_nearest",
@@ -45,6 +46,14 @@ MISSING_ID = -1
 
 POSITION_BITS = 40  # of a candidate: its distance lies above them
 POSITION_MASK = (1 << POSITION_BITS) - 1
+
+
+def compiled(function: Any) -> Any:
+    """Compile when first called, keep that on disk, and run without the interpreter's lock."""
+    try:
+        return njit(nogil=True, cache=True)(function)
+    except RuntimeError:  # there is no folder that it may write to: compile in every process
+        return njit(nogil=True)(function)
 
 
 def _group_distances(lane_bits: int) -> Any:
@@ -157,7 +166,7 @@ def ones(typing: Any, value: Any) -> Any:
     return types.uint64(types.uint64), generate
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _compare(
     planes: Any, group: int, query_at: int, limit: int, distances: Any, below: Any
 ) -> bool:
@@ -173,13 +182,13 @@ def _compare(
     )
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def capacity(k: int) -> int:
     """Candidates that a query keeps at most while it looks for ``k``."""
     return 2 * k + 2 * GROUP
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def scan_nearest(
     planes: Any,
     selected: Any,
@@ -196,6 +205,7 @@ def scan_nearest(
     position, so one at that same distance comes too late.
     """
     n_queries, n_bytes = queries.shape
+    k = min(k, (last - first) * GROUP)
     farthest = 8 * n_bytes + 1
     candidates = np.empty((n_queries, capacity(k)), np.int64)
     held = np.zeros(n_queries, np.int64)
@@ -238,7 +248,7 @@ def scan_nearest(
         _sort(candidates[q], held[q], seen[q], k, distances[q], positions[q])
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _drop_far(candidates: Any, held: int, limit: int, room: int) -> int:
     """Keep candidates below the limit, and the first ``room`` of those at it."""
     kept = 0
@@ -252,7 +262,7 @@ def _drop_far(candidates: Any, held: int, limit: int, room: int) -> int:
     return kept
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _sort(candidates: Any, held: int, seen: Any, k: int, distances: Any, positions: Any) -> None:
     """Sort candidates by distance, counting; those of one distance are in order already."""
     place = 0
@@ -270,7 +280,7 @@ def _sort(candidates: Any, held: int, seen: Any, k: int, distances: Any, positio
         positions[place] = MISSING_ID
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def merge_nearest(part_distances: Any, part_ids: Any, distances: Any, ids: Any) -> None:
     """Merge sorted lists ``(parts, q, k)`` into their first ``k`` by distance, then by id."""
     n_parts, n_queries, k = part_ids.shape
@@ -292,7 +302,7 @@ def merge_nearest(part_distances: Any, part_ids: Any, distances: Any, ids: Any) 
             heads[best] += 1
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def count_within(planes: Any, selected: Any, queries: Any, radius: int, counts: Any) -> None:
     """How many of the selected codes are no farther than ``radius`` from each query."""
     group_distances = np.empty(GROUP, np.uint16)
@@ -307,13 +317,14 @@ def count_within(planes: Any, selected: Any, queries: Any, radius: int, counts: 
                         counts[q] += np.int64(ones(below[v] & selected[group * VECTORS + v]))
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def scan_within(
     planes: Any,
     selected: Any,
     queries: Any,
     radius: int,
-    lims: Any,
+    firsts: Any,
+    lasts: Any,
     distances: Any,
     positions: Any,
 ) -> None:
@@ -322,7 +333,7 @@ def scan_within(
     below = np.empty(VECTORS, np.uint64)
     for q in range(len(queries)):
         query_at = queries.ctypes.data + q * queries.shape[1]
-        found = np.empty(lims[q + 1] - lims[q], np.int64)
+        found = np.empty(lasts[q] - firsts[q], np.int64)
         seen = np.zeros(radius + 1, np.int64)
         count = 0
         for group in range(len(planes)):
@@ -339,7 +350,7 @@ def scan_within(
                     found[count] = d << POSITION_BITS | (group * GROUP + lane)
                     count += 1
                     seen[d] += 1
-        where = slice(lims[q], lims[q + 1])
+        where = slice(firsts[q], lasts[q])
         _sort(found, count, seen, count, distances[where], positions[where])
 
 
@@ -360,7 +371,7 @@ def to_planes(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return planes
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _fill_planes(codes: Any, planes: Any) -> None:
     n, n_bytes = codes.shape
     for group in range(len(planes)):
@@ -372,7 +383,7 @@ def _fill_planes(codes: Any, planes: Any) -> None:
                 planes[group, b, lane] = codes[start + lane, b]
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def from_planes(planes: Any, positions: Any) -> Any:
     """Undo :func:`to_planes` for the codes at some positions."""
     n_bytes = planes.shape[1]

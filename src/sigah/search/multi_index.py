@@ -12,25 +12,31 @@ when ``k`` of them are held.
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from sigah.search.kernels import MISSING_DISTANCE, MISSING_ID, POSITION_BITS, POSITION_MASK, ones
+from sigah.search.kernels import (
+    MISSING_DISTANCE,
+    MISSING_ID,
+    POSITION_BITS,
+    POSITION_MASK,
+    compiled,
+    ones,
+)
 from sigah.search.threads import run_together
 
 __all__ = ["MultiIndex"]
 
 BATCH = 32  # buckets that are on their way from memory at the same time
 WIDEST_SUBSTRING = 28  # bits; the table of their values takes 1 GiB
-SAMPLE = 64  # queries that measure the costs when tables are built
+SAMPLE = 64  # queries that measure the costs when tables are built, and that one call answers
 
 
 class MultiIndex:
@@ -83,6 +89,7 @@ class MultiIndex:
                 self._positions[j], self._words[j],
             ),
             [(j,) for j in range(self.n_tables)],
+            n_threads,
         )  # fmt: skip
         self.n_bytes = self._starts.nbytes + self._positions.nbytes + self._words.nbytes
         self.costs = self._measure(words)
@@ -146,13 +153,14 @@ class MultiIndex:
         for first, last in ((0, pilot), (pilot, len(queries))):
             if first == last or (first and 2 * done[:first].sum() < first):
                 break
-            cuts = np.linspace(first, last, min(n_threads, last - first) + 1).astype(int).tolist()
+            step = min(SAMPLE, -(-(last - first) // n_threads))
             run_together(
-                lambda a, b: _nearest_of(
-                    *self._tables, selected, words[a:b], k, *self.costs, budget,
-                    distances[a:b], positions[a:b], done[a:b],
+                lambda some: _nearest_of(
+                    *self._tables, selected, words[some], k, *self.costs, budget,
+                    distances[some], positions[some], done[some],
                 ),
-                list(itertools.pairwise(cuts)),
+                [(slice(a, min(a + step, last)),) for a in range(first, last, step)],
+                n_threads,
             )  # fmt: skip
         return distances, positions, done
 
@@ -255,7 +263,7 @@ def _prefetch(typing: Any, array: Any, place: Any) -> Any:
     return types.void(array, types.int64), generate
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _substring(word_of: Any, row: int, offset: int, width: int) -> Any:
     """Bits ``offset`` to ``offset + width`` of a row of words."""
     w, shift = offset // 64, np.uint64(offset % 64)
@@ -265,7 +273,7 @@ def _substring(word_of: Any, row: int, offset: int, width: int) -> Any:
     return np.int64(value & ((np.uint64(1) << np.uint64(width)) - np.uint64(1)))
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _fill_table(
     words: Any, offset: int, width: int, starts: Any, positions: Any, sorted_words: Any
 ) -> None:
@@ -286,7 +294,7 @@ def _fill_table(
             sorted_words[place, w] = words[i, w]
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _collect(
     starts: Any,
     firsts: Any,
@@ -391,7 +399,7 @@ def _collect(
     return keys[:k], True, n_buckets, n_met
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _met_before(differing: Any, offsets: Any, widths: Any, j: int, level: int) -> bool:
     """Whether an earlier step met the code: a table before ``j``, or a later one of less radius."""
     for i in range(len(widths)):
@@ -401,7 +409,7 @@ def _met_before(differing: Any, offsets: Any, widths: Any, j: int, level: int) -
     return False
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _nearest_of(
     starts: Any,
     firsts: Any,

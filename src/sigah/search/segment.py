@@ -114,6 +114,8 @@ def without(segment: Segment, positions: NDArray[np.int64]) -> Segment:
 
 def merge(segments: Sequence[Segment], n_bytes: int) -> Segment:
     """One segment with the living codes of several."""
+    if len(segments) == 1 and segments[0].n_alive == len(segments[0]):
+        return segments[0]
     parts = [living(segment) for segment in segments]
     ids = np.concatenate(
         [ids_at(segment, part) for segment, part in zip(segments, parts, strict=True)]

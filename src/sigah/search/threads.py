@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,18 +20,36 @@ def available_threads() -> int:
     return os.cpu_count() or 1
 
 
-def run_together(function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> None:
+def run_together(
+    function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]], n_threads: int
+) -> None:
     """Call a function that releases the interpreter's lock, once for each of the arguments.
 
-    The calling thread takes the first itself. All calls have ended when this returns.
+    The calling thread takes part. An error or an interruption (Ctrl-C) lets the calls that have
+    begun end, begins no other, and is raised.
     """
     global _pool
-    if len(arguments) > 1 and _pool is None:
+    waiting = deque(arguments)
+    n_others = min(n_threads, len(waiting)) - 1
+
+    def work() -> None:
+        while True:
+            try:
+                some = waiting.popleft()
+            except IndexError:  # all are taken
+                return
+            try:
+                function(*some)
+            except BaseException:
+                waiting.clear()
+                raise
+
+    if n_others > 0 and _pool is None:
         _pool = ThreadPoolExecutor(available_threads(), thread_name_prefix="sigah")
     pool: Any = _pool
-    others = [pool.submit(function, *some) for some in arguments[1:]]
+    others = [pool.submit(work) for _ in range(n_others)]
     try:
-        function(*arguments[0])
+        work()
     finally:
         failures = [other.exception() for other in others]
     for failure in failures:
