@@ -56,11 +56,16 @@ def seconds_in_turn(
             while time.perf_counter() < rest:
                 pass  # this core stays awake
             while not turn or (len(turn) < 7 and sum(turn) < 0.1):
-                start = time.perf_counter()
-                call()
-                turn.append(time.perf_counter() - start)
+                turn.append(timed(call))
             seconds.append(statistics.median(turn))
     return times
+
+
+def timed(call: Callable[[], Any]) -> float:
+    """Seconds of one call."""
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
 
 
 def compare(
@@ -218,11 +223,8 @@ def limits(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
     with ThreadPoolExecutor(2) as pool:
         halves = np.split(much, 2)
-        list(pool.map(read, halves))
-        began = time.perf_counter()
-        for _ in range(5):
-            list(pool.map(read, halves))
-        bandwidth = 5 * much.nbytes / (time.perf_counter() - began)
+        fastest = min(timed(lambda: list(pool.map(read, halves))) for _ in range(9))
+        bandwidth = much.nbytes / fastest
     del much
     random = np.random.default_rng(0)
     for n_bits in BITS:
@@ -238,21 +240,18 @@ def limits(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 kernels.count_within(planes, selected, queries, -1, counts)
 
         compare_only()
-        began = time.perf_counter()
-        compare_only()
-        peak = 2 * 20 * len(codes) * len(queries) / (time.perf_counter() - began)
+        fastest = min(timed(compare_only) for _ in range(7))
+        peak = 2 * 20 * len(codes) * len(queries) / fastest  # two cores, each as fast
         base = random.integers(0, 256, (4_000_000, n_bytes), dtype=np.uint8)
         planes = kernels.to_planes(base)
         selected = np.full(len(planes) * 4, ~np.uint64(0))
         rates = {}
         for n_queries in (1, 1000):
-            flat.nearest(planes, selected, queries[:n_queries], 10, 2)
-            seconds = []
-            for _ in range(3):
-                began = time.perf_counter()
-                flat.nearest(planes, selected, queries[:n_queries], 10, 2)
-                seconds.append(time.perf_counter() - began)
-            rates[n_queries] = len(base) * n_queries / statistics.median(seconds)
+            seconds = [
+                timed(lambda: flat.nearest(planes, selected, queries[:n_queries], 10, 2))
+                for _ in range(6)
+            ]
+            rates[n_queries] = len(base) * n_queries / statistics.median(seconds[1:])
         row = {
             "n_bits": n_bits,
             "bandwidth_bytes_per_second": bandwidth,

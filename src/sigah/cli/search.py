@@ -17,6 +17,7 @@ from sigah import persistence
 from sigah.cli.codes import Model, check_folder
 from sigah.cli.vectors import read_vectors
 from sigah.hashers import load
+from sigah.progress import track
 from sigah.search import HammingIndex, TwoStageSearch
 
 __all__ = ["app", "search"]
@@ -25,6 +26,8 @@ app = typer.Typer(
     help="Keep codes in an index: add, remove, search, and see what it holds.",
     no_args_is_help=True,
 )
+
+BLOCK = 2000  # queries between two steps of the progress bar
 
 Index = Annotated[Path, typer.Argument(metavar="INDEX", help="Made by `sigah index build`.")]
 Codes = Annotated[Path, typer.Argument(metavar="CODES", help="Made by `sigah encode`.")]
@@ -79,14 +82,17 @@ def search(
             {"fingerprint": index.fingerprint}, {"fingerprint": hasher.fingerprint}
         )
     looked_up = read_vectors(queries)
+    allowed = _read_ids(chosen)
     if by == "hamming":
-        found = index.search(hasher.transform(looked_up), k, filter=_read_ids(chosen))
+        found = _in_blocks(
+            looked_up, lambda some: index.search(hasher.transform(some), k, filter=allowed)
+        )
     elif chosen is not None:
         raise ValueError("--filter finds codes by hamming distance only; leave out --by")
     else:
         rows = None if vectors is None else read_vectors(vectors)
         ranked = TwoStageSearch(index, hasher, by, oversampling=oversampling, vectors=rows)
-        found = ranked.search(looked_up, k)
+        found = _in_blocks(looked_up, lambda some: ranked.search(some, k))
     _show(*found, out, len(index), by)
 
 
@@ -160,7 +166,9 @@ def search_codes(
         persistence.check_same_model(header, {"fingerprint": held.fingerprint})
     if tables:
         held.build_tables()
-    _show(*held.search(queries, k, filter=_read_ids(chosen)), out, len(held), "hamming")
+    allowed = _read_ids(chosen)
+    found = _in_blocks(queries, lambda some: held.search(some, k, filter=allowed))
+    _show(*found, out, len(held), "hamming")
 
 
 @app.command()
@@ -195,6 +203,16 @@ def _read_ids(argument: str | None) -> NDArray[Any] | None:
             f"{argument}: ids are whole numbers in a .npy file, a line each in a text file, or with"
             " commas between them"
         ) from None
+
+
+def _in_blocks(
+    queries: NDArray[Any], search_some: Callable[[Any], tuple[NDArray[Any], NDArray[np.int64]]]
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Search block by block, with a progress bar."""
+    blocks = [queries[start : start + BLOCK] for start in range(0, len(queries), BLOCK)]
+    found = [search_some(block) for block in track(blocks or [queries], "search", show=True)]
+    distances, ids = zip(*found, strict=True)
+    return np.concatenate(distances), np.concatenate(ids)
 
 
 def _show(

@@ -73,6 +73,12 @@ def _group_distances(lane_bits: int) -> Any:
     def group_distances(
         typing: Any, group: Any, query: Any, n_bytes: Any, limit: Any, distances: Any, below: Any
     ) -> Any:
+        """Compare the 256 codes at the address ``group`` with the one at ``query``.
+
+        Returns whether any is nearer than ``limit``. Only then are the distances written to
+        ``distances`` (uint16) and a bit for each nearer code to ``below`` (uint64).
+        """
+
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             group, query, n_bytes, limit, distances, below = arguments
             ctpop = cgutils.get_or_insert_function(
@@ -84,6 +90,8 @@ def _group_distances(lane_bits: int) -> Any:
             query = builder.inttoptr(query, byte.as_pointer())
             zero, one = word(0), word(1)
 
+            # sums[v] += popcount(plane[b][v] ^ query[b]), for bytes b from first to last: a vector
+            # of LLVM stays in a register, whatever alloca and store seem to say
             def accumulate(first: Any, last: Any, sums: list[Any]) -> None:
                 with cgutils.for_range_slice(builder, first, last, one, word) as (b, _):
                     q = splat(builder, builder.load(builder.gep(query, [b])), bytes_vector)
