@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import sigah
@@ -39,6 +40,26 @@ def test_readme_python_runs(number: int, tmp_path: Path, monkeypatch: pytest.Mon
     assert len(blocks) == 1, "list the new block's number above"
     monkeypatch.chdir(tmp_path)
     exec(compile(blocks[number], "README.md", "exec"), {})
+
+
+def test_the_search_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = np.random.default_rng(0).normal(size=(1300, 64)).astype(np.float32)
+    hasher = sigah.ITQ(64, random_state=0).fit(vectors)
+    base, held_out, queries = vectors[:1000], vectors[1000:1200], vectors[1200:]
+    names = {"hasher": hasher, "base": base, "held_out": held_out, "queries": queries}
+    names["codes"] = hasher.transform(base)
+    names["more_codes"], names["their_ids"] = hasher.transform(held_out), np.arange(5000, 5200)
+    names["new_codes"], names["allowed_ids"] = ~names["more_codes"], [5, 5001]
+    names["query_codes"] = hasher.transform(queries)
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs" / "search.md").read_text(), re.DOTALL
+    )
+    assert len(blocks) == 3
+    for block in blocks:
+        exec(compile(block, "search.md", "exec"), names)
+    assert len(names["index"]) == 1000
+    assert names["found"].recall >= 0.9
 
 
 def test_readme_commands_exist() -> None:

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from sigah import SiGAH, datasets
 from sigah.report import demo, results_table
-from sigah.report.figures import images_figure
+from sigah.report.figures import images_figure, ratios_figure
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +67,21 @@ def test_image_rows_keep_their_order() -> None:
     assert axes[0, 0].images[0].get_array().mean() == 1
     assert axes[1, 0].images[0].get_array().mean() == 0
     assert not axes[1, 2].images, "a shorter row leaves its last places empty"
+
+
+def test_ratios_stand_in_their_cells() -> None:
+    rows = [
+        {"n": n, "n_bits": bits, "queries": queries, "k": k, "ratio": n + bits + queries + k / 10}
+        for n in (100, 200)
+        for bits in (8, 16)
+        for queries in (1, 40)
+        for k in (1, 2, 3)
+    ]
+    figure = ratios_figure(rows[::-1])
+    assert [axis.get_title() for axis in figure.axes] == ["100 codes", "200 codes"]
+    for axis, n in zip(figure.axes, (100, 200), strict=True):
+        shown = {text.get_position(): text.get_text() for text in axis.texts}
+        for row in rows:
+            if row["n"] == n:
+                place = (3 * (row["queries"] == 40) + row["k"] - 1, int(row["n_bits"] == 16))
+                assert shown[place] == f"{row['ratio']:.3g}"
