@@ -96,7 +96,7 @@ def test_all_ways_to_share_work_give_the_same_answer(
     alone = flat.nearest(planes, bits, queries, 30, n_threads=1)
     ball = flat.within(planes, bits, queries, n_bytes, n_threads=1)
     assert 0 < ball[0][-1] < len(base) * len(queries)
-    monkeypatch.setattr(flat, "SHARED_WORK", 1)
+    monkeypatch.setattr(flat, "SMALL_BYTES", 1)
     monkeypatch.setattr(flat, "STATE_BYTES", 8 * 2000)
     monkeypatch.setattr(flat, "CALL_BYTES", 5 * planes.nbytes)
     for n_threads in (2, 3, 7):

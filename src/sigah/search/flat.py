@@ -20,9 +20,8 @@ __all__ = ["hamming_distances", "nearest", "scan_costs", "spherical_distances", 
 
 Found = tuple[NDArray[np.int32], NDArray[np.int64]]
 
-# A second thread is worth waking for work of more than about this many group-bytes: it takes some
-# 50 us to answer, in which one core compares this much.
-SHARED_WORK = 1 << 15
+# A second thread takes some 50 us to wake, in which one core compares so many bytes of codes.
+SMALL_BYTES = 1 << 23
 STATE_BYTES = 1 << 25  # of the candidates that one call of a kernel collects
 CALL_BYTES = 1 << 36  # of codes that one call compares, in about a second: nothing interrupts it
 
@@ -61,6 +60,9 @@ def nearest(
     positions = np.empty((n_queries, k), np.int64)
     n_parts = _parts(planes, n_queries, n_threads)
     room = STATE_BYTES // (8 * kernels.capacity(min(k, n_groups * kernels.GROUP)))
+    if n_queries * planes.nbytes < SMALL_BYTES and n_queries <= room:  # the usual single query
+        kernels.scan_nearest(planes, selected, 0, n_groups, queries, k, distances, positions)
+        return distances, positions
     if n_parts == 1 or n_queries >= 4 * n_parts:  # threads share the queries
         run_together(
             lambda some: kernels.scan_nearest(
@@ -70,13 +72,12 @@ def nearest(
             n_parts,
         )
         return distances, positions
-    cuts = np.linspace(0, n_groups, n_parts + 1).astype(int).tolist()  # they share the codes
     part_distances = np.empty((n_parts, n_queries, k), np.int32)
     part_positions = np.empty((n_parts, n_queries, k), np.int64)
-    run_together(
+    run_together(  # threads share the codes
         lambda part: kernels.scan_nearest(
-            planes, selected, cuts[part], cuts[part + 1], queries, k,
-            part_distances[part], part_positions[part],
+            planes, selected, n_groups * part // n_parts, n_groups * (part + 1) // n_parts,
+            queries, k, part_distances[part], part_positions[part],
         ),
         [(part,) for part in range(n_parts)],
         n_parts,
@@ -87,8 +88,7 @@ def nearest(
 
 def _parts(planes: NDArray[np.uint8], n_queries: int, n_threads: int) -> int:
     """How many threads the work is worth."""
-    work = n_queries * len(planes) * planes.shape[1]
-    return max(1, min(n_threads, work // SHARED_WORK))
+    return max(1, min(n_threads, n_queries * planes.nbytes // SMALL_BYTES))
 
 
 def _shares(
@@ -98,7 +98,7 @@ def _shares(
     longest = max(1, min(room, CALL_BYTES // max(1, planes.nbytes)))
     n_shares = max(n_parts, -(-n_queries // longest))
     n_shares = -(-n_shares // n_parts) * n_parts  # no thread waits for the others at the end
-    cuts = np.linspace(0, n_queries, n_shares + 1).astype(int).tolist()
+    cuts = [n_queries * share // n_shares for share in range(n_shares + 1)]
     return [(slice(first, last),) for first, last in itertools.pairwise(cuts) if first < last]
 
 

@@ -31,6 +31,10 @@ def run_together(
     global _pool
     waiting = deque(arguments)
     n_others = min(n_threads, len(waiting)) - 1
+    if n_others < 1:
+        for some in waiting:
+            function(*some)
+        return
 
     def work() -> None:
         while True:
@@ -44,9 +48,9 @@ def run_together(
                 waiting.clear()
                 raise
 
-    if n_others > 0 and _pool is None:
+    if _pool is None:
         _pool = ThreadPoolExecutor(available_threads(), thread_name_prefix="sigah")
-    pool: Any = _pool
+    pool = _pool
     others = [pool.submit(work) for _ in range(n_others)]
     try:
         work()
