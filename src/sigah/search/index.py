@@ -62,6 +62,12 @@ class HammingIndex:
     fingerprint : str, optional
         Identity of the model that made the codes (``hasher.fingerprint``); files carry it.
 
+    Attributes
+    ----------
+    last_search : dict
+        Which way the latest search took: how many queries were answered from ``tables`` and how
+        many by a ``scan``.
+
     Examples
     --------
     >>> import numpy as np
@@ -119,6 +125,8 @@ class HammingIndex:
     @staticmethod
     def _ids_of(segments: tuple[Segment, ...]) -> NDArray[np.int64]:
         parts = [ids_at(segment, living(segment)) for segment in segments]
+        if len(parts) == 1:
+            return parts[0]
         return np.sort(np.concatenate([np.empty(0, np.int64), *parts]))
 
     def add(self, codes: ArrayLike, ids: ArrayLike | None = None) -> None:
@@ -268,9 +276,6 @@ class HammingIndex:
         metric: str = "hamming",
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Find the ``k`` nearest codes of each query.
-
-        ``last_search`` then says which way was taken: how many queries were answered from tables
-        and how many by a scan.
 
         Parameters
         ----------
@@ -609,15 +614,14 @@ class HammingIndex:
         parts = []
         for segment in segments:
             positions = positions_of(segment, wanted)
-            positions = np.unique(positions[positions >= 0])
-            if not len(positions):
-                continue
-            if len(positions) * FEW < len(segment):
-                codes, ids = rows_of(segment, positions), ids_at(segment, positions)
-                few = make_segment(codes, ids)
+            bits = as_bits(positions[positions >= 0], len(segment.alive))
+            n_chosen = int(np.bitwise_count(bits).sum())
+            if n_chosen * FEW >= len(segment):
+                parts.append((segment, bits))
+            elif n_chosen:
+                positions = as_positions(bits)
+                few = make_segment(rows_of(segment, positions), ids_at(segment, positions))
                 parts.append((few, few.alive))
-            else:
-                parts.append((segment, as_bits(positions, len(segment.alive))))
         return parts
 
 

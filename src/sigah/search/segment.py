@@ -98,6 +98,8 @@ def positions_of(segment: Segment, ids: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def living(segment: Segment) -> NDArray[np.int64]:
     """Positions of the codes that are not removed."""
+    if segment.n_alive == len(segment):
+        return np.arange(len(segment))
     return as_positions(segment.alive)
 
 
