@@ -223,7 +223,7 @@ def limits(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
     with ThreadPoolExecutor(2) as pool:
         halves = np.split(much, 2)
-        fastest = min(timed(lambda: list(pool.map(read, halves))) for _ in range(9))
+        fastest = min(timed(lambda: list(pool.map(read, halves))) for _ in range(20))
         bandwidth = much.nbytes / fastest
     del much
     random = np.random.default_rng(0)
@@ -235,35 +235,37 @@ def limits(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
         selected = np.full(len(planes) * 4, ~np.uint64(0))
         counts = np.zeros(len(queries), np.int64)
 
-        def compare_only(planes: Any = planes, queries: Any = queries) -> None:
+        base = kernels.to_planes(random.integers(0, 256, (n := 4_000_000, n_bytes), dtype=np.uint8))
+        everything = np.full(len(base) * 4, ~np.uint64(0))
+
+        def compare_only() -> None:
             for _ in range(20):  # nothing is at a negative distance: comparison, no selection
                 kernels.count_within(planes, selected, queries, -1, counts)
 
-        compare_only()
-        fastest = min(timed(compare_only) for _ in range(7))
-        peak = 2 * 20 * len(codes) * len(queries) / fastest  # two cores, each as fast
-        base = random.integers(0, 256, (4_000_000, n_bytes), dtype=np.uint8)
-        planes = kernels.to_planes(base)
-        selected = np.full(len(planes) * 4, ~np.uint64(0))
-        rates = {}
-        for n_queries in (1, 1000):
-            seconds = [
-                timed(lambda: flat.nearest(planes, selected, queries[:n_queries], 10, 2))
-                for _ in range(6)
-            ]
-            rates[n_queries] = len(base) * n_queries / statistics.median(seconds[1:])
+        def search(n_queries: int) -> None:
+            flat.nearest(base, everything, queries[:n_queries], 10, 2)
+
+        turns = [
+            (timed(compare_only), timed(lambda: search(1000)), timed(lambda: search(1)))
+            for _ in range(9)
+        ]
+        peaks, batches, singles = zip(*turns[1:], strict=True)
+        comparisons = 2 * 20 * len(codes) * len(queries)  # two cores, each as fast
         row = {
             "n_bits": n_bits,
             "bandwidth_bytes_per_second": bandwidth,
-            "peak_pairs_per_second": peak,
-            "pairs_per_second": rates[1000],
-            "of_peak": rates[1000] / peak,
-            "single_query_bytes_per_second": rates[1] * n_bytes,
-            "of_bandwidth": rates[1] * n_bytes / bandwidth,
+            "peak_pairs_per_second": comparisons / min(peaks),
+            "pairs_per_second": 1000 * n / min(batches),
+            "of_peak": statistics.median(
+                1000 * n / batch / (comparisons / peak)
+                for batch, peak in zip(batches, peaks, strict=True)
+            ),
+            "single_query_bytes_per_second": n * n_bytes / min(singles),
+            "of_bandwidth": n * n_bytes / min(singles) / bandwidth,
         }
         print(
-            f"{n_bits:4} bits: kernel {peak / 1e9:5.1f} G/s, search {row['of_peak']:.0%} of it;"
-            f" single query {row['of_bandwidth']:.0%} of {bandwidth / 1e9:.0f} GB/s",
+            f"{n_bits:4} bits: kernel {row['peak_pairs_per_second'] / 1e9:5.1f} G/s,"
+            f" search {row['of_peak']:.0%} of it; single query {row['of_bandwidth']:.0%} of {bandwidth / 1e9:.0f} GB/s",
             flush=True,
         )
         yield row
