@@ -265,7 +265,8 @@ def limits(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
         }
         print(
             f"{n_bits:4} bits: kernel {row['peak_pairs_per_second'] / 1e9:5.1f} G/s,"
-            f" search {row['of_peak']:.0%} of it; single query {row['of_bandwidth']:.0%} of {bandwidth / 1e9:.0f} GB/s",
+            f" search {row['of_peak']:.0%} of it;"
+            f" single query {row['of_bandwidth']:.0%} of {bandwidth / 1e9:.0f} GB/s",
             flush=True,
         )
         yield row
