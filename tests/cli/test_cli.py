@@ -14,25 +14,10 @@ import numpy as np
 import pytest
 
 import sigah
-from sigah.cli import main
 from sigah.cli.codes import METHOD_NAMES
 from sigah.hashers import METHODS
 
 STEPS = ["--set", "n_steps=20"]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Run ``sigah ARGS``; returns (exit status, standard output, standard error)."""
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["sigah", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            main()
-        printed = capsys.readouterr()
-        return int(left.value.code or 0), printed.out, printed.err
-
-    return call
 
 
 @pytest.fixture

@@ -8,19 +8,18 @@ import pickle
 import re
 import socket
 import struct
-import threading
 import zipfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from sigah import datasets
-from sigah.datasets import CATALOG, Dataset, sources
+from sigah.datasets import CATALOG, GROUPS, Dataset, downloads
 from sigah.datasets.sources import (
     IDX_FILES,
     DebianPackage,
@@ -55,60 +54,15 @@ BASE = IDX_FILES["base"]
 BASE_BYTES = len(FILES[BASE])
 
 
-@dataclass
-class Host:
-    """What a loopback web server serves, and what it was asked for."""
-
-    url: str = ""
-    files: dict[str, bytes] = field(default_factory=lambda: dict(FILES))
-    breaks: dict[str, list[int]] = field(default_factory=dict)  # bytes sent before hanging up
-    ranges: bool = True
-    requests: list[tuple[str, str | None]] = field(default_factory=list)
-
-    def respond(self, request: BaseHTTPRequestHandler) -> None:
-        name, wanted = request.path.rpartition("/")[2], request.headers["Range"]
-        self.requests.append((name, wanted))
-        if name not in self.files:
-            request.send_error(404)
-            return
-        body, start = self.files[name], 0
-        if wanted and self.ranges:
-            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
-            if start >= len(body):
-                request.send_error(416)
-                return
-        request.send_response(206 if start else 200)
-        request.send_header("Content-Length", str(len(body) - start))
-        request.end_headers()
-        stops = self.breaks.get(name)
-        request.wfile.write(body[start : start + stops.pop(0)] if stops else body[start:])
+@pytest.fixture
+def host(web_host: Any) -> Any:
+    web_host.files = dict(FILES)
+    return web_host
 
 
 @pytest.fixture
-def host() -> Iterator[Host]:
-    host = Host()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            host.respond(self)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        host.url = f"http://127.0.0.1:{server.server_port}/"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield host
-        server.shutdown()
-        thread.join()
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("SIGAH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    return tmp_path / "cache" / "tiny"
+def cache(cache_folder: Path) -> Path:
+    return cache_folder / "tiny"
 
 
 @pytest.fixture
@@ -124,6 +78,9 @@ def tiny(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             n_base=300,
             n_queries=50,
             dim=4,
+            dtype="uint8",
+            divisor=255,
+            n_classes=10,
             sha256={part: sha256(array.tobytes()) for part, array in ARRAYS.items()},
             sources=sources,
         )
@@ -133,13 +90,14 @@ def tiny(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def assert_tiny_is_cached(cache: Path) -> None:
-    assert sorted(file.name for file in cache.iterdir()) == sorted(f"{p}.npy" for p in ARRAYS)
+    files = {file.name for file in cache.iterdir()}
+    assert files == {"manifest.json", *(f"{part}.npy" for part in ARRAYS)}
     for part, array in ARRAYS.items():
         np.testing.assert_array_equal(np.load(cache / f"{part}.npy"), array)
 
 
 def test_load_fetches_once_and_scales_pixels(
-    host: Host, tiny: Callable[..., None], cache: Path
+    host: Any, tiny: Callable[..., None], cache: Path
 ) -> None:
     tiny(IdxUrl(host.url, GZ_SHA256))
     with pytest.raises(FileNotFoundError, match="sigah data fetch tiny"):
@@ -159,17 +117,19 @@ def test_load_fetches_once_and_scales_pixels(
     assert len(host.requests) == asked == 4
 
 
-def test_progress_reaches_the_whole(host: Host, tiny: Callable[..., None]) -> None:
+def test_progress_reaches_the_whole(host: Any, tiny: Callable[..., None]) -> None:
     tiny(IdxUrl(host.url, GZ_SHA256))
     calls: list[tuple[str, int, int | None]] = []
     datasets.fetch("tiny", progress=lambda *call: calls.append(call))
     last = {label: (done, total) for label, done, total in calls}
-    assert last == {file: (len(stored), len(stored)) for file, stored in FILES.items()}
+    expected = {file: len(stored) for file, stored in FILES.items()}
+    expected |= {f"storing {part}": array.nbytes for part, array in ARRAYS.items()}
+    assert last == {label: (size, size) for label, size in expected.items()}
 
 
 @pytest.mark.parametrize("ranges", [True, False])
 def test_broken_transfer_goes_on_where_it_stopped(
-    ranges: bool, host: Host, tiny: Callable[..., None], cache: Path
+    ranges: bool, host: Any, tiny: Callable[..., None], cache: Path
 ) -> None:
     host.breaks, host.ranges = {BASE: [100, 200]}, ranges
     tiny(IdxUrl(host.url, GZ_SHA256))
@@ -180,7 +140,7 @@ def test_broken_transfer_goes_on_where_it_stopped(
 
 
 def test_the_next_fetch_resumes_an_interrupted_one(
-    host: Host, tiny: Callable[..., None], cache: Path
+    host: Any, tiny: Callable[..., None], cache: Path
 ) -> None:
     tiny(IdxUrl(host.url, GZ_SHA256))
     host.breaks = {BASE: [100]}
@@ -200,7 +160,7 @@ def test_the_next_fetch_resumes_an_interrupted_one(
 
 @pytest.mark.parametrize("left_over", [FILES[BASE], FILES[BASE] + b"?", b"?" * 100])
 def test_left_over_part_is_completed_or_dropped(
-    left_over: bytes, host: Host, tiny: Callable[..., None], cache: Path
+    left_over: bytes, host: Any, tiny: Callable[..., None], cache: Path
 ) -> None:
     """A whole, an overlong and a wrong ``.part`` file; the second source starts afresh."""
     tiny(IdxUrl(host.url, GZ_SHA256), IdxUrl(host.url + "mirror/", GZ_SHA256))
@@ -211,7 +171,7 @@ def test_left_over_part_is_completed_or_dropped(
 
 
 def test_wrong_bytes_are_refused_and_removed(
-    host: Host, tiny: Callable[..., None], cache: Path
+    host: Any, tiny: Callable[..., None], cache: Path
 ) -> None:
     host.files[BASE] = gzipped_idx(ARRAYS["base"][::-1])
     tiny(IdxUrl(host.url, GZ_SHA256))
@@ -221,7 +181,7 @@ def test_wrong_bytes_are_refused_and_removed(
 
 
 def test_the_catalogue_checks_what_a_source_vouches_for(
-    host: Host, tiny: Callable[..., None], cache: Path
+    host: Any, tiny: Callable[..., None], cache: Path
 ) -> None:
     host.files[BASE] = gzipped_idx(ARRAYS["base"][::-1])
     wrong = IdxUrl(host.url, {**GZ_SHA256, "base": sha256(host.files[BASE])})
@@ -235,16 +195,16 @@ def test_the_catalogue_checks_what_a_source_vouches_for(
     assert not list(cache.iterdir())
 
 
-def test_the_next_source_is_tried(host: Host, tiny: Callable[..., None], cache: Path) -> None:
+def test_the_next_source_is_tried(host: Any, tiny: Callable[..., None], cache: Path) -> None:
     tiny(IdxUrl(refused_url(), GZ_SHA256), IdxUrl(host.url, GZ_SHA256))
     datasets.fetch("tiny")
     assert_tiny_is_cached(cache)
 
 
 def test_a_silent_host_is_given_up(
-    host: Host, tiny: Callable[..., None], cache: Path, monkeypatch: pytest.MonkeyPatch
+    host: Any, tiny: Callable[..., None], cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "SILENCE_SECONDS", 0.05)
+    monkeypatch.setattr(downloads, "SILENCE_SECONDS", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
         tiny(IdxUrl(url, GZ_SHA256), IdxUrl(host.url, GZ_SHA256))
@@ -253,7 +213,7 @@ def test_a_silent_host_is_given_up(
 
 
 def test_one_error_lists_every_failure(
-    host: Host,
+    host: Any,
     tiny: Callable[..., None],
     cache: Path,
     tmp_path: Path,
@@ -276,7 +236,7 @@ def test_one_error_lists_every_failure(
 @pytest.mark.parametrize("offset", [3, 8, 60, -1])
 @pytest.mark.parametrize("part", ARRAYS)
 def test_damaged_cache_is_found_and_mended(
-    part: str, offset: int, host: Host, tiny: Callable[..., None], cache: Path
+    part: str, offset: int, host: Any, tiny: Callable[..., None], cache: Path
 ) -> None:
     """One flipped bit in the mark, the header's length, the header or the last value."""
     tiny(IdxUrl(host.url, GZ_SHA256))
@@ -361,20 +321,34 @@ def test_arrays_pickled_under_the_old_name() -> None:
     np.testing.assert_array_equal(load_array_pickle(old), np.eye(3))
 
 
-@pytest.mark.parametrize("call", [datasets.fetch, datasets.path, datasets.load])
+@pytest.mark.parametrize("call", [datasets.fetch, datasets.path, datasets.load, datasets.check])
 def test_unknown_name(call: Callable[[str], object]) -> None:
-    with pytest.raises(ValueError, match="named 'minst'; there are mnist, fashion-mnist"):
+    with pytest.raises(ValueError, match="named 'minst', do you mean mnist"):
         call("minst")
+    with pytest.raises(ValueError, match="named '\\?'; `sigah data list`"):
+        call("?")
 
 
 @pytest.mark.parametrize("name", CATALOG)
 def test_entries_are_complete(name: str) -> None:
     entry = CATALOG[name]
     assert entry.name == name and entry.summary and entry.licence and entry.reference
-    assert set(entry.sha256) == set(entry.shapes) == set(datasets.Split._fields)
+    assert set(entry.sha256) <= set(entry.shapes) <= set(datasets.Split._fields)
+    assert entry.dtype in ("float32", "uint8")
     tables = [source.sha256 for source in entry.sources if isinstance(source, IdxUrl)]
     for table in [entry.sha256, *tables]:
         assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in table.values())
+    assert len({str(source) for source in entry.sources}) == len(entry.sources) > 0
+
+
+def test_every_entry_is_in_one_group() -> None:
+    assert [entry.name for sets in GROUPS.values() for entry in sets] == list(CATALOG)
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
+def test_small_images_come_from_packages_too(name: str) -> None:
+    entry = CATALOG[name]
+    assert set(entry.sha256) == set(entry.shapes) == set(datasets.Split._fields)
     assert any(not isinstance(source, IdxUrl) for source in entry.sources)
 
 

@@ -16,6 +16,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from sigah.datasets import load_vectors
+from sigah.datasets.readers import binary as binary_reader
 from sigah.datasets.readers import read_idx, read_npy
 
 VECTORS = np.arange(24, dtype=np.float32).reshape(4, 6) - 3
@@ -46,6 +47,10 @@ def csv(array: NDArray) -> bytes:
     return "".join(",".join(map(str, row)) + "\n" for row in array.tolist()).encode()
 
 
+def binary(array: NDArray) -> bytes:
+    return struct.pack("<II", *array.shape) + array.tobytes()
+
+
 IDX_BYTES = idx(VECTORS.astype(np.uint8))
 
 FORMATS: dict[str, tuple[Callable[[NDArray], bytes], type]] = {
@@ -54,12 +59,16 @@ FORMATS: dict[str, tuple[Callable[[NDArray], bytes], type]] = {
     "a.fvecs": (vecs, np.float32),
     "a.ivecs": (vecs, np.int32),
     "a.bvecs": (vecs, np.uint8),
+    "a.fbin": (binary, np.float32),
+    "a.ibin": (binary, np.int32),
+    "a.u8bin": (binary, np.uint8),
+    "a.i8bin": (binary, np.int8),
     "a.csv": (csv, np.float64),
     "a-idx2-ubyte": (idx, np.uint8),
     "a.idx2-ubyte.gz": (lambda array: gzip.compress(idx(array)), np.uint8),
     "a.idx": (lambda array: idx(array, 0x0D), np.float32),
 }
-MAPPED = ["a.npy", "a.fvecs", "a.ivecs", "a.bvecs", "a-idx2-ubyte"]
+MAPPED = ["a.npy", "a.fvecs", "a.ivecs", "a.bvecs", "a.fbin", "a-idx2-ubyte"]
 
 
 @pytest.mark.parametrize("mmap", [True, False])
@@ -139,7 +148,8 @@ def test_one_column_and_one_row(tmp_path: Path) -> None:
     assert load_vectors(file).shape == (1, 2)
 
 
-def test_a_wrong_row_is_named(tmp_path: Path) -> None:
+def test_a_wrong_row_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(binary_reader, "ROWS_PER_LOOK", 2)
     rows = bytearray(vecs(VECTORS))
     rows[2 * 28 : 2 * 28 + 4] = struct.pack("<i", 7)
     file = tmp_path / "a.fvecs"
@@ -174,6 +184,15 @@ HOSTILE = {
     "zero.fvecs": (bytes(8), "dimension is 0"),
     "wide.bvecs": (struct.pack("<i", 2**31 - 1) + bytes(12), "dimension is 2147483647"),
     "ragged.bvecs": (vecs(np.zeros((1, 4), "u1")) + vecs(np.zeros((2, 8), "u1")), "row 1 has"),
+    "tiny.fbin": (bytes(7), "7 bytes do not hold the header"),
+    "cut.fbin": (binary(VECTORS)[:-1], "float32 make 104 bytes, but there are 103"),
+    "longer.u8bin": (
+        binary(np.abs(VECTORS).astype("u1")) + b"?",
+        "make 32 bytes, but there are 33",
+    ),
+    "huge.fbin": (struct.pack("<II", 2**32 - 1, 2**32 - 1), "but there are 8"),
+    "none.fbin": (struct.pack("<II", 0, 6), "no vectors"),
+    "thin.fbin": (struct.pack("<II", 2**32 - 1, 0), "no vectors"),
     "ragged.csv": (b"1,2\n3,4,5\n", "columns changed from 2 to 3"),
     "slip.csv": (b"1,2\n3,x4\n", "'x4'"),
     "first.csv": (b"1,x2\n3,4\n", "'x2'"),
@@ -191,7 +210,7 @@ HOSTILE = {
     "cut-idx2-ubyte.gz": (gzip.compress(IDX_BYTES)[:-9], "ended before"),
     "flipped.idx.gz": (gzip.compress(IDX_BYTES)[:-8] + bytes(8), "CRC"),
     "text.idx.gz": (b"these are not numbers\n", "not an IDX file"),
-    "vectors.parquet": (b"PAR1", r"unknown kind .*\.fvecs"),
+    "vectors.xyz": (b"PAR1", r"unknown kind .*\.fvecs"),
     "vectors": (b"?", r"unknown kind .*\.fvecs"),
 }
 

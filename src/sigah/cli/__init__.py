@@ -16,8 +16,9 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     name="sigah",
     help="Learned binary hashing: float vectors in, short binary codes out, neighbours found with"
-    " them.\n\nA VECTORS argument is a file (.npy .npz .fvecs .bvecs .csv, IDX) or a named set such"
-    " as [bold]mnist[/] (its base) or [bold]mnist:queries[/].",
+    " them.\n\nA VECTORS argument is a file (.npy .npz .fvecs .bvecs .fbin .csv .h5 .mat .parquet"
+    " .arrow, IDX), with the name of a table where it has several, as in [bold]file.h5:train[/]; or"
+    " a named set such as [bold]mnist[/] (its base) or [bold]mnist:queries[/].",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -20,7 +22,7 @@ from sigah import datasets
 
 __all__ = ["app", "fetch_with_bar"]
 
-app = typer.Typer(help="List, fetch and find the named data sets.", no_args_is_help=True)
+app = typer.Typer(help="List, fetch, check and find the named data sets.", no_args_is_help=True)
 
 
 def fetch_with_bar(name: str) -> Path:
@@ -40,30 +42,53 @@ def fetch_with_bar(name: str) -> Path:
 @app.command("list")
 def list_() -> None:
     """List the named sets: size, licence, and whether they are in the cache."""
-    table = Table(show_lines=True)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("name", no_wrap=True)
-    for column in ("base + queries", "dim", "cached", "what it is, and its licence"):
-        table.add_column(column)
-    for name, entry in datasets.CATALOG.items():
-        try:
-            datasets.path(name)
-            cached = "yes"
-        except (ValueError, OSError):
-            cached = "no"
-        table.add_row(
-            name,
-            f"{entry.n_base:,} + {entry.n_queries:,}",
-            str(entry.dim),
-            cached,
-            f"{entry.summary}\n[dim]{entry.licence}[/]",
-        )
-    Console().print(table)
+    table.add_column("base + queries", justify="right", no_wrap=True)
+    table.add_column("dim", justify="right")
+    table.add_column("classes", justify="right")
+    table.add_column("cached")
+    table.add_column("what it is, and its licence", min_width=30)
+    for heading, entries in datasets.GROUPS.items():
+        table.add_section()
+        table.add_row(f"[bold]{heading}[/]")
+        for entry in entries:
+            table.add_row(*described(entry))
+    # a pipe is as wide as the table: columns are folded at the edge of a terminal only
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def described(entry: datasets.Dataset) -> tuple[str, ...]:
+    """One row of the list."""
+    try:
+        datasets.path(entry.name)
+        cached = "yes"
+    except OSError:
+        cached = "no"
+    warning = f"\n[yellow]Not {entry.stand_in_for}.[/]" if entry.stand_in_for else ""
+    return (
+        entry.name,
+        " + ".join("?" if n is None else f"{n:,}" for n in (entry.n_base, entry.n_queries)),
+        "?" if entry.dim is None else str(entry.dim),
+        str(entry.n_classes or "-"),
+        cached,
+        f"{entry.summary}{warning}\n[dim]{entry.licence}[/]",
+    )
 
 
 @app.command()
 def fetch(name: str = typer.Argument(help="A name from `sigah data list`.")) -> None:
-    """Fetch a named set from the first source that works, verify and cache it."""
+    """Fetch a named set from the first source that works, verify and cache it.
+
+    For a set that cannot be downloaded, it says which file to put where.
+    """
     typer.echo(fetch_with_bar(name))
+
+
+@app.command()
+def check(name: str = typer.Argument(help="A name from `sigah data list`.")) -> None:
+    """Verify every byte of a fetched set."""
+    typer.echo(f"{datasets.check(name)}: whole")
 
 
 @app.command()

