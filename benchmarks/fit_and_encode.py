@@ -22,9 +22,9 @@ import numpy as np
 
 import sigah
 from sigah import datasets
-from sigah.cli.codes import make_hasher
 from sigah.evaluation.protocol import environment
 from sigah.hashers import METHODS
+from sigah.hashers.names import make_hasher
 
 
 def fit_once(method: str, n_bits: int, vectors: str, model: str) -> dict[str, float]:

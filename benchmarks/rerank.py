@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from sigah import HammingIndex, TwoStageSearch, datasets
-from sigah.cli.codes import make_hasher
 from sigah.evaluation import cached_neighbors
 from sigah.evaluation.protocol import environment
+from sigah.hashers.names import make_hasher
 
 K, OVERSAMPLING, N_BITS = 10, 10, 64
 DISTANCES = ("asymmetric", "spherical", "decoded", "raw")

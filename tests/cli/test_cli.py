@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import sigah
-from sigah.cli.codes import METHOD_NAMES
 from sigah.hashers import METHODS
+from sigah.hashers.names import METHOD_NAMES
 
 STEPS = ["--set", "n_steps=20"]
 

@@ -305,3 +305,35 @@ def test_encoding_needs_no_torch(blobs: Any, tmp_path: Any) -> None:
     )
     subprocess.run([sys.executable, "-c", script], check=True)
     assert sigah.load(tmp_path / "model").training_["steps"] == 10
+
+
+@pytest.mark.parametrize("dictionary", ["learned", "identity"])
+def test_other_generators_decode_as_they_were_trained(
+    blobs: Any, tmp_path: Any, dictionary: str
+) -> None:
+    """Fig. 8 (d): NumPy rebuilds what torch's generator does, from a file too."""
+    hasher = SiGAH(16, dictionary=dictionary, activation="relu", n_steps=200, random_state=0)
+    hasher.fit(blobs)
+    assert hasattr(hasher, "dictionary_") == (dictionary == "learned")
+    A = torch.from_numpy(hasher.dictionary_) if dictionary == "learned" else None
+    generator = training.Generator(torch.from_numpy(hasher.generator_weights_), A, "relu")
+    codes_ = hasher.transform(blobs)
+    with torch.no_grad():
+        generator.g.copy_(torch.from_numpy(hasher.generator_bias_))
+        _, synthetic = generator(torch.from_numpy(signs(codes_)))
+    expected = hasher.mean_ + hasher.scale_ * synthetic.numpy()
+    np.testing.assert_allclose(hasher.reconstruct(codes_), expected, rtol=1e-4, atol=1e-4)
+    hasher.save(tmp_path / "model")
+    loaded = sigah.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.reconstruct(codes_), hasher.reconstruct(codes_))
+    assert -hasher.score(blobs) < 0.8 * blobs.var(axis=0).sum(), "the generator has learned"
+
+
+def test_a_learned_dictionary_is_forgotten_by_another_fit(blobs: Any) -> None:
+    hasher = SiGAH(16, dictionary="learned", n_steps=20, random_state=0).fit(blobs)
+    plain = SiGAH(16, n_steps=20, random_state=0).fit(blobs)
+    assert (
+        hasher.dictionary_ != gaussian_dictionary(24, 48, int(hasher.dictionary_seed_[0]))
+    ).any()
+    again = hasher.set_params(dictionary="gaussian").fit(blobs)
+    assert again.fingerprint == plain.fingerprint

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from sigah import __version__
-from sigah.cli import codes, data, evaluation, search
+from sigah.cli import codes, data, evaluation, experiments, search
 
 __all__ = ["app", "main"]
 
@@ -29,6 +29,8 @@ for command in (
     codes.encode,
     search.search,
     evaluation.evaluate,
+    experiments.reproduce,
+    experiments.report,
     codes.inspect,
     codes.methods,
     evaluation.demo,

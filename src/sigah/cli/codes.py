@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -13,50 +13,20 @@ from rich.table import Table
 
 from sigah import persistence
 from sigah.cli.vectors import read_vectors
-from sigah.hashers import METHODS, BinaryHasher, DecoderMixin, ScoringHasher, load
+from sigah.hashers import METHODS, DecoderMixin, ScoringHasher, load
+from sigah.hashers.names import METHOD_NAMES, make_hasher
 
 __all__ = [
-    "METHOD_NAMES",
     "Model",
     "check_folder",
     "encode",
     "fit",
     "inspect",
-    "make_hasher",
     "methods",
 ]
 
-METHOD_NAMES = ("sigah", "sigah.paper", *[name for name in METHODS if name != "sigah"])
-
 Vectors = Annotated[str, typer.Argument(metavar="VECTORS", help="A vector file or a named set.")]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file made by `sigah fit`.")]
-
-
-def make_hasher(method: str, n_bits: int, seed: int | None, settings: list[str]) -> BinaryHasher:
-    """An unfitted hasher from words of the command line.
-
-    ``sigah.paper`` names the literal reading of the paper. ``settings`` are ``name=value`` pairs;
-    they may also follow the method's name after colons, as in ``sigah:pair=0:n_steps=500``.
-    """
-    label, *attached = method.split(":")
-    name, _, variant = label.partition(".")
-    if name not in METHODS or variant not in ("", "paper") or (variant and name != "sigah"):
-        raise ValueError(f"unknown method {label!r}; known: {', '.join(METHOD_NAMES)}")
-    make: Any = METHODS[name].paper if variant else METHODS[name]
-    hasher: BinaryHasher = make(n_bits)
-    if "random_state" in hasher.get_params():  # a few methods draw nothing
-        hasher.set_params(random_state=seed)
-    for setting in [*attached, *settings]:
-        key, equals, value = setting.partition("=")
-        if not equals or key not in hasher.get_params():
-            raise ValueError(
-                f"{setting!r} is no setting; {label} has {', '.join(hasher.get_params())}"
-            )
-        try:
-            hasher.set_params(**{key: json.loads(value.lower())})
-        except json.JSONDecodeError:
-            hasher.set_params(**{key: value})
-    return hasher
 
 
 def check_folder(path: Path) -> None:

@@ -11,9 +11,10 @@ import typer
 from rich.console import Console
 
 from sigah import datasets
-from sigah.cli.codes import METHOD_NAMES, check_folder, make_hasher
+from sigah.cli.codes import check_folder
 from sigah.cli.data import fetch_with_bar
 from sigah.cli.vectors import read_vectors
+from sigah.hashers.names import METHOD_NAMES, make_hasher
 
 __all__ = ["demo", "evaluate"]
 

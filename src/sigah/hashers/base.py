@@ -40,6 +40,7 @@ class BinaryHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     exceeds_dimension: ClassVar[bool] = False  # whether n_bits may exceed the vectors' dimension
     min_rows_per_bit: ClassVar[int] = 1  # training rows needed for each bit; 0: any number
     fitted_arrays: ClassVar[tuple[str, ...]]  # the learned arrays, saved in model files
+    optional_arrays: ClassVar[tuple[str, ...]] = ()  # those that only some settings learn
 
     n_bits: int
     random_state: Any = None  # methods that draw nothing have no such parameter
@@ -116,7 +117,7 @@ class BinaryHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         Open it again with :func:`sigah.load`.
         """
         check_is_fitted(self)
-        arrays = {name: getattr(self, name) for name in self.fitted_arrays}
+        arrays = self._learned_arrays()
         header = {
             "method": self.name,
             "parameters": _jsonable(self.get_params()),
@@ -135,7 +136,7 @@ class BinaryHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         missing = set(cls.fitted_arrays) - set(arrays)
         if missing:
             raise persistence.FileFormatError(f"the model lacks the arrays {sorted(missing)}")
-        for name in cls.fitted_arrays:
+        for name in (*cls.fitted_arrays, *(n for n in cls.optional_arrays if n in arrays)):
             setattr(hasher, name, arrays[name])
         hasher.n_features_in_ = header["n_features_in"]
         hasher.training_ = header["training"]
@@ -147,8 +148,13 @@ class BinaryHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     def fingerprint(self) -> str:
         """Identity of the fitted model (hex); code files carry it."""
         check_is_fitted(self)
-        arrays = {name: getattr(self, name) for name in self.fitted_arrays}
-        return persistence.fingerprint({"method": self.name, "n_bits": self.n_bits}, arrays)
+        return persistence.fingerprint(
+            {"method": self.name, "n_bits": self.n_bits}, self._learned_arrays()
+        )
+
+    def _learned_arrays(self) -> dict[str, NDArray[Any]]:
+        optional = (name for name in self.optional_arrays if hasattr(self, name))
+        return {name: getattr(self, name) for name in (*self.fitted_arrays, *optional)}
 
     def _rows(self, X: Any, *, reset: bool) -> Rows:
         if not is_row_source(X):

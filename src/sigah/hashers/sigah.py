@@ -38,6 +38,7 @@ def activate(name: str, Z: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 ACTIVATIONS = ("leaky_relu", "relu", "tanh", "sigmoid", "silu", "identity")
+DICTIONARIES = ("gaussian", "learned", "identity")
 
 
 @lru_cache(maxsize=2)
@@ -92,8 +93,12 @@ class SiGAH(DecoderMixin, LinearHasher):
     margin : float, default=0.05
         The discriminator pushes energies of synthetic vectors up to this value, Eq. (16), in
         units of the mean variance.
+    dictionary : {"gaussian", "learned", "identity"}, default="gaussian"
+        The generator's A, Eq. (5). "gaussian" is the paper's, random and fixed. "learned" starts
+        from it and trains it too, and "identity" leaves it out (n = d): the generators of the
+        4-layer and the 3-layer auto-encoder that Fig. 8 (d) compares with.
     dictionary_ratio : float, default=2
-        Width n of the sparse layer, in dimensions of the vectors.
+        Width n of the sparse layer, in dimensions of the vectors; not used by "identity".
     activation : {"leaky_relu", "relu", "tanh", "sigmoid", "silu", "identity"}
         The generator's phi.
     relaxation : {"sign", "tanh"}, default="sign"
@@ -139,6 +144,8 @@ class SiGAH(DecoderMixin, LinearHasher):
         Root mean variance of the training data.
     dictionary_seed_ : ndarray of int64, shape (1,)
         From which :func:`gaussian_dictionary` makes A.
+    dictionary_ : ndarray of float32, shape (d, n)
+        A, where it was learned.
     history_ : list of dict
         The mean of every loss term, one entry every 50 steps.
     training_ : dict
@@ -167,6 +174,8 @@ class SiGAH(DecoderMixin, LinearHasher):
         "scale_",
         "dictionary_seed_",
     )
+    optional_arrays = ("dictionary_",)
+    dictionary_: NDArray[np.float32]
 
     def __init__(
         self,
@@ -180,6 +189,7 @@ class SiGAH(DecoderMixin, LinearHasher):
         neighbor: float = 0.1,
         pair: float = 0.1,
         margin: float = 0.05,
+        dictionary: str = "gaussian",
         dictionary_ratio: float = 2,
         activation: str = "leaky_relu",
         relaxation: str = "sign",
@@ -206,6 +216,7 @@ class SiGAH(DecoderMixin, LinearHasher):
         self.neighbor = neighbor
         self.pair = pair
         self.margin = margin
+        self.dictionary = dictionary
         self.dictionary_ratio = dictionary_ratio
         self.activation = activation
         self.relaxation = relaxation
@@ -268,19 +279,26 @@ class SiGAH(DecoderMixin, LinearHasher):
         self.mean_ = trained.mean.astype(np.float32)
         self.scale_ = np.array([trained.scale], np.float32)
         self.dictionary_seed_ = np.array([trained.dictionary_seed])
+        if hasattr(self, "dictionary_"):  # of an earlier fit with other settings
+            del self.dictionary_
+        if trained.A is not None:
+            self.dictionary_ = trained.A
         self.history_ = trained.history
         self.training_ = trained.summary
 
     def _decode(self, code_signs: NDArray[np.float32]) -> NDArray[np.float32]:
-        A = gaussian_dictionary(
-            len(self.mean_), len(self.generator_bias_), int(self.dictionary_seed_[0])
-        )
         Z = activate(self.activation, code_signs @ self.generator_weights_ + self.generator_bias_)
-        return self.mean_ + self.scale_ * (Z @ A.T)
+        if self.dictionary == "learned":
+            Z = Z @ self.dictionary_.T
+        elif self.dictionary == "gaussian":
+            d, n = len(self.mean_), len(self.generator_bias_)
+            Z = Z @ gaussian_dictionary(d, n, int(self.dictionary_seed_[0])).T
+        return self.mean_ + self.scale_ * Z
 
     def _check_parameters(self) -> None:
         for name, allowed in (
             ("activation", ACTIVATIONS),
+            ("dictionary", DICTIONARIES),
             ("relaxation", ("sign", "tanh")),
             ("initialization", ("itq", "gaussian")),
             ("device", ("auto", "cpu", "cuda")),

@@ -8,7 +8,7 @@ W, c   projection and bias of the hash layer        (d, r), (r,)
 b      codes, binary or relaxed                     (B, r)
 V, g   weights and bias of the generator's layer    (r, n), (n,)
 z      sparse representation G(b)                   (B, n)
-A      dictionary, Gaussian and fixed               (d, n)
+A      dictionary, Gaussian and fixed unless told   (d, n)
 x^     synthetic vectors A G(b)                     (B, d)
 D(x)   energy                                       (B,)
 ====== ============================================ ===================
@@ -79,19 +79,27 @@ class HashLayer(nn.Module):
 
 
 class Generator(nn.Module):
-    """b -> (z, x^): one sparse layer, then the fixed dictionary, Eq. (5)."""
+    """b -> (z, x^): one sparse layer, then the dictionary, Eq. (5).
 
-    def __init__(self, V: Tensor, A: Tensor, activation: str) -> None:
+    The dictionary is fixed; for Fig. 8 (d) it may be learned, or left out (None).
+    """
+
+    def __init__(
+        self, V: Tensor, A: Tensor | None, activation: str, *, learn: bool = False
+    ) -> None:
         super().__init__()
         self.V = nn.Parameter(V)
         self.g = nn.Parameter(V.new_zeros(V.shape[1]))
-        self.A: Tensor
-        self.register_buffer("A", A)
+        self.A: Tensor | None
+        if learn and A is not None:
+            self.A = nn.Parameter(A)
+        else:
+            self.register_buffer("A", A)
         self.phi = activation_function(activation)
 
     def forward(self, b: Tensor) -> tuple[Tensor, Tensor]:
         z = self.phi(torch.addmm(self.g, b, self.V))
-        return z, z @ self.A.T
+        return z, z if self.A is None else z @ self.A.T
 
 
 class Discriminator(nn.Module):
@@ -176,6 +184,7 @@ class Trained:
     c: NDArray[np.float32]
     V: NDArray[np.float32]
     g: NDArray[np.float32]
+    A: NDArray[np.float32] | None  # where it was learned
     dictionary_seed: int
     history: list[dict[str, float]]
     summary: dict[str, Any]
@@ -190,7 +199,7 @@ class Trainer:
         self.params = params
         self.n_rows = n_rows
         d, r = W.shape
-        n = max(1, round(params.dictionary_ratio * d))
+        n = d if params.dictionary == "identity" else max(1, round(params.dictionary_ratio * d))
         draws = torch.Generator().manual_seed(seed)
         self.hash_layer = HashLayer(torch.from_numpy(W), params.relaxation).to(device)
         if params.initialization == "itq":
@@ -199,8 +208,14 @@ class Trainer:
             V = torch.zeros(r, n)
         else:
             V = torch.randn(r, n, generator=draws) / r**0.5
-        A = torch.from_numpy(gaussian_dictionary(d, n, seed).copy())
-        self.generator = Generator(V, A, params.activation).to(device)
+        A = None
+        if params.dictionary != "identity":
+            A = torch.from_numpy(gaussian_dictionary(d, n, seed).copy())
+        learned = params.dictionary == "learned"
+        self.generator = Generator(V, A, params.activation, learn=learned).to(device)
+        if params.activation == "relu" and params.initialization == "itq":
+            # ReLU passes no gradient at 0, where all units would stay
+            nn.init.constant_(self.generator.g, 0.01)
         self.discriminator = Discriminator(d, draws).to(device)
         # How steeply codes' cosines count in the neighbour and the pair term, and the cosine at
         # which the pair term finds a neighbour as likely as not: three learned numbers for the
@@ -398,6 +413,7 @@ def train(params: SiGAH, rows: Rows, random_state: np.random.RandomState) -> Tra
         c=to_numpy(hash_layer.c),
         V=to_numpy(generator.V),
         g=to_numpy(generator.g),
+        A=to_numpy(generator.A) if isinstance(generator.A, nn.Parameter) else None,
         dictionary_seed=seed,
         history=history,
         summary={

@@ -8,8 +8,10 @@ from typing import Any
 from rich.table import Table
 
 from sigah.evaluation import summarize
+from sigah.experiments.views import Entry
+from sigah.experiments.views import Table as PaperTable
 
-__all__ = ["COLUMNS", "cell", "results_table"]
+__all__ = ["COLUMNS", "cell", "paper_table", "results_table"]
 
 COLUMNS = (
     "pr_area",
@@ -72,3 +74,27 @@ def results_table(results: Mapping[str, Any]) -> Table:
         if i + 1 < len(rows) and rows[i + 1]["n_bits"] != row["n_bits"]:
             table.add_section()
     return table
+
+
+def paper_table(table: PaperTable, title: str) -> Table:
+    """Ours above the paper's in each cell; the best of a column in bold."""
+    shown = Table(title=title)
+    shown.add_column("method", no_wrap=True)
+    for heading in table.headings:
+        shown.add_column(heading, justify="right", no_wrap=True)
+    for row, (label, cells) in enumerate(table.rows):
+        texts = [
+            f"[bold]{text}[/]" if table.best(column) == row else text
+            for column, text in enumerate(map(paper_cell, cells))
+        ]
+        shown.add_row(label, *texts)
+    return shown
+
+
+def paper_cell(entry: Entry) -> str:
+    """Ours, then the paper's and the difference in brackets where it has one."""
+    if entry.mean is None:
+        return "–" if entry.paper is None else f"– ({entry.paper:.3f})"
+    if entry.difference is None:
+        return f"{entry.mean:.3f}"
+    return f"{entry.mean:.3f} ({entry.paper:.3f}, {entry.difference:+.3f})"

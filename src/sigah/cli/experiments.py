@@ -1,0 +1,156 @@
+"""``sigah reproduce`` and ``sigah report``: the paper's tables and figures."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from sigah.experiments import Experiment, Store
+
+__all__ = ["report", "reproduce"]
+
+FULL_SEEDS, QUICK_SEEDS = 5, 1
+QUICK_DATA = "mnist"
+
+
+def reproduce(
+    name: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="table1 ... fig8, or `all`.")],
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A slice of MNIST, few steps: does everything run?")
+    ] = False,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="Data set to run on instead of the experiment's own; repeatable."),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")] = Path(
+        "results"
+    ),
+    seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds; full: 5.")] = None,
+) -> None:
+    """Run a table or figure of the paper and show it beside the paper's own figures.
+
+    What the results folder has is never measured again, and an interrupted run goes on where it
+    stopped. The quick form writes to a folder of its own, OUT/quick.
+
+    Example: sigah reproduce table2 --quick
+    """
+    from sigah.experiments import EXPERIMENTS, Store
+
+    if name != "all" and name not in EXPERIMENTS:
+        raise ValueError(
+            f"no experiment is named {name!r}; there are {', '.join(EXPERIMENTS)}, all"
+        )
+    chosen = list(EXPERIMENTS.values()) if name == "all" else [EXPERIMENTS[name]]
+    store = Store(out / "quick" if quick else out)
+    console = Console(stderr=True)
+    work = plan(chosen, data, quick=quick, console=console)
+    count = seeds or (QUICK_SEEDS if quick else FULL_SEEDS)
+    for set_name, experiments in work.items():
+        run_on(set_name, experiments, store, quick=quick, seeds=count, console=console)
+    # a pipe is as wide as the table: columns are folded at the edge of a terminal only
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    for experiment in chosen:
+        show(experiment, store, set(work), console)
+    console.print(f"results: {store.folder}; a page of them: sigah report --results {store.folder}")
+
+
+def plan(
+    experiments: list[Experiment], data: list[str] | None, *, quick: bool, console: Console
+) -> dict[str, list[Experiment]]:
+    """The experiments to run on each set; sets that are absent are told, and not run on."""
+    from sigah.datasets import CATALOG
+    from sigah.experiments import available, explain_absence
+
+    work: dict[str, list[Experiment]] = {}
+    absent: dict[str, None] = {}
+    for experiment in experiments:
+        wanted = data or ([QUICK_DATA] if quick else list(experiment.data))
+        for name in wanted:
+            # a set that is asked for by name is fetched, if the catalogue has it
+            if available(name) or (name in CATALOG and (data or quick)):
+                work.setdefault(name, []).append(experiment)
+            else:
+                absent[name] = None
+    explained = [explain_absence(name) for name in absent]
+    if not work:
+        raise ValueError("nothing to run: " + "; ".join(explained))
+    for text in explained:
+        console.print(f"[yellow]left out:[/] {text}", highlight=False, soft_wrap=True)
+    return work
+
+
+def run_on(
+    name: str,
+    experiments: list[Experiment],
+    store: Store,
+    *,
+    quick: bool,
+    seeds: int,
+    console: Console,
+) -> None:
+    """Run experiments on one data set, which is loaded once."""
+    from sigah.cli.data import fetch_with_bar
+    from sigah.experiments import available, prepare, run_experiment
+
+    if not available(name):
+        fetch_with_bar(name)
+    material = prepare(name, quick=quick)
+
+    def tell(run: dict[str, Any]) -> None:
+        metrics = run["metrics"]
+        console.print(
+            f"{run['method']} {run['n_bits']} bits, seed {run['seed']}: pr_area"
+            f" {metrics['pr_area']:.3f}, {metrics['fit_seconds']:.1f} s",
+            highlight=False,
+            markup=False,
+        )
+
+    for experiment in experiments:
+        lacks = experiment.lacks(material)
+        if lacks and len(experiments) > 1:
+            console.print(f"[yellow]left out:[/] {lacks}", highlight=False, soft_wrap=True)
+            continue
+        # a terminal has a bar with the time left, a log a line a run
+        how: Any = {"show": True} if console.is_terminal else {"on_run": tell}
+        measured = run_experiment(experiment, material, store, seeds=seeds, **how)
+        if not measured:
+            console.print(f"{experiment.name} on {name}: all of it was measured before")
+
+
+def show(experiment: Experiment, store: Store, sets: set[str], console: Console) -> None:
+    """Print the tables of an experiment on some sets; curves and pictures are for the page."""
+    from sigah.experiments.views import Table
+    from sigah.report.table import paper_table
+
+    measured = [one for one in store.collect(experiment) if one.data["name"] in sets]
+    for panel in experiment.view(experiment, measured):
+        if isinstance(panel, Table) and panel.measured:
+            console.print(paper_table(panel, f"{experiment.name}: {panel.title}"))
+
+
+def report(
+    results: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("results"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="The page to write.")] = Path(
+        "report.html"
+    ),
+    plots: Annotated[
+        Path | None, typer.Option(help="Also write every plot here, as SVG and PNG.")
+    ] = None,
+) -> None:
+    """Write one self-contained HTML page of everything measured so far.
+
+    Example: sigah report --results results --out report.html
+    """
+    from sigah.cli.codes import check_folder
+    from sigah.report.page import write_report
+
+    check_folder(out)
+    if not results.is_dir():
+        raise FileNotFoundError(f"{results}: no such folder; measure with `sigah reproduce` first")
+    shown = write_report(results, out, plots=plots)
+    typer.echo(f"{out}: {', '.join(shown)}")

@@ -1,0 +1,40 @@
+"""The tables and figures of the paper (arXiv 2306.06928), one file each, and how they are run."""
+
+from __future__ import annotations
+
+from sigah.experiments.experiment import Case, Column, Experiment, Measured
+from sigah.experiments.fig3 import FIG3
+from sigah.experiments.fig4 import FIG4
+from sigah.experiments.fig6 import FIG6
+from sigah.experiments.fig7 import FIG7
+from sigah.experiments.fig8 import FIG8
+from sigah.experiments.material import Material, available, explain_absence, prepare
+from sigah.experiments.runner import run_experiment
+from sigah.experiments.store import Store
+from sigah.experiments.table1 import TABLE1
+from sigah.experiments.table2 import TABLE2
+from sigah.experiments.table3 import TABLE3
+from sigah.experiments.table4 import TABLE4
+from sigah.experiments.table5 import TABLE5
+from sigah.experiments.table7 import TABLE7
+
+__all__ = [
+    "EXPERIMENTS",
+    "Case",
+    "Column",
+    "Experiment",
+    "Material",
+    "Measured",
+    "Store",
+    "available",
+    "explain_absence",
+    "prepare",
+    "run_experiment",
+]
+
+EXPERIMENTS: dict[str, Experiment] = {
+    experiment.name: experiment
+    for experiment in (
+        TABLE1, TABLE2, TABLE3, TABLE4, TABLE5, TABLE7, FIG3, FIG4, FIG6, FIG7, FIG8,
+    )
+}  # fmt: skip

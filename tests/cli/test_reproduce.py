@@ -1,0 +1,83 @@
+"""``sigah reproduce`` and ``sigah report`` as their users meet them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sigah import datasets
+from sigah.cli import main
+from sigah.experiments import material
+from sigah.experiments.experiment import QUICK
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Any:
+    """Run ``sigah ARGS`` on a small MNIST; returns (exit status, standard output and error)."""
+    rng = np.random.default_rng(0)
+    pixels = rng.random((320, 64)).astype("float32")
+    labels = rng.integers(10, size=320)
+    split = datasets.Split(pixels[20:], pixels[:20], labels[20:], labels[:20])
+    monkeypatch.setenv("SIGAH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(datasets, "load", lambda name: split)
+    monkeypatch.setattr(datasets, "path", lambda name: here[name])
+    here = {"mnist": tmp_path}
+    monkeypatch.setattr(material, "available", lambda name: name in here)
+    monkeypatch.setattr("sigah.experiments.available", lambda name: name in here)
+    for name in ("sigah", "sigah.paper"):
+        monkeypatch.setitem(QUICK, name, ("n_steps=5",))
+
+    def call(*arguments: object) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["sigah", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        printed = capsys.readouterr()
+        return int(left.value.code or 0), printed.out + printed.err
+
+    return call
+
+
+def test_reproduce_then_report(run: Any, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    status, told = run("reproduce", "table4", "--quick", "--out", results)
+    assert status == 0, told
+    assert "with discriminator" in told
+    content = json.loads((results / "quick" / "mnist-table4.json").read_text())
+    assert len(content["runs"]) == 8
+    assert content["runs"][0]["command"] == f"sigah reproduce table4 --quick --out {results}"
+    assert content["data"]["part"] == "its first 300 vectors and 20 queries"
+    assert "measured before" in run("reproduce", "table4", "--quick", "--out", results)[1]
+    more = run("reproduce", "table4", "--quick", "--out", results, "--seeds", 2)
+    assert more[0] == 0
+    again = json.loads((results / "quick" / "mnist-table4.json").read_text())
+    assert again["runs"][:8] == content["runs"], "what was measured stays as it was"
+    assert len(again["runs"]) == 16
+    page = tmp_path / "report.html"
+    assert run("report", "--results", results / "quick", "--out", page)[0] == 0
+    assert "Table 4" in page.read_text()
+
+
+def test_mistakes_end_in_one_line(run: Any, tmp_path: Path) -> None:
+    status, told = run("reproduce", "table9")
+    assert (status, "no experiment is named 'table9'" in told) == (1, True)
+    assert "fig8, all" in told
+    status, told = run("reproduce", "table1", "--out", tmp_path)
+    assert status == 1
+    assert "gist1m is not here" in told
+    assert "--data mnist" in told
+    status, told = run("reproduce", "table2", "--data", "nothing", "--out", tmp_path)
+    assert (status, "nothing is not here and not in the catalogue" in told) == (1, True)
+    status, told = run("report", "--results", tmp_path / "missing")
+    assert (status, "no such folder" in told) == (1, True)
+    status, told = run("report", "--results", tmp_path, "--out", tmp_path / "a" / "b.html")
+    assert (status, "its folder does not exist" in told) == (1, True)
+
+
+def test_an_absent_set_offers_its_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(material, "available", lambda name: name == "photo-gist-960")
+    assert "--data photo-gist-960" in material.explain_absence("gist1m")

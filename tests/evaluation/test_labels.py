@@ -1,0 +1,51 @@
+"""Average precision by labels, held against all orders of tied codes."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+
+from sigah.evaluation.labels import label_average_precision
+from sigah.search import hamming_distances
+
+
+def by_all_orders(base: np.ndarray, query: np.ndarray, right: np.ndarray, depth: int) -> float:
+    """The mean over every order that sorts by distance, counted out."""
+    distances = hamming_distances(query[None], base)[0]
+    values = []
+    for order in permutations(range(len(base))):
+        if (np.diff(distances[list(order)].astype(int)) < 0).any():
+            continue
+        hits = right[list(order)][:depth]
+        precisions = hits.cumsum() / np.arange(1, len(hits) + 1)
+        values.append((precisions * hits).sum() / min(right.sum(), depth))
+    return float(np.mean(values))
+
+
+@pytest.mark.parametrize("depth", [1, 3, 5, 7, 1000])
+def test_ties_are_the_mean_over_all_orders(depth: int) -> None:
+    rng = np.random.default_rng(depth)
+    base = rng.choice(np.array([0, 1, 3, 7], np.uint8), size=(7, 1))
+    labels = np.array([0, 0, 1, 0, 1, 1, 0])
+    queries = np.array([[0], [7], [1]], np.uint8)
+    found = label_average_precision(base, queries, labels, [0, 1, 1], depth=depth)
+    expected = [
+        by_all_orders(base, query, labels == label, depth)
+        for query, label in zip(queries, [0, 1, 1], strict=True)
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_a_label_that_the_base_lacks_finds_nothing() -> None:
+    codes = np.zeros((3, 1), np.uint8)
+    assert label_average_precision(codes, codes[:1], [1, 1, 1], [2]).tolist() == [0]
+
+
+def test_labels_must_fit() -> None:
+    codes = np.zeros((3, 1), np.uint8)
+    with pytest.raises(ValueError, match="base_labels has shape"):
+        label_average_precision(codes, codes, [1], [1, 1, 1])
+    with pytest.raises(ValueError, match="depth"):
+        label_average_precision(codes, codes, [1, 1, 1], [1, 1, 1], depth=0)
