@@ -9,7 +9,7 @@ in :mod:`~sigah.datasets.sources`, :mod:`~sigah.datasets.published` and
 from __future__ import annotations
 
 from sigah.datasets.dataset import Dataset
-from sigah.datasets.entries import ann_benchmarks, deep, features, images, text
+from sigah.datasets.entries import ann_benchmarks, deep, features, images, photos, text
 
 __all__ = ["CATALOG", "GROUPS"]
 
@@ -17,6 +17,7 @@ __all__ = ["CATALOG", "GROUPS"]
 GROUPS: dict[str, tuple[Dataset, ...]] = {
     "Images with classes": images.SETS,
     "Descriptors and deep features": features.SETS,
+    "Descriptors of photographs": photos.SETS,
     "Deep features of images": deep.SETS,
     "Text": text.SETS,
     "From ann-benchmarks": ann_benchmarks.SETS,

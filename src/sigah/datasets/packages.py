@@ -20,7 +20,7 @@ from typing import IO
 
 from sigah.datasets.downloads import Progress, check_sha256
 
-__all__ = ["Debian", "Wheel"]
+__all__ = ["Debian", "Wheel", "unpack_debian"]
 
 COMMAND_SECONDS = 600.0
 
@@ -91,22 +91,32 @@ class Debian:
         """Download and unpack the package; give the folder."""
         progress(str(self), 0, None)
         with tempfile.TemporaryDirectory() as name:
-            work = Path(name)
-            try:
-                run("apt-get", "download", self.package, cwd=work)
-            except ChildProcessError:
-                # A fresh machine has no package lists, and only root may refresh the system's.
-                (work / "lists" / "partial").mkdir(parents=True)
-                private = ("-o", f"Dir::State::Lists={work}/lists", "-o", f"Dir::Cache={work}")
-                run("apt-get", *private, "update", cwd=work)
-                run("apt-get", *private, "download", self.package, cwd=work)
-            run("dpkg-deb", "-x", *map(str, work.glob("*.deb")), "unpacked", cwd=work)
-            folder = work / "unpacked" / self.folder
+            folder = unpack_debian(self.package, Path(name)) / self.folder
             for file, expected in self.sha256.items():
                 if not (folder / file).is_file():
                     raise ValueError(f"{self.package} has no file {self.folder}/{file}")
                 check_sha256(folder / file, expected)
             yield folder
+
+
+def unpack_debian(package: str, work: Path, *, sha256: str | None = None) -> Path:
+    """Download a Debian package into ``work`` and return the folder that it is unpacked in.
+
+    ``package`` may ask for one version, as in ``"hello=2.10-3"``; ``sha256`` is then its archive's.
+    """
+    try:
+        run("apt-get", "download", package, cwd=work)
+    except ChildProcessError:
+        # A fresh machine has no package lists, and only root may refresh the system's.
+        (work / "lists" / "partial").mkdir(parents=True)
+        private = ("-o", f"Dir::State::Lists={work}/lists", "-o", f"Dir::Cache={work}")
+        run("apt-get", *private, "update", cwd=work)
+        run("apt-get", *private, "download", package, cwd=work)
+    (archive,) = work.glob("*.deb")
+    if sha256 is not None:
+        check_sha256(archive, sha256)
+    run("dpkg-deb", "-x", str(archive), "unpacked", cwd=work)
+    return work / "unpacked"
 
 
 def run(*command: str, cwd: Path) -> None:

@@ -1,0 +1,1 @@
+"""Features computed from images, and the photographs that they are computed from."""
