@@ -69,7 +69,7 @@ def test_mistakes_end_in_one_line(run: Any, tmp_path: Path) -> None:
     status, told = run("reproduce", "table1", "--out", tmp_path)
     assert status == 1
     assert "gist1m is not here" in told
-    assert "--data mnist" in told
+    assert "--data photo-gist-960" in told, "its stand-in"
     status, told = run("reproduce", "table2", "--data", "nothing", "--out", tmp_path)
     assert (status, "nothing is not here and not in the catalogue" in told) == (1, True)
     status, told = run("report", "--results", tmp_path / "missing")

@@ -16,6 +16,6 @@ FIG3 = Experiment(
     " bits. Its curves survive in no numbers; it says that SiGAH's are highest on all three sets.",
     cases=COMPARED,
     columns=(Column("pr_area", 64),),
-    data=("gist1m", "deep1m", "tiny100k"),
+    data=("gist1m", "deep1m", "tiny-100k"),
     view=recall_plots,
 )

@@ -20,7 +20,7 @@ K = 1000
 STAND_INS = {
     "gist1m": "photo-gist-960",
     "deep1m": "glove-50",
-    "tiny100k": "photo-gist-384",
+    "tiny-100k": "photo-gist-384",
 }
 IMAGES = {"mnist": (28, 28), "fashion-mnist": (28, 28)}  # whose vectors are pixels in [0, 1]
 

@@ -31,7 +31,7 @@ TABLE1 = Experiment(
         Column("precision@100", 32),
         Column("precision@100", 64),
     ),
-    data=("gist1m", "deep1m", "tiny100k"),
+    data=("gist1m", "deep1m", "tiny-100k"),
     view=paper_tables,
     paper={
         "gist1m": {
@@ -54,7 +54,7 @@ TABLE1 = Experiment(
             "SiGAH": (0.2156, 0.3307, 0.4796, 0.6510),
             "QoLSH (d bits)": (None, 0.5096, None, 0.8492),
         },
-        "tiny100k": {
+        "tiny-100k": {
             "LSH": (0.0596, 0.1026, 0.1434, 0.2383),
             "ITQ": (0.1299, 0.1558, 0.2999, 0.3504),
             "SpH": (0.1135, 0.1680, 0.2800, 0.3993),

@@ -18,7 +18,7 @@ TABLE3 = Experiment(
     " order of the methods can be compared, the seconds cannot.",
     cases=tuple(case for case in COMPARED if case.label in TIMED),
     columns=(Column("fit_seconds", 32), Column("fit_seconds", 64)),
-    data=("gist1m", "deep1m", "tiny100k"),
+    data=("gist1m", "deep1m", "tiny-100k"),
     view=paper_tables,
     paper={
         "gist1m": {
@@ -35,7 +35,7 @@ TABLE3 = Experiment(
             "OCH": (6.74, 9.08),
             "SiGAH": (25.89, 35.93),
         },
-        "tiny100k": {
+        "tiny-100k": {
             "ITQ": (4.47, 5.58),
             "BA": (514.8, 1350),
             "SGH": (301.8, 340.4),

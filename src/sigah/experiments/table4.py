@@ -21,11 +21,11 @@ TABLE4 = Experiment(
         Case(f"as the paper reads, {WITH}", "sigah.paper"),
     ),
     columns=(Column("pr_area", 32), Column("pr_area", 64)),
-    data=("gist1m", "deep1m", "tiny100k", "mnist"),
+    data=("gist1m", "deep1m", "tiny-100k", "mnist"),
     view=paper_tables,
     paper={
         "gist1m": {WITHOUT: (0.1976, 0.2594), WITH: (0.2076, 0.2594)},
         "deep1m": {WITHOUT: (0.2024, 0.3118), WITH: (0.2156, 0.3307)},
-        "tiny100k": {WITHOUT: (0.1576, 0.2348), WITH: (0.1576, 0.2425)},
+        "tiny-100k": {WITHOUT: (0.1576, 0.2348), WITH: (0.1576, 0.2425)},
     },
 )

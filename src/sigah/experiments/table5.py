@@ -20,10 +20,10 @@ TABLE5 = Experiment(
         Case("SWISH", "sigah:activation=silu"),
     ),
     columns=(Column("pr_area", 64),),
-    data=("tiny100k", "deep1m", "mnist"),
+    data=("tiny-100k", "deep1m", "mnist"),
     view=paper_tables,
     paper={
-        "tiny100k": {
+        "tiny-100k": {
             "sigmoid": (0.2236,),
             "tanh": (0.2207,),
             "ReLU": (0.2116,),

@@ -36,7 +36,7 @@ METRICS = {
     "label_map@1000": "label mAP@1000",
 }
 LOWER_IS_BETTER = ("fit_seconds", "reconstruction_error", "relative_reconstruction_error")
-PAPER_SETS = {"mnist": "MNIST", "gist1m": "GIST1M", "deep1m": "Deep1M", "tiny100k": "Tiny100K"}
+PAPER_SETS = {"mnist": "MNIST", "gist1m": "GIST1M", "deep1m": "Deep1M", "tiny-100k": "Tiny100K"}
 
 
 @dataclass(frozen=True)
