@@ -202,7 +202,7 @@ def test_the_code_of_sigah_includes_its_training(monkeypatch: pytest.MonkeyPatch
     training = len(seen)
     seen.clear()
     keys.code_version.__wrapped__(ITQ)
-    assert training > len(seen) > 1
+    assert training > len(seen) > 0
 
 
 def test_runs_of_sigah_evaluate_are_taken_as_they_are(
@@ -337,7 +337,7 @@ def test_the_page_shows_the_figures_of_the_json(page: tuple[str, Path], folder: 
         value = float(str(cell["data-mean"]))
         assert value in measured
         assert float(str(cell["text"]).split()[0].replace(",", "")) == pytest.approx(
-            value, abs=0.051 if cell["data-metric"] == "fit_seconds" else 0.00051
+            value, abs=0.051 if cell["data-metric"] == "fit_cpu_seconds" else 0.00051
         )
 
 
@@ -372,7 +372,7 @@ def test_time_is_won_by_the_faster() -> None:
     from sigah.experiments.views import Entry
 
     rows = (("slow", (Entry(2.0, 3.0),)), ("fast", (Entry(2.0, 1.0),)))
-    table = Table("", ("seconds",), ("fit_seconds",), rows)
+    table = Table("", ("seconds",), ("fit_cpu_seconds",), rows)
     assert (table.won(0, 0), table.won(1, 0), table.best(0)) == (False, True, 1)
     assert replace(table, apart=("fast",)).best(0) == 0
 

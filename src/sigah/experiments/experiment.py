@@ -123,7 +123,8 @@ class Experiment:
     paper : mapping
         By data set and label, the paper's figure for each column; None where its text has lost it.
     needs : tuple of str
-        What a run must hold beyond metrics and curves: "history", "gallery", "labels".
+        What a run must hold beyond the metrics and curves that all have: "history", "gallery",
+        "labels", or a metric.
     """
 
     name: str

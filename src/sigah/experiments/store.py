@@ -19,6 +19,11 @@ Run = dict[str, Any]
 Data = dict[str, Any]
 
 
+def holds(run: Run, needs: tuple[str, ...]) -> bool:
+    """Whether a run has all that an experiment shows of it: parts, or single metrics."""
+    return all(need in run or need in run["metrics"] for need in needs)
+
+
 class Store:
     """All runs below a folder, those of ``sigah evaluate`` too.
 
@@ -67,7 +72,7 @@ class Store:
         hasher = unit.hasher()
         key = unit_key(data, unit.method, hasher.get_params(), unit.n_bits)
         for run in self._runs.get(key, {}).get(unit.seed, []):
-            if still_holds(run, type(hasher)) and all(need in run for need in needs):
+            if still_holds(run, type(hasher)) and holds(run, needs):
                 return run
         return None
 
@@ -110,7 +115,7 @@ class Store:
             key = unit_key(data, unit.method, hasher.get_params(), unit.n_bits)
             found = []
             for _, runs in sorted(self._runs.get(key, {}).items()):
-                usable = [run for run in runs if all(need in run for need in experiment.needs)]
+                usable = [run for run in runs if holds(run, experiment.needs)]
                 if usable:
                     found.append(max(usable, key=lambda run: still_holds(run, type(hasher))))
             if found:

@@ -190,12 +190,12 @@ def figure(value: float | None, metric: str) -> str:
     Examples
     --------
     >>> from sigah.report.page import figure
-    >>> figure(0.58034, "pr_area"), figure(1120, "fit_seconds"), figure(None, "map")
+    >>> figure(0.58034, "pr_area"), figure(1120, "fit_cpu_seconds"), figure(None, "map")
     ('0.5803', '1,120.0', '–')
     """
     if value is None:
         return "–"
-    digits = {"fit_seconds": 1, "reconstruction_error": 3}.get(metric, 4)
+    digits = {"fit_cpu_seconds": 1, "reconstruction_error": 3}.get(metric, 4)
     return f"{value:,.{digits}f}"
 
 

@@ -25,13 +25,13 @@ SETS = (
         " other photographs",
         licence=LICENCE,
         reference=SIFT_REFERENCE,
-        n_base=690_000,
+        n_base=1_000_000,
         n_queries=10_000,
         dim=128,
         dtype="uint8",
         stand_in_for="SIFT1M",
-        # there are 692,116 with OpenCV 5.0.0: the margin is for other versions
-        sources=(PhotoSift(690_000, 10_000, longest=4000),),
+        # there are 1,028,265 with OpenCV 5.0.0: the margin is for other versions
+        sources=(PhotoSift(1_000_000, 10_000, longest=4000),),
     ),
     Dataset(
         name="photo-gist-384",
