@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from sigah import __version__
-from sigah.cli import codes, data, evaluation, experiments, search
+from sigah.cli import codes, data, evaluation, experiments, onnx, search
 
 __all__ = ["app", "main"]
 
@@ -33,6 +33,7 @@ for command in (
     experiments.report,
     codes.inspect,
     codes.methods,
+    onnx.onnx,
     evaluation.demo,
 ):
     app.command()(command)

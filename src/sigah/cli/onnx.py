@@ -1,0 +1,40 @@
+"""``sigah onnx``: models for other languages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sigah.cli.codes import Model, check_folder
+from sigah.hashers import load
+
+__all__ = ["onnx"]
+
+
+def onnx(
+    model: Model,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the graph (.onnx).")],
+    decoder: Annotated[
+        bool, typer.Option("--decoder", help="Codes to vectors, instead of vectors to codes.")
+    ] = False,
+) -> None:
+    """Write a model as an ONNX graph, with which any language encodes (or decodes).
+
+    An encoder takes `vectors` (float32, any number of rows) and returns `codes`, the packed bytes
+    that `sigah encode` makes, bit by bit. Needs `pip install 'sigah[onnx]'`.
+
+    Example: sigah onnx mnist.model --out encoder.onnx
+    """
+    from sigah.onnx import export_decoder, export_encoder
+
+    check_folder(out)
+    hasher = load(model)
+    if decoder:
+        export_decoder(hasher, out)
+        ways = f"{hasher.n_bits // 8} bytes to {hasher.n_features_in_} dimensions"
+    else:
+        export_encoder(hasher, out)
+        ways = f"{hasher.n_features_in_} dimensions to {hasher.n_bits // 8} bytes"
+    typer.echo(f"{out}: {hasher.name}, {ways}, {out.stat().st_size:,} bytes")
