@@ -1,0 +1,123 @@
+"""Models as ONNX graphs: any language with an ONNX runtime encodes and decodes with them.
+
+An encoder takes ``vectors``, float32 ``(n, d)`` with any n, and returns ``codes``, uint8
+``(n, n_bits // 8)`` in the bit order of :func:`numpy.packbits`: what :meth:`transform` returns. A
+decoder takes such codes and returns vectors, as :meth:`reconstruct` does.
+
+**The same bits.** A float32 product depends on how it is split up, and a score near its threshold
+may fall on either side. :class:`~sigah.hashers.LinearHasher` computes such scores again in float64;
+the graph computes all of them in float64, in which the products of float32 numbers are exact.
+
+The rest of the graph follows each method's own arithmetic, operation by operation. Operators are
+those of ONNX 1.12 (2022), none is a runtime's own. The package ``onnx`` is needed to write a file,
+not to import this module.
+"""
+
+from __future__ import annotations
+
+from os import PathLike
+
+import numpy as np
+
+from sigah.hashers import BinaryHasher
+from sigah.onnx.decoders import vectors_of
+from sigah.onnx.encoders import bits_of
+from sigah.onnx.graph import Graph, numbers_of
+
+__all__ = ["export_decoder", "export_encoder"]
+
+
+def export_encoder(hasher: BinaryHasher, path: str | PathLike[str]) -> None:
+    """Write a fitted hasher as an ONNX graph from float32 vectors to packed codes.
+
+    The codes are those of ``hasher.transform``, bit by bit. Non-finite vectors, which ``transform``
+    refuses, are encoded as something. The file's metadata name the method, ``n_bits``, the
+    fingerprint of the model and the version of sigah; the same model gives the same bytes.
+
+    Parameters
+    ----------
+    hasher : BinaryHasher
+        Fitted. Every method but ``qolsh``, whose codes come from a search.
+    path : path-like
+        Written atomically.
+
+    Raises
+    ------
+    ValueError
+        If the hasher is not fitted or its encoder is no fixed graph.
+    OSError
+        If ``onnx`` is not installed or the file cannot be written.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> import onnxruntime
+    >>> import sigah
+    >>> from sigah.onnx import export_encoder
+    >>> X = np.random.default_rng(0).normal(size=(100, 32)).astype(np.float32)
+    >>> hasher = sigah.ITQ(16, random_state=0).fit(X)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     export_encoder(hasher, path := os.path.join(folder, "encoder.onnx"))
+    ...     session = onnxruntime.InferenceSession(path)
+    >>> codes = session.run(["codes"], {"vectors": X})[0]
+    >>> bool((codes == hasher.transform(X)).all())
+    True
+    """
+    graph = Graph(hasher)
+    bits = bits_of(hasher, graph, "vectors")
+    graph.cast(numbers_of(graph, graph.cast(bits, np.float32), hasher.n_bits, 8), np.uint8, "codes")
+    graph.write(
+        path,
+        kind="encoder",
+        input_=("vectors", np.float32, hasher.n_features_in_),
+        output=("codes", np.uint8, hasher.n_bits // 8),
+    )
+
+
+def export_decoder(hasher: BinaryHasher, path: str | PathLike[str]) -> None:
+    """Write the decoder of a fitted hasher as an ONNX graph from packed codes to float32 vectors.
+
+    The vectors are those of ``hasher.reconstruct``, up to the rounding of float32. SiGAH's Gaussian
+    dictionary, which a model file keeps as a seed, is written out: ``8 d^2`` bytes for vectors of d
+    dimensions and the usual ``dictionary_ratio`` of 2.
+
+    Parameters
+    ----------
+    hasher : BinaryHasher
+        Fitted, of a method that decodes (`sigah methods` tells which).
+    path : path-like
+        Written atomically.
+
+    Raises
+    ------
+    ValueError
+        If the hasher is not fitted or its method has no decoder.
+    OSError
+        If ``onnx`` is not installed or the file cannot be written.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import numpy as np
+    >>> import onnxruntime
+    >>> import sigah
+    >>> from sigah.onnx import export_decoder
+    >>> X = np.random.default_rng(0).normal(size=(100, 32)).astype(np.float32)
+    >>> hasher = sigah.ITQ(16, random_state=0).fit(X)
+    >>> codes = hasher.transform(X)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     export_decoder(hasher, path := os.path.join(folder, "decoder.onnx"))
+    ...     session = onnxruntime.InferenceSession(path)
+    >>> vectors = session.run(["vectors"], {"codes": codes})[0]
+    >>> np.allclose(vectors, hasher.reconstruct(codes), atol=1e-5)
+    True
+    """
+    graph = Graph(hasher)
+    graph.cast(vectors_of(hasher, graph, "codes"), np.float32, name="vectors")
+    graph.write(
+        path,
+        kind="decoder",
+        input_=("codes", np.uint8, hasher.n_bits // 8),
+        output=("vectors", np.float32, hasher.n_features_in_),
+    )

@@ -1,0 +1,137 @@
+"""Hash functions as graphs: vectors ``(n, d)`` to bits ``(n, n_bits)``, method by method."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sigah.hashers import (
+    AnchorGraphHashing,
+    BinaryHasher,
+    DiscreteGraphHashing,
+    KMeansHashing,
+    LinearHasher,
+    ScalableGraphHashing,
+    SignHashing,
+    SpectralHashing,
+    SphericalHashing,
+)
+from sigah.onnx.graph import Graph, squared_norms
+
+__all__ = ["bits_of"]
+
+
+@singledispatch
+def bits_of(hasher: BinaryHasher, graph: Graph, vectors: str) -> str:
+    """Add the hash function of a method; returns the name of its bits, a boolean tensor."""
+    raise ValueError(
+        f"the codes of {hasher.name!r} ({type(hasher).__name__}) are not made by a fixed graph, so"
+        " that ONNX cannot hold its encoder; encode with sigah, or use another method"
+    )
+
+
+def signs_of(graph: Graph, scores: str, dtype: type = np.float64) -> str:
+    return graph("GreaterOrEqual", scores, np.zeros((), dtype))
+
+
+@bits_of.register
+def _(hasher: LinearHasher, graph: Graph, vectors: str) -> str:
+    if type(hasher)._scores is not LinearHasher._scores:  # somebody's own method
+        raise ValueError(f"{type(hasher).__name__} computes scores of its own; ONNX has none of it")
+    weights = graph.cast(hasher.weights_, np.float64)  # half the file; runtimes convert it once
+    scores = graph("MatMul", graph.cast(vectors, np.float64), weights)
+    scores = graph("Sub", scores, hasher.thresholds_)
+    # the hasher keeps scores in float32, in which one below 1e-45 is 0
+    return signs_of(graph, graph.cast(scores, np.float32), np.float32)
+
+
+@bits_of.register
+def _(hasher: SignHashing, graph: Graph, vectors: str) -> str:
+    first = graph("Gather", vectors, np.arange(hasher.n_bits), axis=1)
+    return signs_of(graph, graph("Sub", graph.cast(first, np.float64), hasher.thresholds_))
+
+
+@bits_of.register
+def _(hasher: SphericalHashing, graph: Graph, vectors: str) -> str:
+    centred = graph.cast(graph("Sub", vectors, hasher.mean_), np.float64)  # rounded, as there
+    distances = squared_distances(graph, centred, hasher.centres_)
+    return signs_of(graph, graph("Sub", np.square(hasher.radii_), distances))
+
+
+@bits_of.register
+def _(hasher: SpectralHashing, graph: Graph, vectors: str) -> str:
+    coordinates = graph("MatMul", graph.cast(vectors, np.float64), hasher.directions_)
+    coordinates = graph("Gather", coordinates, hasher.axes_, axis=1)
+    angles = graph("Mul", graph("Sub", coordinates, hasher.starts_), hasher.frequencies_)
+    # cos >= 0 in the first half of each turn from -pi/2 on (runtimes of 2024 have no float64 Cos)
+    turns = graph("Add", graph("Div", angles, np.array(2 * np.pi)), np.array(0.25))
+    return graph("LessOrEqual", graph("Sub", turns, graph("Floor", turns)), np.array(0.5))
+
+
+@bits_of.register
+def _(hasher: AnchorGraphHashing, graph: Graph, vectors: str) -> str:
+    first = anchor_scores(hasher, graph, vectors)
+    inside = signs_of(graph, first)
+    if not len(hasher.b_plus_):
+        return inside
+    above, below = graph("Sub", first, hasher.b_plus_), graph("Sub", hasher.b_minus_, first)
+    second = signs_of(graph, graph("Where", inside, above, below))
+    return graph("Concat", inside, second, axis=1)
+
+
+@bits_of.register
+def _(hasher: DiscreteGraphHashing, graph: Graph, vectors: str) -> str:
+    return signs_of(graph, anchor_scores(hasher, graph, vectors))
+
+
+@bits_of.register
+def _(hasher: ScalableGraphHashing, graph: Graph, vectors: str) -> str:
+    centred = graph("Sub", graph.cast(vectors, np.float64), hasher.mean_)
+    norms = graph("Sqrt", squared_norms(graph, centred))
+    far = graph("Greater", norms, np.array(1e-12 * np.linalg.norm(hasher.mean_)))
+    units = graph("Div", centred, graph("Where", far, norms, np.array(np.inf)))
+    exponent = squared_distances(graph, units, hasher.bases_)
+    kernel = graph("Exp", graph("Div", exponent, -2 * hasher.bandwidth_))
+    return signs_of(graph, graph("MatMul", graph("Sub", kernel, hasher.bias_), hasher.W_))
+
+
+@bits_of.register
+def _(hasher: KMeansHashing, graph: Graph, vectors: str) -> str:
+    n_subspaces, n_centres, dim = hasher.centres_.shape
+    every = hasher.centres_.reshape(-1, dim)
+    centred = graph("Sub", graph.cast(vectors, np.float64), hasher.mean_)
+    closeness = graph("MatMul", centred, np.ascontiguousarray(every.T))
+    closeness = graph("Sub", closeness, np.einsum("ij,ij->i", every, every) / 2)
+    closeness = graph("Reshape", closeness, np.array([0, n_subspaces, n_centres]))
+    nearest = graph("ArgMax", closeness, axis=2, keepdims=0)
+    b = hasher.bits_per_subspace  # of the number of the nearest centre, the highest first
+    bits = (np.arange(n_centres)[:, None] >> np.arange(b)[::-1] & 1).astype(np.bool_)
+    return graph("Reshape", graph("Gather", bits, nearest), np.array([0, hasher.n_bits]))
+
+
+def squared_distances(graph: Graph, rows: str, anchors: NDArray[np.float64]) -> str:
+    """:func:`sigah.hashers.anchors.squared_distances`."""
+    squared = graph("MatMul", rows, -2 * anchors.T)
+    squared = graph("Add", squared, squared_norms(graph, rows))
+    squared = graph("Add", squared, np.einsum("ij,ij->i", anchors, anchors))
+    return graph("Max", squared, np.zeros(()))
+
+
+def anchor_scores(
+    hasher: AnchorGraphHashing | DiscreteGraphHashing, graph: Graph, vectors: str
+) -> str:
+    """Functions at the nearest anchors, by their weights: ``Z(x) W``."""
+    centred = graph("Sub", graph.cast(vectors, np.float64), hasher.mean_)
+    distances = squared_distances(graph, centred, hasher.anchors_)
+    n_nearest = min(hasher.n_nearest, len(hasher.anchors_))
+    nearest = f"nearest_{len(graph.nodes)}"
+    exponent = graph("TopK", distances, np.array([n_nearest]), name=nearest, largest=0)
+    exponent = graph("Sub", exponent, graph("ReduceMin", exponent, axes=[1]))
+    weights = graph("Exp", graph("Div", exponent, -hasher.squared_bandwidth_))
+    weights = graph("Div", weights, graph("ReduceSum", weights, np.array([1])))
+    weighted = graph(
+        "Mul", graph("Gather", hasher.W_, nearest), graph("Unsqueeze", weights, np.array([2]))
+    )
+    return graph("ReduceSum", weighted, np.array([1]), keepdims=0)

@@ -1,0 +1,116 @@
+"""ONNX graphs that grow node by node, and their files."""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sigah import __version__
+from sigah.hashers import BinaryHasher
+from sigah.persistence import atomic_write
+
+__all__ = ["Graph", "numbers_of", "squared_norms"]
+
+OPSET, IR_VERSION = 17, 8  # of ONNX 1.12 (2022), which every later runtime reads
+LARGEST = 2**31  # bytes of one protobuf message
+
+
+class Graph:
+    """A graph that grows by being called: ``graph("Add", x, array)`` names the sum.
+
+    Arrays among the inputs become constants of their own dtype.
+    """
+
+    def __init__(self, hasher: BinaryHasher) -> None:
+        if not isinstance(hasher, BinaryHasher):
+            raise ValueError(f"only a fitted hasher can be exported, got {hasher!r}")
+        self.properties = {  # the fingerprint refuses a hasher that is not fitted
+            "fingerprint": hasher.fingerprint,
+            "method": hasher.name,
+            "n_bits": str(hasher.n_bits),
+            "sigah_version": __version__,
+        }
+        self.onnx = require_onnx()
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+
+    def __call__(
+        self, operator: str, *inputs: str | NDArray[Any], name: str = "", **attributes: Any
+    ) -> str:
+        """Add a node and return the name of its (first) output."""
+        named = [each if isinstance(each, str) else self._constant(each) for each in inputs]
+        name = name or f"{operator.lower()}_{len(self.nodes)}"
+        outputs = [f"{name}_values", name] if operator == "TopK" else [name]  # its indices
+        self.nodes.append(self.onnx.helper.make_node(operator, named, outputs, **attributes))
+        return outputs[0]
+
+    def cast(self, value: str | NDArray[Any], dtype: Any, name: str = "") -> str:
+        """Convert a value, as ``astype`` does."""
+        to = self.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+        return self("Cast", value, name=name, to=to)
+
+    def _constant(self, array: NDArray[Any]) -> str:
+        name = f"constant_{len(self.constants)}"
+        plain = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
+        self.constants.append(self.onnx.numpy_helper.from_array(plain, name))
+        return name
+
+    def write(
+        self,
+        path: str | PathLike[str],
+        *,
+        kind: str,
+        input_: tuple[str, Any, int],
+        output: tuple[str, Any, int],
+    ) -> None:
+        """Check the graph and write it with the model's properties."""
+        if (size := sum(constant.ByteSize() for constant in self.constants)) >= LARGEST:
+            raise ValueError(f"an ONNX file holds less than 2 GiB, this one would take {size:,} B")
+        helper = self.onnx.helper
+
+        def described(name: str, dtype: Any, width: int) -> Any:
+            kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+            return helper.make_tensor_value_info(name, kind, ["n", width])
+
+        model = helper.make_model(
+            helper.make_graph(
+                self.nodes, kind, [described(*input_)], [described(*output)], self.constants
+            ),
+            ir_version=IR_VERSION,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            producer_name="sigah",
+            producer_version=__version__,
+            doc_string="Codes are packed bytes; the first bit is the highest of the first byte.",
+        )
+        helper.set_model_props(model, {"kind": kind, **self.properties})
+        self.onnx.checker.check_model(model, full_check=True)
+        with atomic_write(path) as file:
+            file.write(model.SerializeToString(deterministic=True))
+
+
+def numbers_of(graph: Graph, bits: str, n_bits: int, width: int) -> str:
+    """The number that each ``width`` bits of a row spell, the highest first, as float32."""
+    places = 2.0 ** np.arange(width)[::-1, None]
+    return graph("MatMul", bits, np.kron(np.eye(n_bits // width), places).astype(np.float32))
+
+
+def squared_norms(graph: Graph, rows: str) -> str:
+    """Squared lengths of rows, ``(n, 1)``."""
+    return graph("ReduceSum", graph("Mul", rows, rows), np.array([1]), keepdims=1)
+
+
+def require_onnx() -> Any:
+    """Return the package ``onnx``, or raise an OSError that tells how to install it."""
+    try:
+        import onnx
+        import onnx.checker
+        import onnx.helper
+        import onnx.numpy_helper
+    except ImportError as error:
+        raise OSError(
+            "onnx is not installed; install it with `pip install 'sigah[onnx]'`"
+        ) from error
+    return onnx
