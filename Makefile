@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Threads sleep rather than spin while they wait: faster wherever cores are shared.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup test lint demo bench bench-search results clean
+.PHONY: setup test lint demo bench bench-onnx bench-search results clean
 
 setup: .venv/.installed
 
@@ -29,6 +29,11 @@ demo: setup
 # Time and memory of fitting and encoding; writes benchmarks/results/.
 bench: setup
 	$(BIN)/python benchmarks/fit_and_encode.py
+
+# Exported ONNX encoders beside the methods themselves (three minutes), and their page.
+bench-onnx: setup
+	$(BIN)/python benchmarks/onnx_models.py
+	$(BIN)/python benchmarks/publish.py
 
 # Hamming search beside its peers (half an hour on two cores), re-ranking, and their pages.
 bench-search: setup

@@ -62,6 +62,19 @@ def test_the_search_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert names["found"].recall >= 0.9
 
 
+@pytest.mark.parametrize(("page", "n_blocks"), [("onnx", 1), ("scale", 1)])
+def test_the_python_of_a_page_runs(
+    page: str, n_blocks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = np.random.default_rng(0).normal(size=(200, 32)).astype(np.float32)
+    names = {"vectors": vectors, "hasher": sigah.ITQ(16, random_state=0).fit(vectors)}
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / f"{page}.md").read_text(), re.S)
+    assert len(blocks) == n_blocks
+    for block in blocks:
+        exec(compile(block, f"{page}.md", "exec"), names)
+
+
 def test_readme_commands_exist() -> None:
     from typer.main import get_command
 

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from sigah import __version__
-from sigah.cli import codes, data, evaluation, experiments, onnx, search
+from sigah.cli import codes, data, evaluation, experiments, onnx, plan, search
 
 __all__ = ["app", "main"]
 
@@ -34,6 +34,7 @@ for command in (
     codes.inspect,
     codes.methods,
     onnx.onnx,
+    plan.plan,
     evaluation.demo,
 ):
     app.command()(command)

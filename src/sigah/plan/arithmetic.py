@@ -1,0 +1,94 @@
+"""What a plan computes: rates and sizes for numbers that were not measured themselves."""
+
+from __future__ import annotations
+
+import math
+
+from sigah.plan import rates
+
+__all__ = [
+    "bytes_of_tables",
+    "encode_rate",
+    "fit_seconds",
+    "machines_with_tables",
+    "scan_rate",
+    "table_seconds",
+    "uniform_radius",
+]
+
+MOST_TABLE_CODES = 2**32
+
+
+def scan_rate(bits: int, batch: int, cores: int) -> float:
+    """Comparisons a second of one machine, in batches of 1, 10 or 100 queries.
+
+    Between measured widths the wider one counts. A query alone is bound by memory, which more
+    cores than those measured are not assumed to read faster.
+    """
+    widest = max(rates.SCAN)
+    width = min((w for w in rates.SCAN if w >= bits), default=widest)
+    rate = rates.SCAN[width][rates.BATCHES.index(batch)] * min(1, widest / bits)
+    share = cores / rates.CORES
+    return rate * (min(share, 1) if batch == 1 else share)
+
+
+def encode_rate(bits: int, dim: int) -> float:
+    """Vectors a second on two cores: the time grows with the dimension, and the bits beyond 64."""
+    widest = max(rates.ENCODE)
+    width = min((w for w in rates.ENCODE if w >= bits), default=widest)
+    return rates.ENCODE[width] * min(1, widest / bits) * rates.ENCODE_DIM / dim
+
+
+def fit_seconds(method: str, bits: int, dim: int) -> float:
+    """Seconds of learning from 60,000 vectors on two cores.
+
+    On the line through 32 and 64 bits, and with the square of a dimension beyond the measured one:
+    SiGAH's dictionary and ITQ's covariance have that many entries.
+    """
+    at_32, at_64 = rates.FIT[method][32], rates.FIT[method][64]
+    seconds = max(at_32, at_64 + (at_64 - at_32) * (bits - 64) / 32)
+    return seconds * max(1.0, dim / rates.ENCODE_DIM) ** 2
+
+
+def bytes_of_tables(bits: int, n: int) -> int:
+    """Memory of multi-index tables of ``n`` codes, as :class:`MultiIndex` lays them out."""
+    from sigah.search.multi_index import cut
+
+    widths, _ = cut(bits, n)
+    words = -(-bits // 64) * 8
+    return len(widths) * n * (words + 4) + 4 * int(sum((1 << widths) + 1))
+
+
+def machines_with_tables(bits: int, n: int, other_bytes: int, usable: float) -> int:
+    """Machines whose memory holds tables beside everything else."""
+    machines = max(1, math.ceil(n / (MOST_TABLE_CODES - 1)))
+    while True:  # more machines have fewer codes each, whose tables are others
+        tables = machines * bytes_of_tables(bits, math.ceil(n / machines))
+        needed = math.ceil((other_bytes + tables) / usable)
+        if needed <= machines:
+            return machines
+        machines = needed
+
+
+def table_seconds(bits: int, n: int, radius: int) -> float:
+    """Seconds until all codes within a radius are met by tables, codes spread evenly.
+
+    After table ``j`` of ``m`` and substring radius ``a`` every code within ``m a + j`` is met.
+    """
+    from sigah.search.multi_index import cut
+
+    widths, _ = cut(bits, n)
+    m, nanoseconds = len(widths), 0.0
+    for j, width in enumerate(map(int, widths)):
+        widest = radius // m - (j > radius % m)
+        buckets = sum(math.comb(width, flips) for flips in range(widest + 1))
+        met = buckets * n / 2**width
+        nanoseconds += buckets * rates.TABLES["bucket_ns"] + met * rates.TABLES["code_ns"]
+    return nanoseconds / 1e9
+
+
+def uniform_radius(bits: int, n: int) -> int:
+    """Distance of the tenth neighbour among ``n`` codes of random bits."""
+    from scipy.stats import binom
+
+    return int(binom.ppf(min(1.0, rates.K / n), bits, 0.5))

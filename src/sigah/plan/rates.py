@@ -1,0 +1,69 @@
+"""Measured rates that plans are made of, since ``benchmarks/`` is not installed.
+
+A copy, rounded, of figures in the committed JSON that each constant names; a test holds the two
+together. All were measured on two cores of one AMD EPYC with AVX-512.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BATCHES",
+    "BUSY",
+    "CORES",
+    "ENCODE",
+    "ENCODE_DIM",
+    "FIT",
+    "MACHINE",
+    "NEAR",
+    "OVERSAMPLING",
+    "RECALL",
+    "SCAN",
+    "SCAN_CODES",
+    "TABLES",
+    "TABLES_BITS",
+    "TABLES_CODES",
+    "USABLE",
+    "K",
+]
+
+MACHINE, CORES = "AMD EPYC", 2  # with AVX-512
+
+# benchmarks/results/search.json, "grid": comparisons a second of HammingIndex on uniform bits,
+# k = 10, in batches of so many queries
+SCAN_CODES = 10_000_000
+BATCHES = (1, 10, 100)
+SCAN = {
+    32: (4.67e9, 19.9e9, 23.2e9),
+    64: (2.32e9, 8.16e9, 22.9e9),
+    128: (1.40e9, 8.01e9, 11.2e9),
+    256: (0.901e9, 4.58e9, 6.88e9),
+    512: (0.473e9, 2.41e9, 3.41e9),
+    1024: (0.247e9, 1.08e9, 1.84e9),
+}
+
+# benchmarks/results/search.json, "tables": multi-index tables on SiGAH's codes of shifted MNIST
+# images. Nanoseconds of opening a bucket and of meeting a code; seconds of one query with k = 10,
+# whose tenth neighbour is within a tenth of the bits on average.
+TABLES_BITS, TABLES_CODES, NEAR = 64, 10_140_000, 0.1
+TABLES = {"bucket_ns": 26.3, "code_ns": 4.86, "query_seconds": 40.3e-6}
+
+# benchmarks/results/fit_and_encode.json: vectors a second that SiGAH encodes, by the code length
+ENCODE_DIM = 784
+ENCODE = {32: 1.29e6, 64: 0.838e6}
+
+# the same file: seconds of learning from 60,000 vectors; SiGAH's steps do not grow with the rows
+FIT = {"sigah": {32: 21.2, 64: 25.2}, "itq": {32: 1.14, 64: 1.91}}
+
+# benchmarks/results/rerank.json: recall10@10 of SiGAH's 64-bit codes of 60,000 images, by Hamming
+# distance alone and with ten times as many candidates ranked again
+RECALL = {
+    "mnist": {"none": 0.345, "asymmetric": 0.446, "raw": 0.861},
+    "fashion-mnist": {"none": 0.242, "asymmetric": 0.297, "raw": 0.736},
+}
+
+# what these were measured with: neighbours, and candidates for each of them
+K, OVERSAMPLING = 10, 10
+
+# chosen, not measured: the share of a machine's memory that codes may take, and of its time that
+# searches may take, so that queries seldom wait
+USABLE, BUSY = 0.8, 0.5
