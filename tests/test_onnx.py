@@ -66,14 +66,37 @@ def test_encoders_give_the_same_bits(name: str, blobs: NDArray[np.float32], tmp_
         )
 
 
-@pytest.mark.parametrize("name", [n for n in ENCODERS if issubclass(METHODS[n], LinearHasher)])
-def test_vectors_at_a_threshold_get_the_same_bits(
+def across_borders(
+    hasher: BinaryHasher, some: NDArray[np.float32], others: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Vectors between pairs, on both sides of where the code of the first one ends."""
+    codes = hasher.transform(some)
+    low, high = np.zeros((len(some), 1)), np.ones((len(some), 1))
+    for _ in range(35):
+        middle = (low + high) / 2
+        same = (hasher.transform(between(some, others, middle)) == codes).all(axis=1)[:, None]
+        low, high = np.where(same, middle, low), np.where(same, high, middle)
+    steps = np.arange(-5, 6) * 1e-8
+    return np.concatenate([between(some, others, low + step) for step in steps])
+
+
+def between(
+    some: NDArray[np.float32], others: NDArray[np.float32], share: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    return (some + share * (others.astype(np.float64) - some)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_vectors_at_the_border_of_a_code_get_the_same_bits(
     name: str, blobs: NDArray[np.float32], tmp_path: Path
 ) -> None:
     hasher = fitted(name, blobs[:1000])
-    near = at_thresholds(hasher, blobs)
+    near = across_borders(hasher, blobs[:500], blobs[-500:])
     export_encoder(hasher, tmp_path / "encoder.onnx")
-    np.testing.assert_array_equal(run(tmp_path / "encoder.onnx", near), hasher.transform(near))
+    codes = hasher.transform(near)
+    np.testing.assert_array_equal(run(tmp_path / "encoder.onnx", near), codes)
+    sides = codes.reshape(11, 500, -1)
+    assert (sides != sides[0]).any(axis=(0, 2)).mean() > 0.9  # the borders were met
 
 
 def test_sixty_thousand_images_and_those_at_a_threshold(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
+import pytest
 from numpy.typing import NDArray
 
 import sigah
@@ -36,3 +38,13 @@ def test_no_decoder_is_one_line(run: Any, blobs: NDArray[np.float32], tmp_path: 
     assert status == 1
     assert "Error: 'lsh' (LSH) has no decoder" in error
     assert error.count("\n") == 1
+
+
+def test_a_missing_package_is_named_with_its_extra(
+    run: Any, blobs: NDArray[np.float32], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sigah.LSH(16, random_state=0).fit(blobs).save(tmp_path / "lsh.model")
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    status, _, error = run("onnx", tmp_path / "lsh.model", "-o", tmp_path / "x.onnx")
+    assert status == 1
+    assert error == "Error: onnx is not installed; install it with `pip install 'sigah[onnx]'`\n"

@@ -7,6 +7,7 @@ import sys
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from sigah import __version__
 from sigah.cli import codes, data, evaluation, experiments, onnx, plan, search
@@ -70,5 +71,6 @@ def main() -> None:
         console.print("[red]Interrupted[/]; nothing half-written was left behind.")
         sys.exit(130)
     except (ValueError, OSError) as error:
-        console.print("[red]Error:[/]", str(error), highlight=False, markup=True, soft_wrap=True)
+        # what stands in brackets is not markup: sigah[onnx], a file's name
+        console.print("[red]Error:[/]", escape(str(error)), highlight=False, soft_wrap=True)
         sys.exit(1)

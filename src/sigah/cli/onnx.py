@@ -23,7 +23,7 @@ def onnx(
     """Write a model as an ONNX graph, with which any language encodes (or decodes).
 
     An encoder takes `vectors` (float32, any number of rows) and returns `codes`, the packed bytes
-    that `sigah encode` makes, bit by bit. Needs `pip install 'sigah[onnx]'`.
+    that `sigah encode` makes, bit by bit. It needs sigah's extra `onnx`.
 
     Example: sigah onnx mnist.model --out encoder.onnx
     """
