@@ -354,7 +354,7 @@ def scale_table() -> str:
         for cells in rows:
             name = "machines" if cells[0][0].startswith("of ") else cells[0][0]
             lines.append([name, *(text for _, text in cells)])
-    return markdown(["", *plans], lines)
+    return markdown(["", *plans], lines, left=1 + len(plans))
 
 
 def scale_assumptions() -> str:

@@ -229,7 +229,7 @@ def test_indexes() -> None:
     crowded = plan(1e9, 128, ram_gb=32, queries_per_second=0.1)
     assert crowded.table_machines > crowded.machines == 1
     assert "with memory of" in crowded.index
-    assert plan(1e9, 32, ram_gb=256, queries_per_second=0.1).index.startswith("tables: ")
+    assert plan(1e9, 32, ram_gb=256, queries_per_second=0.1).index.startswith("scan and tables")
 
 
 @pytest.mark.parametrize(

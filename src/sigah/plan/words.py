@@ -35,6 +35,7 @@ TIME_UNITS = (
 def summary(plan: Plan) -> dict[str, dict[str, str]]:
     """A plan in a few dozen words, under headings."""
     each = "" if plan.machines == 1 else "each "
+    wanted_by = {"memory": ", for memory", "queries": ", for the queries"}[plan.limit]
     return {
         "memory": {
             "float vectors": readable_bytes(plan.float_bytes),
@@ -44,7 +45,7 @@ def summary(plan: Plan) -> dict[str, dict[str, str]]:
         },
         "machines": {
             f"of {readable_bytes(plan.ram_bytes)} and {plan.cores} cores": (
-                f"{plan.machines:,}, for {'memory' if plan.limit == 'memory' else 'the queries'}"
+                f"{plan.machines:,}{wanted_by if plan.machines > 1 else ''}"
             ),
             "enough memory for tables too": f"{plan.table_machines:,}",
             "enough memory for the floats": f"{plan.float_machines:,}",
@@ -104,7 +105,7 @@ def index_of(machines: int, table_machines: int, near: float, uniform: float, sc
         return f"scan; with memory of {table_machines:,} machines, tables where neighbours are near"
     if uniform > scan:
         return "scan, and build_tables() where neighbours are near: searches choose by cost"
-    return "tables: for a query alone faster than a scan, even among random bits"
+    return "scan and tables: even among random bits tables answer a query alone sooner"
 
 
 def reason_of(by_memory: int, by_queries: int) -> str:
