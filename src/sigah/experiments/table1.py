@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sigah.experiments.experiment import Case, Column, Experiment
-from sigah.experiments.views import paper_tables
+from sigah.experiments.views import tables_and_curves
 
 __all__ = ["COMPARED", "TABLE1"]
 
@@ -32,7 +32,7 @@ TABLE1 = Experiment(
         Column("precision@100", 64),
     ),
     data=("gist1m", "deep1m", "tiny-100k"),
-    view=paper_tables,
+    view=tables_and_curves,
     paper={
         "gist1m": {
             "LSH": (0.0897, 0.1306, 0.1841, 0.2711),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sigah.experiments.experiment import Column, Experiment
 from sigah.experiments.table1 import COMPARED
-from sigah.experiments.views import paper_tables
+from sigah.experiments.views import tables_and_curves
 
 __all__ = ["TABLE2"]
 
@@ -21,7 +21,7 @@ TABLE2 = Experiment(
         Column("precision@100", 64),
     ),
     data=("mnist",),
-    view=paper_tables,
+    view=tables_and_curves,
     paper={
         "mnist": {
             "LSH": (0.2148, 0.3598, 0.4952, 0.7450),

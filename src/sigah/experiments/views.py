@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from sigah.experiments.experiment import Experiment, Measured
 
 __all__ = [
+    "LOWER_IS_BETTER",
+    "METRICS",
     "Entry",
     "Gallery",
     "Plot",
@@ -23,19 +25,29 @@ __all__ = [
     "history_plot",
     "metric_plot",
     "paper_tables",
+    "precision_recall_plots",
     "recall_plots",
+    "tables_and_curves",
 ]
 
 METRICS = {
     "pr_area": "mAP",  # what the paper prints under this name
     "map": "true mAP",
     "precision@100": "P@100",
+    "recall10@10": "recall 10@10",
+    "recall100@1000": "recall 100@1k",
+    "fit_seconds": "seconds",
     "fit_cpu_seconds": "CPU seconds",
     "reconstruction_error": "error",
     "relative_reconstruction_error": "relative error",
     "label_map@1000": "label mAP@1000",
 }
-LOWER_IS_BETTER = ("fit_cpu_seconds", "reconstruction_error", "relative_reconstruction_error")
+LOWER_IS_BETTER = (
+    "fit_seconds",
+    "fit_cpu_seconds",
+    "reconstruction_error",
+    "relative_reconstruction_error",
+)
 PAPER_SETS = {"mnist": "MNIST", "gist1m": "GIST1M", "deep1m": "Deep1M", "tiny-100k": "Tiny100K"}
 
 
@@ -115,6 +127,7 @@ class Plot:
     """Curves in one pair of axes.
 
     ``scale`` is that of the x axis: "linear", "log", or "weights": logarithmic with a place for 0.
+    Axes of shares in [0, 1], ``unit``, are shown whole.
     """
 
     title: str
@@ -122,14 +135,19 @@ class Plot:
     y_label: str
     series: tuple[Series, ...]
     scale: str = "linear"
+    unit: bool = False
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Labelled rows of grey images, ``(m, height, width)`` in [0, 1]."""
+    """Labelled rows of grey images, ``(m, height, width)`` in [0, 1].
+
+    ``hits`` tells, for the rows that have it, which images are what was looked for.
+    """
 
     title: str
     rows: tuple[tuple[str, NDArray[np.float32]], ...]
+    hits: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
 
 
 def entry(runs: Sequence[Mapping[str, Any]], metric: str, paper: float | None = None) -> Entry:
@@ -178,6 +196,48 @@ def paper_tables(experiment: Experiment, measured: Sequence[Measured]) -> list[A
     return tables
 
 
+def precision_recall_plots(experiment: Experiment, measured: Sequence[Measured]) -> list[Any]:
+    """Precision against recall, both pooled over all queries: a plot for each code length.
+
+    A point is one Hamming radius, and the area below the curve is what the paper calls mAP.
+    """
+    plots = []
+    for one in measured:
+        for bits in dict.fromkeys(column.bits for column in experiment.columns):
+            series = []
+            for case in experiment.cases:
+                runs = one.runs.get((case.label, bits), ())
+                curves = [run["curves"] for run in runs if "pr_recall" in run["curves"]]
+                if curves:
+                    series.append(pooled_curve(case.label, curves, case.style))
+            if series:
+                plots.append(
+                    Plot(
+                        f"{one.title}, {bits} bits: precision and recall",
+                        f"recall of the {one.data['k']:,} nearest",
+                        "precision",
+                        tuple(series),
+                        unit=True,
+                    )
+                )
+    return plots
+
+
+def pooled_curve(label: str, curves: Sequence[Mapping[str, Any]], style: str) -> Series:
+    """The mean curve over seeds, radius by radius; both coordinates differ between seeds."""
+    x, y = (
+        np.mean([curve[name] for curve in curves], axis=0) for name in ("pr_recall", "pr_precision")
+    )
+    # radii that find nothing, or everything already, draw nothing new
+    kept = np.flatnonzero(np.concatenate(([True], np.diff(x) > 5e-4)) & (y > 0))
+    return Series(label, tuple(x[kept].tolist()), tuple(y[kept].tolist()), style=style)
+
+
+def tables_and_curves(experiment: Experiment, measured: Sequence[Measured]) -> list[Any]:
+    """The tables, and precision-recall curves of what they show."""
+    return [*paper_tables(experiment, measured), *precision_recall_plots(experiment, measured)]
+
+
 def recall_plots(experiment: Experiment, measured: Sequence[Measured]) -> list[Any]:
     """R-1, R-10, R-100 and R-1K against the number of vectors retrieved."""
     bits = experiment.columns[0].bits
@@ -202,6 +262,7 @@ def recall_plots(experiment: Experiment, measured: Sequence[Measured]) -> list[A
                         f"recall of the {size:,} nearest" if size > 1 else "recall of the nearest",
                         tuple(series),
                         "log",
+                        unit=True,
                     )
                 )
     return plots
