@@ -9,6 +9,7 @@ from sigah.experiments.fig6 import FIG6
 from sigah.experiments.fig7 import FIG7
 from sigah.experiments.fig8 import FIG8
 from sigah.experiments.material import Material, available, explain_absence, prepare
+from sigah.experiments.neighbors import NEIGHBORS
 from sigah.experiments.runner import run_experiment
 from sigah.experiments.store import Store
 from sigah.experiments.table1 import TABLE1
@@ -36,5 +37,6 @@ EXPERIMENTS: dict[str, Experiment] = {
     experiment.name: experiment
     for experiment in (
         TABLE1, TABLE2, TABLE3, TABLE4, TABLE5, TABLE7, FIG3, FIG4, FIG6, FIG7, FIG8,
+        NEIGHBORS,
     )
 }  # fmt: skip

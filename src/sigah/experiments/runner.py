@@ -18,6 +18,7 @@ from sigah.evaluation.protocol import environment
 from sigah.experiments.experiment import Experiment, Unit
 from sigah.experiments.keys import code_version, package_versions, unit_key
 from sigah.experiments.material import Material
+from sigah.experiments.neighbors import record_neighbors
 from sigah.experiments.store import Store
 from sigah.hashers import BinaryHasher
 from sigah.progress import bar
@@ -105,6 +106,8 @@ def measure_unit(unit: Unit, material: Material, needs: tuple[str, ...]) -> dict
         run["history"] = history
     if "gallery" in needs:
         run["gallery"] = gallery(hasher, material)
+    if "neighbors" in needs:
+        run["neighbors"] = record_neighbors(hasher, material)
     if "labels" in needs:
         run["labels"] = f"{LABEL_DEPTH} deep, divisor min(relevant, {LABEL_DEPTH})"
         run["metrics"][f"label_map@{LABEL_DEPTH}"] = label_map(hasher, material)
