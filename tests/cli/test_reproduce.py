@@ -60,12 +60,18 @@ def test_reproduce_then_report(run: Any, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     assert run("report", "--results", results / "quick", "--out", page)[0] == 0
     assert "Table 4" in page.read_text()
+    files = tmp_path / "plots", tmp_path / "tables"
+    more = ("--plots", files[0], "--markdown", files[1])
+    status, told = run("report", "--results", results / "quick", "--out", page, *more)
+    assert status == 0, told
+    (text,) = [path.read_text() for path in files[1].glob("mnist*.md")]
+    assert "| with discriminator |" in text
 
 
 def test_mistakes_end_in_one_line(run: Any, tmp_path: Path) -> None:
     status, told = run("reproduce", "table9")
     assert (status, "no experiment is named 'table9'" in told) == (1, True)
-    assert "fig8, all" in told
+    assert "fig8, neighbors, all" in told
     status, told = run("reproduce", "table1", "--out", tmp_path)
     assert status == 1
     assert "gist1m is not here" in told

@@ -19,7 +19,9 @@ QUICK_DATA = "mnist"
 
 
 def reproduce(
-    name: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="table1 ... fig8, or `all`.")],
+    name: Annotated[
+        str, typer.Argument(metavar="EXPERIMENT", help="table1 ... fig8, neighbors, or `all`.")
+    ],
     quick: Annotated[
         bool, typer.Option("--quick", help="A slice of MNIST, few steps: does everything run?")
     ] = False,
@@ -141,12 +143,18 @@ def report(
     plots: Annotated[
         Path | None, typer.Option(help="Also write every plot here, as SVG and PNG.")
     ] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(help="Also write the tables here, a Markdown page a data set.")
+    ] = None,
 ) -> None:
     """Write one self-contained HTML page of everything measured so far.
+
+    It begins with where SiGAH wins and where not; then a chapter for each data set.
 
     Example: sigah report --results results --out report.html
     """
     from sigah.cli.codes import check_folder
+    from sigah.report.markdown import write_markdown
     from sigah.report.page import write_report
 
     check_folder(out)
@@ -154,3 +162,5 @@ def report(
         raise FileNotFoundError(f"{results}: no such folder; measure with `sigah reproduce` first")
     shown = write_report(results, out, plots=plots)
     typer.echo(f"{out}: {', '.join(shown)}")
+    if markdown is not None:
+        typer.echo(f"{markdown}: {', '.join(write_markdown(results, markdown))}")

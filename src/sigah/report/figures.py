@@ -32,24 +32,36 @@ LABELS = {
     "discrete_graph": "Discrete Graph",
     "scalable_graph": "Scalable Graph",
 }
-# reds: ours; greys: no training; blues and greens, solid: reconstruction; dashed: graphs and order
+# the methods of the paper in the palette of Okabe and Ito, apart for the colour-blind too; a marker
+# each besides, for prints in grey. Dashed: what learns order or graphs
 COLOURS = {
-    "sigah": "#c8364a",
-    "sigah.paper": "#e79a3b",
-    "itq": "#2b5f8f",
-    "lsh": "#8c96a0",
+    "sigah": "#d55e00",
+    "sigah.paper": "#e69f00",
+    "itq": "#0072b2",
+    "lsh": "#b4b8bc",
     "qolsh": "#50565c",
-    "sign": "#c3c9ce",
+    "sign": "#dde1e4",
     "pca_rotation": "#a8b7c4",
-    "spherical": "#1a9e9e",
-    "binary_autoencoder": "#6fa8dc",
-    "stochastic_generative": "#3d8b4e",
-    "ordinal_constrained": "#8a5a2b",
+    "spherical": "#009e73",
+    "binary_autoencoder": "#56b4e9",
+    "stochastic_generative": "#cc79a7",
+    "ordinal_constrained": "#000000",
     "spectral": "#b58bc9",
     "kmeans": "#9ccc65",
     "anchor_graph": "#7b3fa0",
     "discrete_graph": "#d16ba5",
     "scalable_graph": "#4b3fa0",
+}
+MARKERS = {
+    "sigah": "o",
+    "sigah.paper": "D",
+    "itq": "s",
+    "lsh": "x",
+    "qolsh": "+",
+    "spherical": "^",
+    "binary_autoencoder": "v",
+    "stochastic_generative": "P",
+    "ordinal_constrained": "d",
 }
 DASHED = ("ordinal_constrained", "spectral", "anchor_graph", "discrete_graph", "scalable_graph")
 STYLE: Any = {
@@ -124,6 +136,9 @@ def line_style(method: str) -> dict[str, Any]:
         "color": COLOURS.get(method),
         "linewidth": 2.4 if method == "sigah" else 1.5,
         "linestyle": "--" if method in DASHED else "-",
+        "marker": MARKERS.get(method),
+        "markersize": 5 if method == "sigah" else 4,
+        "markevery": 0.12,  # of the diagonal: as many on a steep curve as on a flat one
         "label": LABELS.get(method, method),
         "zorder": 3 if method == "sigah" else 2,
     }
@@ -226,6 +241,6 @@ def images_figure(
                     ax.imshow(images[i].reshape(shape), cmap="gray_r", vmin=0, vmax=1)
                     if highlight and label in highlight:
                         hit = highlight[label][i]
-                        colour = "#2e8b57" if hit else "#d9d9d9"
+                        colour = "#0072b2" if hit else "#d9d9d9"
                         ax.plot([0, 1], [0, 0], color=colour, lw=3, transform=ax.transAxes)
     return figure

@@ -16,41 +16,79 @@ from matplotlib.figure import Figure
 
 from sigah.experiments.views import Gallery, Plot, Series
 from sigah.persistence import atomic_write
-from sigah.report.figures import STYLE, images_figure, line_style
+from sigah.report.figures import STYLE, line_style
 
 __all__ = ["as_data", "draw", "file_name", "save"]
 
-COLOURS = ("#c8364a", "#2b5f8f", "#3d8b4e", "#e79a3b", "#7b3fa0", "#1a9e9e", "#8a5a2b")
+COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito
 # text stays text, and the same figure has the same bytes
 SVG: Any = {"svg.fonttype": "none", "svg.hashsalt": "sigah", "font.sans-serif": ["DejaVu Sans"]}
-CROWDED = 5  # curves beside which a legend would cover the plot
+HIT = "#0072b2"
+WIDE = 3  # labels in a row of a legend
 
 
 def draw(panel: Plot | Gallery) -> Figure:
     """The figure of a plot or a gallery."""
     if isinstance(panel, Gallery):
-        height, width = panel.rows[0][1].shape[1:]
-        rows = [(label, images.reshape(len(images), -1)) for label, images in panel.rows]
-        return images_figure(rows, title="", shape=(height, width))
+        return draw_gallery(panel)
+    lines = -(-len(panel.series) // WIDE) if len(panel.series) > 1 else 0
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.8, 3.4), layout="constrained")
+        # axes of one size, and the legend below them, where it covers no curve
+        figure = Figure(figsize=(4.8, 3.2 + 0.2 * lines), layout="constrained")
         axes = figure.subplots()
         for series, colour in zip(panel.series, colours(panel.series), strict=True):
             draw_series(axes, series, colour)
         axes.set(xlabel=panel.x_label, ylabel=panel.y_label)
         set_scale(axes, panel)
-        if len(panel.series) > CROWDED:
-            figure.legend(loc="outside lower center", ncols=3, fontsize=8)
-        elif len(panel.series) > 1:
-            axes.legend(fontsize=8)
+        if panel.unit:
+            axes.set_ylim(0, 1.02)
+            if panel.scale == "linear":
+                axes.set_xlim(0, 1)
+        if lines:
+            figure.legend(loc="outside lower center", ncols=WIDE, fontsize=8)
+    return figure
+
+
+def draw_gallery(panel: Gallery) -> Figure:
+    """Rows of pictures with their labels to the left, and a bar below each hit."""
+    height, width = panel.rows[0][1].shape[1:]
+    high, wide = round(1.16 * height), round(1.08 * width)  # a picture and the gap after it
+    longest = max(len(images) for _, images in panel.rows)
+    sheet = np.ones((high * len(panel.rows), wide * longest), np.float32)
+    labels = [label.replace(", ", ",\n") for label, _ in panel.rows]
+    # room for the longest line of a label at about .08 inches a letter
+    margin = 0.2 + 0.08 * max(len(line) for label in labels for line in label.split("\n"))
+    inches = (margin + 0.5 * longest, 0.54 * len(panel.rows))
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=inches)
+        axes = figure.add_axes((margin / inches[0], 0, 1 - margin / inches[0], 1))
+        axes.set_axis_off()
+        for row, (label, images) in enumerate(panel.rows):
+            place = (-0.3 * width, high * row + height / 2)
+            axes.text(*place, labels[row], ha="right", va="center", linespacing=1)
+            for column, image in enumerate(images):
+                top, left = high * row, wide * column
+                sheet[top : top + height, left : left + width] = 1 - image  # dark on paper
+                if label in panel.hits and panel.hits[label][column]:
+                    axes.plot(
+                        (left, left + width - 1),
+                        (top + 1.05 * height, top + 1.05 * height),
+                        color=HIT,
+                        linewidth=2.4,
+                        solid_capstyle="butt",
+                    )
+        axes.imshow(sheet, cmap="gray", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
     return figure
 
 
 def draw_series(axes: Axes, series: Series, colour: str | tuple[float, ...]) -> None:
     """One curve, with a band of one deviation."""
-    line = line_style(series.style) if series.style else {"color": colour, "linewidth": 1.8}
-    marker = "o" if len(series.x) <= 12 and not series.style else None
-    axes.plot(series.x, series.y, **{**line, "label": series.label}, marker=marker, markersize=4)
+    line: dict[str, Any] = {"color": colour, "linewidth": 1.8}
+    if series.style:
+        line = line_style(series.style)
+    if not series.style and len(series.x) <= 12:
+        line |= {"marker": "o", "markersize": 4}
+    axes.plot(series.x, series.y, **{**line, "label": series.label})
     if series.deviation:
         y, spread = np.array(series.y), np.array(series.deviation)
         axes.fill_between(
@@ -60,7 +98,7 @@ def draw_series(axes: Axes, series: Series, colour: str | tuple[float, ...]) -> 
 
 def colours(series: Sequence[Series]) -> list[str | tuple[float, ...]]:
     """A colour a curve: apart for a few, a ramp for a row of settings."""
-    if len(series) <= len(COLOURS) - 1:
+    if len(series) <= len(COLOURS):
         return list(COLOURS[: len(series)])
     ramp = mpl.colormaps["viridis"]
     return [tuple(ramp(i / len(series))) for i in range(len(series))]

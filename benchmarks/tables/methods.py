@@ -1,0 +1,198 @@
+"""Tables of README.md and docs/results.md: methods beside each other and beside the paper."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sigah.evaluation import read_results, summarize
+from sigah.experiments import EXPERIMENTS, Store
+from sigah.experiments.views import Table
+from sigah.report.chapters import chapters
+from sigah.report.figures import LABELS
+from sigah.report.markdown import matrix
+from sigah.report.markdown import pipe_table as markdown
+
+ROOT = Path(__file__).resolve().parents[2]
+SETS = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}
+FAR = 0.03  # differences from the paper beyond this are marked, and explained in the page
+
+Rows = dict[tuple[str, int], dict[str, Any]]
+
+
+def load(name: str) -> Rows:
+    rows = summarize(read_results(ROOT / "results" / f"{name}.json"))
+    return {(row["method"], row["n_bits"]): row for row in rows}
+
+
+def plain(row: dict[str, Any], metric: str) -> str:
+    return f"{row['mean'][metric]:.3f}" if metric in row["mean"] else "–"
+
+
+def with_deviation(row: dict[str, Any], metric: str) -> str:
+    if metric not in row["mean"]:
+        return "–"
+    return f"{row['mean'][metric]:.3f} ± {row['std'][metric]:.3f}"
+
+
+def paper_table_2() -> Table:
+    """Table 2 of the paper and ours, as the experiment has them."""
+    experiment = EXPERIMENTS["table2"]
+    measured = [
+        one
+        for one in Store(ROOT / "results").collect(experiment)
+        if one.data["name"] == "mnist" and not one.part
+    ]
+    table: Table = next(p for p in experiment.view(experiment, measured) if isinstance(p, Table))
+    return table
+
+
+def table_2() -> str:
+    """The paper's Table 2 with ours beside it."""
+    table = paper_table_2()
+    head = ["method"]
+    for heading in table.headings:
+        head += [f"{heading}: paper", "ours", "diff."]
+    lines = []
+    for label, cells in table.rows:
+        line = [label]
+        for cell in cells:
+            difference = f"{cell.difference:+.3f}"
+            far = abs(cell.difference) > FAR
+            line += [
+                f"{cell.paper:.3f}",
+                f"{cell.mean:.3f}",
+                f"**{difference}**" if far else difference,
+            ]
+        lines.append(line)
+    return markdown(head, lines)
+
+
+def sets_matrix() -> str:
+    """Where SiGAH wins, on every data set that is measured."""
+    return matrix(chapters(Store(ROOT / "results")), folder="results/")
+
+
+def short_matrix() -> str:
+    """The same in the metrics of the paper, for the front page."""
+    sets = chapters(Store(ROOT / "results"))
+    return matrix(sets, folder="docs/results/", metrics=("pr_area", "map", "precision@100"))
+
+
+def training_size_table() -> str:
+    """The rows of Table 2 that differ, learned from 10,000 vectors as well."""
+    everything, sample = load("mnist"), load("mnist-10000")
+    experiment = EXPERIMENTS["table2"]
+    paper = {case.method: experiment.paper["mnist"][case.label] for case in experiment.cases}
+    cells = [(column.metric, column.bits) for column in experiment.columns]
+    head = ["method", "learned from"]
+    head += [f"{metric.replace('precision', 'P')} {bits}" for metric, bits in cells]
+    lines = []
+    for method in dict.fromkeys(method for method, _ in sample):
+        name, _, variant = method.partition(":")
+        label = LABELS[name] + (", xi = 1/2" if variant else "")
+        if not variant:
+            lines.append([label, "(paper)", *(f"{figure:.3f}" for figure in paper[name])])
+            lines.append(["", "60,000", *(plain(everything[name, b], m) for m, b in cells)])
+        lines.append([label, "10,000", *(plain(sample[method, b], m) for m, b in cells)])
+    return markdown(head, lines, left=2)
+
+
+def metrics_table(name: str) -> str:
+    """Every method at every length, mean and standard deviation."""
+    metrics = {
+        "pr_area": "pr_area",
+        "map": "map",
+        "precision@100": "P@100",
+        "recall10@10": "recall10@10",
+        "recall100@1000": "recall100@1000",
+        "relative_reconstruction_error": "error",
+    }
+    rows = load(name)
+    lengths = sorted({bits for _, bits in rows})
+    lines = [
+        [f"`{method}`", str(bits), *(with_deviation(rows[method, bits], m) for m in metrics)]
+        for length in lengths
+        for method, bits in rows
+        if bits == length
+    ]
+    return markdown(["method", "bits", *metrics.values()], lines)
+
+
+def seconds_table() -> str:
+    """Training time, in the form of the paper's Table 3, memory and encoding speed."""
+    report = json.loads((ROOT / "benchmarks" / "results" / "fit_and_encode.json").read_text())
+    rows = {(row["method"], row["n_bits"]): row for row in report["rows"]}
+    head = [
+        "method",
+        "fit 32 bits, s",
+        "fit 64 bits, s",
+        "peak memory, 32 bits",
+        "encode, 64 bits",
+        "over a product",
+    ]
+    n_vectors = report["n_vectors"]
+    lines = []
+    for method in dict.fromkeys(method for method, _ in rows):
+        short, long = rows[method, 32], rows[method, 64]
+        lines.append(
+            [
+                f"`{method}`",
+                f"{short['fit_seconds']:.1f}",
+                f"{long['fit_seconds']:.1f}",
+                f"{short['peak_memory_bytes'] / 1e6:,.0f} MB",
+                f"{n_vectors / long['encode_seconds'] / 1e6:.2f} M/s",
+                f"{long['ratio']:.1f} x",
+            ]
+        )
+    return markdown(head, lines)
+
+
+def ablation_table() -> str:
+    """What each term of SiGAH is worth."""
+    metrics = ("pr_area", "map", "precision@100", "relative_reconstruction_error")
+    cases = {
+        "sigah": "default",
+        "sigah:pair=0": "without the pair term",
+        "sigah:neighbor=0": "without the neighbour term",
+        "sigah:adversarial=0": "without the discriminator",
+        "sigah:sparsity=0": "without sparsity",
+        "sigah:graph=0.001": "with the graph term, Eq. (17), at .001",
+    }
+    sets = {title: load(name) | load(f"{name}-ablation") for name, title in SETS.items()}
+    head = [""]
+    for title in sets:
+        head += [f"{title}: pr_area", "map", "P@100", "error"]
+    lines = [
+        [text, *(with_deviation(rows[case, 64], m) for rows in sets.values() for m in metrics)]
+        for case, text in cases.items()
+    ]
+    return markdown(head, lines)
+
+
+def wide_table() -> str:
+    """One bit a dimension: what needs no training, at d bits."""
+    sets = {title: load(f"{name}-784") for name, title in SETS.items()}
+    metrics = ("pr_area", "map", "precision@100", "recall10@10", "relative_reconstruction_error")
+    head = ["784 bits"]
+    for title in sets:
+        head += [f"{title}: pr_area", "map", "P@100", "recall10@10", "error"]
+    lines = [
+        [f"`{method}`", *(plain(rows[method, 784], m) for rows in sets.values() for m in metrics)]
+        for method, _ in sets["MNIST"]
+    ]
+    return markdown(head, lines)
+
+
+TABLES = {
+    "sets": sets_matrix,
+    "sets-short": short_matrix,
+    "table2": table_2,
+    "training-size": training_size_table,
+    "mnist": lambda: metrics_table("mnist"),
+    "fashion-mnist": lambda: metrics_table("fashion-mnist"),
+    "seconds": seconds_table,
+    "ablation": ablation_table,
+    "wide": wide_table,
+}
