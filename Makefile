@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Threads sleep rather than spin while they wait: faster wherever cores are shared.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup test lint demo bench bench-onnx bench-search results clean
+.PHONY: setup test test-browser lint demo bench bench-search results clean
 
 setup: .venv/.installed
 
@@ -22,6 +22,14 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The report in a real browser; `make test` does this too where Chromium is installed.
+test-browser: setup
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
+	  command -v google-chrome >/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq chromium; } || \
+	  { echo "Chromium is not installed: install it as root, with apt-get install chromium"; exit 1; }
+	$(BIN)/python -m pytest tests/report/test_browser.py
+
 # Learn, search and compare on MNIST and Fashion-MNIST; writes demo/index.html.
 demo: setup
 	$(BIN)/sigah demo --out demo
@@ -29,11 +37,6 @@ demo: setup
 # Time and memory of fitting and encoding; writes benchmarks/results/.
 bench: setup
 	$(BIN)/python benchmarks/fit_and_encode.py
-
-# Exported ONNX encoders beside the methods themselves (three minutes), and their page.
-bench-onnx: setup
-	$(BIN)/python benchmarks/onnx_models.py
-	$(BIN)/python benchmarks/publish.py
 
 # Hamming search beside its peers (half an hour on two cores), re-ranking, and their pages.
 bench-search: setup
