@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,35 +61,35 @@ def few_queries(labels: NDArray[Any] | None, n: int) -> NDArray[np.intp]:
 
 def found_pictures(experiment: Experiment, measured: Sequence[Measured]) -> list[Any]:
     """A gallery a query: the query, its exact neighbours, and what each method finds."""
-    shown: list[Any] = []
+    shown = []
     for one in measured:
         records = {
             case.label: runs[0]["neighbors"]
             for case in experiment.cases
             if (runs := one.runs.get((case.label, BITS)))
         }
-        if not records:
-            continue
-        first = next(iter(records.values()))
-        pictures = {label: unpack(record) for label, record in records.items()}
-        for number in range(len(first["queries"])):
-            known = next(iter(pictures.values()))
-            rows = [
-                ("query", known[-1 - number][None]),
-                ("exact", np.stack([known[i] for i in first["exact"][number]])),
-            ]
-            hits = {}
-            for label, record in records.items():
-                rows.append(
-                    (label, np.stack([pictures[label][i] for i in record["found"][number]]))
-                )
-                hits[label] = np.array(record["hits"][number])
+        queries = min((len(record["queries"]) for record in records.values()), default=0)
+        for number in range(queries):
             title = f"{one.title}: query {number + 1}, {BITS} bits"
-            shown.append(Gallery(title, tuple(rows), hits))
+            shown.append(query_gallery(records, number, title))
     return shown
 
 
-def unpack(record: dict[str, Any]) -> dict[int, NDArray[np.float32]]:
+def query_gallery(records: Mapping[str, Any], number: int, title: str) -> Gallery:
+    """One query of records by the label of their method."""
+    rows: list[tuple[str, NDArray[np.float32]]] = []
+    hits = {}
+    for label, record in records.items():
+        pictures = unpack(record)
+        if not rows:  # the same in every record
+            rows.append(("query", pictures[-1 - number][None]))
+            rows.append(("exact", np.stack([pictures[i] for i in record["exact"][number]])))
+        rows.append((label, np.stack([pictures[i] for i in record["found"][number]])))
+        hits[label] = np.array(record["hits"][number])
+    return Gallery(title, tuple(rows), hits)
+
+
+def unpack(record: Mapping[str, Any]) -> dict[int, NDArray[np.float32]]:
     """Pictures ``(height, width)`` in [0, 1] by their place: see :func:`record_neighbors`."""
     levels = np.frombuffer(zlib.decompress(base64.b64decode(record["pixels"])), np.uint8)
     pictures = (levels.astype(np.float32) / np.float32(255)).reshape(-1, *record["picture"])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from sigah.experiments.curves import tables_and_curves
 from sigah.experiments.experiment import Case, Column, Experiment
-from sigah.experiments.views import tables_and_curves
 
 __all__ = ["COMPARED", "TABLE1"]
 

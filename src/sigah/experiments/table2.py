@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from sigah.experiments.curves import tables_and_curves
 from sigah.experiments.experiment import Column, Experiment
 from sigah.experiments.table1 import COMPARED
-from sigah.experiments.views import tables_and_curves
 
 __all__ = ["TABLE2"]
 
