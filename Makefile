@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Threads sleep rather than spin while they wait: faster wherever cores are shared.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup test test-browser lint demo bench bench-search results clean
+.PHONY: setup test test-browser lint demo bench bench-onnx bench-search results clean
 
 setup: .venv/.installed
 
@@ -43,6 +43,11 @@ bench-search: setup
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
 	$(BIN)/python benchmarks/search.py
 	$(BIN)/python benchmarks/rerank.py
+	$(BIN)/python benchmarks/publish.py
+
+# Exported ONNX encoders beside the methods themselves (three minutes), and their page.
+bench-onnx: setup
+	$(BIN)/python benchmarks/onnx_models.py
 	$(BIN)/python benchmarks/publish.py
 
 # Every figure of docs/results.md, five seeds each (hours on two cores); writes results/ and

@@ -16,12 +16,15 @@ from pathlib import Path
 
 from sigah.report.figures import curves_figure, ratios_figure, recall_figure
 from sigah.report.markdown import markdown_pages
-from tables import methods, search
+from tables import methods, scale, search
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "search.md"]
+PAGES = [
+    ROOT / "README.md",
+    *(ROOT / "docs" / f"{name}.md" for name in ("results", "search", "onnx", "scale")),
+]
 IMAGES = ROOT / "docs" / "images"
-TABLES = {**methods.TABLES, **search.TABLES}
+TABLES = {**methods.TABLES, **search.TABLES, **scale.TABLES}
 
 
 def filled_in(page: str) -> str:

@@ -187,3 +187,16 @@ def test_importing_the_library_loads_nothing_heavy() -> None:
     program = "import sys, sigah; print(*{'numba', 'torch', 'sklearn', 'scipy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
     assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("n", [1, 255, 256, 257, 6001])
+@pytest.mark.parametrize("n_bytes", [1, 8, 31, 32, 98])
+def test_counts_of_distances_are_histograms_of_them(n: int, n_bytes: int) -> None:
+    base, queries = random_codes(n, n_bytes), random_codes(5, n_bytes, seed=1)
+    base[0], base[-1] = queries[0], ~queries[1]  # the smallest and the largest distance
+    expected = [np.bincount(row, minlength=8 * n_bytes + 1) for row in _differing(queries, base)]
+    np.testing.assert_array_equal(flat.distance_counts(queries, base), expected)
+
+
+def _differing(queries: Codes, base: Codes) -> Any:
+    return np.bitwise_count(queries[:, None] ^ base[None]).sum(axis=2)

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import digamma
 
 from sigah.codes import check_codes, unpack
-from sigah.search import hamming_distances
+from sigah.search import distance_counts, hamming_distances
 
 __all__ = [
     "RankCounts",
@@ -128,16 +128,13 @@ def rank_counts(
     neighbors, ks = _check_truth(truth, len(queries), len(base)), list(ks)
     if wrong := [k for k in ks if not 1 <= k <= neighbors.shape[1]]:
         raise ValueError(f"ks must be from 1 to {neighbors.shape[1]}, as truth goes; got {wrong}")
-    total: list[Int] = []
-    relevant: dict[int, list[Int]] = {k: [] for k in ks}
-    n_bits = base.shape[1] * 8
-    for rows, distances in _distances(queries, base):
-        total += [_histogram(row, n_bits) for row in distances]
-        of_neighbors = np.take_along_axis(distances, neighbors[rows], axis=1)
+    total = distance_counts(queries, base)
+    relevant = {k: np.empty_like(total) for k in ks}
+    for query, (code, nearest) in enumerate(zip(queries, neighbors, strict=True)):
+        distances = np.bitwise_count(base[nearest] ^ code).sum(axis=1, dtype=np.intp)
         for k, counts in relevant.items():
-            counts += [_histogram(row[:k], n_bits) for row in of_neighbors]
-    stacked = np.stack(total)
-    return {k: RankCounts(stacked, np.stack(counts)) for k, counts in relevant.items()}
+            counts[query] = np.bincount(distances[:k], minlength=total.shape[1])
+    return {k: RankCounts(total, counts) for k, counts in relevant.items()}
 
 
 def pr_curve(counts: RankCounts) -> tuple[Float, Float]:
@@ -479,10 +476,6 @@ def _distances(
     for start in range(0, len(queries), step):
         rows = slice(start, start + step)
         yield rows, hamming_distances(queries[rows], base)
-
-
-def _histogram(distances: NDArray[np.uint16], n_bits: int) -> Int:
-    return np.bincount(distances, minlength=n_bits + 1)
 
 
 def _before(counts: Int) -> Int:

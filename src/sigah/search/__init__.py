@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sigah.search.flat import hamming_distances, spherical_distances
+from sigah.search.flat import distance_counts, hamming_distances, spherical_distances
 from sigah.search.index import HammingIndex
 from sigah.search.rerank import Calibration, TwoStageSearch
 from sigah.search.scoring import asymmetric_distances
@@ -12,6 +12,7 @@ __all__ = [
     "HammingIndex",
     "TwoStageSearch",
     "asymmetric_distances",
+    "distance_counts",
     "hamming_distances",
     "spherical_distances",
 ]

@@ -14,9 +14,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from sigah.codes import check_codes
 from sigah.search import kernels
-from sigah.search.threads import run_together
+from sigah.search.threads import available_threads, run_together
 
-__all__ = ["hamming_distances", "nearest", "scan_costs", "spherical_distances", "within"]
+__all__ = [
+    "distance_counts",
+    "hamming_distances",
+    "nearest",
+    "scan_costs",
+    "spherical_distances",
+    "within",
+]
 
 Found = tuple[NDArray[np.int32], NDArray[np.int64]]
 
@@ -187,6 +194,48 @@ def hamming_distances(queries: ArrayLike, base: ArrayLike) -> NDArray[np.uint16]
     for query, row in _scan(_as_words(query_codes), _as_words(base_codes)):
         distances[query] = row
     return distances
+
+
+def distance_counts(queries: ArrayLike, base: ArrayLike) -> NDArray[np.int64]:
+    """Count the base codes at each Hamming distance from every query.
+
+    Parameters
+    ----------
+    queries : array-like of uint8, shape (q, n_bytes)
+    base : array-like of uint8, shape (n, n_bytes)
+
+    Returns
+    -------
+    counts : ndarray of int64, shape (q, 8 * n_bytes + 1)
+
+    Raises
+    ------
+    ValueError
+        If either is not packed codes, the widths differ or exceed 65,528 bits.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sigah.search import distance_counts
+    >>> base = np.array([[0b1010], [0b1100], [0b0011]], np.uint8)
+    >>> distance_counts(np.array([[0b1100]], np.uint8), base)
+    array([[1, 0, 1, 0, 1, 0, 0, 0, 0]])
+    """
+    query_codes = np.ascontiguousarray(check_codes(queries, name="queries"))
+    base_codes = check_codes(base, n_bits=query_codes.shape[1] * 8, name="base codes")
+    if query_codes.shape[1] * 8 > MAX_BITS:
+        raise ValueError(f"codes can have at most {MAX_BITS} bits, got {query_codes.shape[1] * 8}")
+    planes = kernels.to_planes(base_codes)
+    counts = np.zeros((len(query_codes), query_codes.shape[1] * 8 + 1), np.int64)
+    n_parts = _parts(planes, len(query_codes), available_threads())
+    run_together(
+        lambda some: kernels.count_at_distances(
+            planes, len(base_codes), query_codes[some], counts[some]
+        ),
+        _shares(planes, len(query_codes), n_parts, len(query_codes)),
+        n_parts,
+    )
+    return counts
 
 
 def spherical_distances(queries: ArrayLike, base: ArrayLike) -> NDArray[np.float32]:

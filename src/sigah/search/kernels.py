@@ -27,6 +27,7 @@ __all__ = [
     "LANES",
     "capacity",
     "compiled",
+    "count_at_distances",
     "count_within",
     "from_planes",
     "merge_nearest",
@@ -323,6 +324,32 @@ def count_within(planes: Any, selected: Any, queries: Any, radius: int, counts: 
                 if _compare(planes, group, query_at, radius + 1, group_distances, below):
                     for v in range(VECTORS):
                         counts[q] += np.int64(ones(below[v] & selected[group * VECTORS + v]))
+
+
+@compiled
+def count_at_distances(planes: Any, n: int, queries: Any, counts: Any) -> None:
+    """How many of the first ``n`` codes are at each distance from each query."""
+    n_bytes = queries.shape[1]
+    group_distances = np.empty(GROUP, np.uint16)
+    below = np.empty(VECTORS, np.uint64)
+    # adding up a tile's counts costs as much as some codes: there are more of them than that
+    tile = max(1, TILE_BYTES // (n_bytes * GROUP), 64 * n_bytes // GROUP)
+    # codes in a row are often at one distance: counted in one place, each would wait for the last
+    apart = np.empty((2, 8 * n_bytes + 1), np.int32)
+    for start in range(0, len(planes), tile):
+        for q in range(len(queries)):
+            query_at = queries.ctypes.data + q * n_bytes
+            apart[:] = 0
+            for group in range(start, min(start + tile, len(planes))):
+                # no distance reaches the limit: all are written
+                _compare(planes, group, query_at, 8 * n_bytes + 1, group_distances, below)
+                for lane in range(0, min(GROUP, n - group * GROUP) - 1, 2):
+                    apart[0, group_distances[lane]] += 1
+                    apart[1, group_distances[lane + 1]] += 1
+                if n - group * GROUP < GROUP and n % 2:
+                    apart[0, group_distances[n - group * GROUP - 1]] += 1
+            for d in range(apart.shape[1]):
+                counts[q, d] += apart[0, d] + apart[1, d]
 
 
 @compiled
