@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Threads sleep rather than spin while they wait: faster wherever cores are shared.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup test test-browser lint demo bench bench-onnx bench-search results clean
+.PHONY: setup test test-engines test-browser lint demo bench bench-onnx bench-search bench-engines results clean
 
 setup: .venv/.installed
 
@@ -16,6 +16,11 @@ setup: .venv/.installed
 
 test: setup lint
 	$(BIN)/python -m pytest
+
+# Every engine of `sigah export`, none skipped; installs them.
+test-engines: setup
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,engines]'
+	$(BIN)/python -m pytest tests/engines -m 'engine or not engine'
 
 lint: setup
 	$(BIN)/ruff check .
@@ -43,6 +48,12 @@ bench-search: setup
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
 	$(BIN)/python benchmarks/search.py
 	$(BIN)/python benchmarks/rerank.py
+	$(BIN)/python benchmarks/publish.py
+
+# Recall and time of the engines on real codes, for docs/engines.md.
+bench-engines: setup
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,engines]'
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/engines.py
 	$(BIN)/python benchmarks/publish.py
 
 # Exported ONNX encoders beside the methods themselves (three minutes), and their page.

@@ -16,15 +16,15 @@ from pathlib import Path
 
 from sigah.report.figures import curves_figure, ratios_figure, recall_figure
 from sigah.report.markdown import markdown_pages
-from tables import methods, scale, search
+from tables import engines, methods, scale, search
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
     ROOT / "README.md",
-    *(ROOT / "docs" / f"{name}.md" for name in ("results", "search", "onnx", "scale")),
+    *(ROOT / "docs" / f"{name}.md" for name in ("results", "search", "onnx", "scale", "engines")),
 ]
 IMAGES = ROOT / "docs" / "images"
-TABLES = {**methods.TABLES, **search.TABLES, **scale.TABLES}
+TABLES = {**methods.TABLES, **search.TABLES, **scale.TABLES, **engines.TABLES}
 
 
 def filled_in(page: str) -> str:

@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 import hypothesis
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
+from sigah.cli import main
 
 # the first example of a test may compile kernels or warm a cache; none is judged by its time
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -28,3 +33,17 @@ def digits() -> tuple[Vectors, Vectors]:
 
     split = datasets.load("mnist")
     return split.base[:10000], split.queries[:500]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Run ``sigah ARGS``; returns (exit status, standard output, standard error)."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["sigah", *map(str, arguments)])
+        with pytest.raises(SystemExit) as left:
+            main()
+        printed = capsys.readouterr()
+        return int(left.value.code or 0), printed.out, printed.err
+
+    return call

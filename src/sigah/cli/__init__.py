@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from sigah import __version__
-from sigah.cli import codes, data, evaluation, experiments, onnx, plan, search
+from sigah.cli import codes, data, engines, evaluation, experiments, onnx, plan, search
 
 __all__ = ["app", "main"]
 
@@ -29,6 +29,8 @@ for command in (
     codes.fit,
     codes.encode,
     search.search,
+    engines.export,
+    engines.query,
     evaluation.evaluate,
     experiments.reproduce,
     experiments.report,

@@ -20,7 +20,7 @@ from sigah.hashers import load
 from sigah.progress import track
 from sigah.search import HammingIndex, TwoStageSearch
 
-__all__ = ["app", "search"]
+__all__ = ["app", "in_blocks", "read_ids", "search", "show_neighbours"]
 
 app = typer.Typer(
     help="Keep codes in an index: add, remove, search, and see what it holds.",
@@ -82,9 +82,9 @@ def search(
             {"fingerprint": index.fingerprint}, {"fingerprint": hasher.fingerprint}
         )
     looked_up = read_vectors(queries)
-    allowed = _read_ids(chosen)
+    allowed = read_ids(chosen)
     if by == "hamming":
-        found = _in_blocks(
+        found = in_blocks(
             looked_up, lambda some: index.search(hasher.transform(some), k, filter=allowed)
         )
     elif chosen is not None:
@@ -92,8 +92,8 @@ def search(
     else:
         rows = None if vectors is None else read_vectors(vectors)
         ranked = TwoStageSearch(index, hasher, by, oversampling=oversampling, vectors=rows)
-        found = _in_blocks(looked_up, lambda some: ranked.search(some, k))
-    _show(*found, out, len(index), by)
+        found = in_blocks(looked_up, lambda some: ranked.search(some, k))
+    show_neighbours(*found, out, len(index), by)
 
 
 @app.command()
@@ -110,7 +110,7 @@ def build(
     packed, header = persistence.load_codes(codes)
     fingerprint = None if header is None else header["fingerprint"]
     index = HammingIndex(8 * packed.shape[1], fingerprint=fingerprint)
-    index.add(packed, _read_ids(ids))
+    index.add(packed, read_ids(ids))
     index.save(out)
     typer.echo(f"{out}: {len(index):,} codes of {index.n_bits} bits")
 
@@ -125,7 +125,7 @@ def add(index: Index, codes: Codes, ids: Ids = None) -> None:
     held = HammingIndex.open(index)
     if held.fingerprint is not None:
         persistence.check_same_model(header, {"fingerprint": held.fingerprint})
-    held.add(packed, _read_ids(ids))
+    held.add(packed, read_ids(ids))
     held.save(index)
     typer.echo(f"{index}: {len(held):,} codes, {len(packed):,} of them new")
 
@@ -137,7 +137,7 @@ def remove(index: Index, ids: Annotated[str, typer.Argument(metavar="IDS")]) -> 
     Example: sigah index remove mnist.index 7,11,13
     """
     held = HammingIndex.open(index)
-    unwanted = _read_ids(ids)
+    unwanted = read_ids(ids)
     held.remove([] if unwanted is None else unwanted)
     held.save(index)
     typer.echo(f"{index}: {len(held):,} codes")
@@ -166,9 +166,9 @@ def search_codes(
         persistence.check_same_model(header, {"fingerprint": held.fingerprint})
     if tables:
         held.build_tables()
-    allowed = _read_ids(chosen)
-    found = _in_blocks(queries, lambda some: held.search(some, k, filter=allowed))
-    _show(*found, out, len(held), "hamming")
+    allowed = read_ids(chosen)
+    found = in_blocks(queries, lambda some: held.search(some, k, filter=allowed))
+    show_neighbours(*found, out, len(held), "hamming")
 
 
 @app.command()
@@ -189,7 +189,8 @@ def _open_any(path: Path) -> HammingIndex:
     return index
 
 
-def _read_ids(argument: str | None) -> NDArray[Any] | None:
+def read_ids(argument: str | None) -> NDArray[Any] | None:
+    """Ids of a file, or of the words themselves."""
     if argument is None:
         return None
     if Path(argument).suffix == ".npy":
@@ -205,7 +206,7 @@ def _read_ids(argument: str | None) -> NDArray[Any] | None:
         ) from None
 
 
-def _in_blocks(
+def in_blocks(
     queries: NDArray[Any], search_some: Callable[[Any], tuple[NDArray[Any], NDArray[np.int64]]]
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Search block by block, with a progress bar."""
@@ -215,9 +216,10 @@ def _in_blocks(
     return np.concatenate(distances), np.concatenate(ids)
 
 
-def _show(
+def show_neighbours(
     distances: NDArray[Any], ids: NDArray[np.int64], out: Path | None, size: int, by: str
 ) -> None:
+    """Write neighbours to a file, or print those of the first queries."""
     if out is not None:
         with persistence.atomic_write(out) as file:
             np.savez(file, distances=distances, ids=ids)

@@ -1,0 +1,35 @@
+"""The table of docs/engines.md."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from sigah.report.markdown import pipe_table as markdown
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def engines_table() -> str:
+    """Engines on real codes."""
+    report = json.loads((ROOT / "benchmarks" / "results" / "engines.json").read_text())
+    head = ["engine", "kind", "searched with", "recall of 10", "filtered", "a query", "export"]
+    lines = []
+    for row in report["rows"]:
+        filtered = row["filtered_recall"]
+        settings = ", ".join(f"`{name}={value}`" for name, value in row["settings"].items())
+        lines.append(
+            [
+                row["engine"],
+                row["kind"],
+                settings.replace("True", "true") or "–",
+                f"{row['recall']:.4f}",
+                "refused" if filtered is None else f"{filtered:.4f}",
+                f"{1e6 * row['query_seconds']:,.0f} us",
+                f"{row['export_seconds']:.1f} s",
+            ]
+        )
+    return markdown(head, lines, left=3)
+
+
+TABLES = {"engines": engines_table}

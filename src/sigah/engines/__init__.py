@@ -1,0 +1,20 @@
+"""Codes to the engines people already run: one engine, one file."""
+
+from __future__ import annotations
+
+from sigah.engines.base import About, Engine, Rows
+from sigah.engines.loading import Exported, export
+from sigah.engines.names import ENGINES, make_engine
+from sigah.engines.vectors import VectorSearch, connect
+
+__all__ = [
+    "ENGINES",
+    "About",
+    "Engine",
+    "Exported",
+    "Rows",
+    "VectorSearch",
+    "connect",
+    "export",
+    "make_engine",
+]

@@ -1,0 +1,181 @@
+"""LanceDB: a table in a folder or an object store, beside whatever else is known of each row.
+
+github.com/lancedb/lancedb. Codes are a column ``code``, a fixed-size list of uint8; what the target
+says of itself is metadata of the column ``id``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sigah.engines.base import About, Engine, Rows, require
+from sigah.search.index import check_count
+
+__all__ = ["LanceDB"]
+
+KEY = "sigah"  # of the metadata
+
+
+class LanceDB(Engine):
+    """A table of LanceDB with the columns ``id``, ``code`` and, if there are labels, ``label``.
+
+    Parameters
+    ----------
+    target : str
+        The folder of the database, or an address that LanceDB knows (``s3://...``).
+    kind : {"flat", "ivf"}, optional
+        An exact scan, or inverted lists (IVF_FLAT), exact if all are probed.
+    table : str
+        Its name in the database.
+    lists : int, optional
+        Inverted lists of kind ivf; by default as many as LanceDB chooses.
+    probes : int
+        Lists that a search of kind ivf looks into.
+    """
+
+    name = "lancedb"
+    kinds = ("flat", "ivf")
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        kind: str | None = None,
+        table: str = "codes",
+        lists: int | None = None,
+        probes: int = 16,
+    ) -> None:
+        super().__init__(target, kind=kind)
+        self.table = table
+        self.lists = None if lists is None else check_count("lists", lists, at_least=1)
+        self.probes = check_count("probes", probes, at_least=1)
+        self._lancedb: Any = None
+        self._table: Any = None
+
+    @property
+    def where(self) -> str:
+        """The database and the table."""
+        return f"{self.target}, table {self.table}"
+
+    def read_about(self) -> About | None:
+        """What the metadata of the column of ids says."""
+        self._lancedb = require("lancedb", "LanceDB", "lancedb")
+        if "://" not in self.target and not Path(self.target).is_dir():
+            folder = Path(self.target).resolve().parent
+            if not folder.is_dir():
+                raise FileNotFoundError(f"{folder}: no such folder; create it first")
+            return None
+        database = self._lancedb.connect(self.target)
+        try:
+            self._table = database.open_table(self.table)
+        except ValueError as error:
+            if "not found" in str(error):
+                return None
+            raise OSError(f"lancedb: {self.where}: {error}") from error
+        names = self._table.schema.names
+        metadata = self._table.schema.field("id").metadata if "id" in names else None
+        text = (metadata or {}).get(KEY.encode())
+        if text is None:
+            raise ValueError(f"{self.where} exists, but `sigah export` did not make it")
+        return About.from_json(text.decode(), self.where)
+
+    def create(self, about: About, sample: NDArray[np.uint8]) -> None:
+        """An empty table, in one step."""
+        arrow = require("pyarrow", "Arrow", "lancedb")
+        label_type = {"int": arrow.int64(), "str": arrow.string()}
+        fields = [
+            arrow.field("id", arrow.int64(), nullable=False, metadata={KEY: about.to_json()}),
+            arrow.field("code", arrow.list_(arrow.uint8(), about.n_bits // 8), nullable=False),
+        ]
+        if about.labels is not None:
+            fields.append(arrow.field("label", label_type[about.labels], nullable=False))
+        database = self._lancedb.connect(self.target)
+        schema = arrow.schema(fields)
+        self._table = database.create_table(self.table, schema=schema, exist_ok=True)
+
+    def write_about(self, about: About) -> None:
+        """Replace the metadata."""
+        self._table.update_field_metadata({"path": "id", "metadata": {KEY: about.to_json()}})
+
+    def get(self, ids: NDArray[np.int64]) -> Rows:
+        """Scan the range of the ids."""
+        assert self.about is not None
+        columns = ["id", "code"] + ["label"] * (self.about.labels is not None)
+        found = (
+            self._table.search()
+            .where(f"id BETWEEN {ids[0]} AND {ids[-1]}")
+            .select(columns)
+            .to_arrow()
+            .combine_chunks()
+        )
+        held = found["id"].to_numpy()
+        codes = found["code"].combine_chunks().flatten().to_numpy()
+        labels = None
+        if self.about.labels is not None:
+            labels = np.empty(len(held), object)
+            labels[:] = found["label"].to_pylist()
+        rows = Rows(held, codes.reshape(len(held), self.about.n_bits // 8), labels)
+        return rows.take(np.isin(held, ids))
+
+    def put(self, rows: Rows) -> None:
+        """Merge by id, in one transaction."""
+        arrow = require("pyarrow", "Arrow", "lancedb")
+        schema = self._table.schema
+        columns = [
+            arrow.array(rows.ids),
+            arrow.FixedSizeListArray.from_arrays(
+                arrow.array(rows.codes.reshape(-1)), rows.codes.shape[1]
+            ),
+        ]
+        if rows.labels is not None:
+            columns.append(arrow.array(rows.labels.tolist(), schema.field("label").type))
+        merge = self._table.merge_insert("id").when_matched_update_all()
+        table = arrow.Table.from_arrays(columns, schema=schema)
+        merge.when_not_matched_insert_all().execute(table)
+
+    def finish(self) -> None:
+        """Join the pieces that batches left, and build the inverted lists."""
+        assert self.about is not None
+        self._table.optimize()
+        if self.about.kind == "ivf" and len(self):
+            lists = self._lancedb.index.IvfFlat(distance_type="hamming", num_partitions=self.lists)
+            self._table.create_index("code", config=lists)
+
+    def __len__(self) -> int:
+        return int(self._table.count_rows())
+
+    def close(self) -> None:
+        """Let go of the table."""
+        self._table = None
+
+    def _nearest(
+        self, codes: NDArray[np.uint8], k: int, labels: list[Any] | None
+    ) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
+        query = (
+            self._table.search(codes, vector_column_name="code")
+            .distance_type("hamming")
+            .nprobes(self.probes)
+            .select(["id", "_distance"])
+            .limit(k)
+        )
+        if labels is not None:
+            query = query.where(f"label IN ({', '.join(map(_literal, labels))})", prefilter=True)
+        found = query.to_arrow()
+        owners = found["query_index"].to_numpy()
+        order = np.argsort(owners, kind="stable")
+        owners = owners[order]
+        rank = np.arange(len(owners)) - np.searchsorted(owners, owners)
+        distances = np.zeros((len(codes), k), np.int64)
+        ids = np.full((len(codes), k), -1, np.int64)
+        distances[owners, rank] = found["_distance"].to_numpy()[order]
+        ids[owners, rank] = found["id"].to_numpy()[order]
+        return distances, ids
+
+
+def _literal(label: int | str) -> str:
+    """A label in SQL."""
+    return str(label) if isinstance(label, int) else "'" + label.replace("'", "''") + "'"

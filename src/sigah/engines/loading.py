@@ -1,0 +1,231 @@
+"""Bulk load: in batches, tried again where a failure may pass, and never twice the same row.
+
+Ids are the key. What the target holds of a batch is read first, and only rows that it lacks, or
+that differ, are put: an interrupted export goes on where it stopped, and the same export again
+changes nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from os import PathLike
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sigah.codes import check_codes
+from sigah.engines.base import About, Engine, Rows, check_labels
+from sigah.engines.names import make_engine
+from sigah.progress import bar
+from sigah.search.index import check_ids
+
+__all__ = ["Exported", "export"]
+
+T = TypeVar("T")
+
+WAITS = (0.5, 1.0, 2.0, 4.0)  # seconds before a transient failure is tried again
+REST = 30.0  # seconds between two flushes, or longer where flushing takes long
+SAMPLE = 100_000  # codes that a kind of index may be trained on
+
+
+class Exported(NamedTuple):
+    """What an export did."""
+
+    codes: int  # given
+    written: int  # of them new to the target, or changed
+
+
+def export(
+    name: str,
+    target: str | PathLike[str],
+    codes: ArrayLike,
+    *,
+    fingerprint: str,
+    ids: ArrayLike | None = None,
+    labels: ArrayLike | None = None,
+    show: bool = False,
+    **settings: Any,
+) -> Exported:
+    """Make an engine hold codes, under their ids, with one label each.
+
+    Codes that the target holds under other ids stay.
+
+    Parameters
+    ----------
+    name : str
+        A name of :data:`ENGINES`.
+    target : str or path-like
+        A path or an address, as the engine has them.
+    codes : array-like of uint8, shape (n, n_bits // 8)
+    fingerprint : str
+        Of the model that made the codes (``hasher.fingerprint``).
+    ids : array-like of int, shape (n,), optional
+        Unique and not negative; by default 0, 1, 2, ...
+    labels : array-like of int or str, shape (n,), optional
+        What searches filter by.
+    show : bool
+        Draw a progress bar.
+    **settings
+        Of the engine: ``kind`` and what else its class has.
+
+    Returns
+    -------
+    Exported
+        How many codes were given, and how many of them were new to the target or changed.
+
+    Raises
+    ------
+    ValueError
+        If the codes, ids, labels or settings are not such, or the target holds codes of another
+        model, another width, or something that sigah did not make.
+    OSError
+        If the engine is not installed, cannot be reached, or fails.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from sigah.engines import connect, export
+    >>> codes = np.array([[0b0000], [0b0111], [0b0001]], np.uint8)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     target = Path(folder) / "codes.faiss"
+    ...     export("faiss", target, codes, fingerprint="c0ffee", ids=[10, 20, 30])
+    ...     with connect("faiss", target) as engine:
+    ...         engine.search(np.array([[0b0011]], np.uint8), k=2)
+    Exported(codes=3, written=3)
+    (array([[1, 1]], dtype=int32), array([[20, 30]]))
+    """
+    packed = check_codes(codes)
+    if not len(packed):
+        raise ValueError("there are no codes to export")
+    given_ids, order = _ordered(ids, len(packed))
+    given_labels, label_type = (None, None) if labels is None else check_labels(labels, len(packed))
+    with make_engine(name, target, **settings) as engine:
+        about = _insist(engine, engine.read_about)
+        wanted = About(
+            n_bits=8 * packed.shape[1],
+            fingerprint=fingerprint,
+            kind=engine.kind or (engine.kinds[0] if about is None else about.kind),
+            labels=label_type,
+        )
+        if about is not None:
+            _check_same(engine, about, wanted)
+        engine.about = about or wanted
+        if about is None or not _insist(engine, engine.__len__):
+            step = -(-len(packed) // SAMPLE)
+            _insist(engine, lambda: engine.create(wanted, packed[::step]))
+            about = engine.about = wanted
+        rows = Rows(given_ids, packed, given_labels)
+        written = _load(engine, rows, order, show=show)
+        if written or not about.complete:
+            _insist(engine, engine.finish)
+            _insist(engine, engine.flush)
+            _insist(engine, lambda: engine.write_about(replace(wanted, complete=True)))
+    return Exported(len(packed), written)
+
+
+def _load(engine: Engine, rows: Rows, order: NDArray[Any] | None, *, show: bool) -> int:
+    """Put the rows that the target lacks, and count them."""
+    written = 0
+    due = time.monotonic() + REST
+    with bar(show=show) as progress:
+        task = progress.add_task(f"export to {engine.name}", total=len(rows), detail="")
+        try:
+            for start in range(0, len(rows), engine.batch):
+                stop = start + engine.batch
+                batch = rows.take(slice(start, stop) if order is None else order[start:stop])
+                new = _lacking(engine, batch)
+                if len(new):
+                    _mark_incomplete(engine)
+                    _insist(engine, lambda new=new: engine.put(new))  # type: ignore[misc]
+                    written += len(new)
+                progress.advance(task, len(batch))
+                if (now := time.monotonic()) > due:
+                    _insist(engine, engine.flush)
+                    took = time.monotonic() - now
+                    due = now + took + max(REST, 10 * took)
+        except BaseException:
+            with suppress(Exception):  # keep what came so far; the first failure is the one to tell
+                engine.flush()
+            raise
+    return written
+
+
+def _lacking(engine: Engine, batch: Rows) -> Rows:
+    """The rows of a batch that the target does not hold just so."""
+    held = _insist(engine, lambda: engine.get(batch.ids))
+    places = np.searchsorted(batch.ids, held.ids)
+    same = (held.codes == batch.codes[places]).all(axis=1)
+    if engine.replace_refusal is not None and not same.all():
+        raise ValueError(
+            f"{engine.where}: the code of id {held.ids[~same][0]} has changed, and"
+            f" {engine.replace_refusal}; export to another target"
+        )
+    if batch.labels is not None:
+        assert held.labels is not None
+        same &= held.labels == batch.labels[places]
+    lacking = np.ones(len(batch), np.bool_)
+    lacking[places[same]] = False
+    return batch.take(lacking)
+
+
+def _mark_incomplete(engine: Engine) -> None:
+    assert engine.about is not None
+    if engine.about.complete:
+        engine.about = replace(engine.about, complete=False)
+        about = engine.about
+        _insist(engine, lambda: engine.write_about(about))
+
+
+def _insist(engine: Engine, act: Callable[[], T]) -> T:
+    """Do something, again if its failure may pass; other failures end in one line."""
+    with engine.plainly():
+        for wait in WAITS:
+            try:
+                return act()
+            except engine.transient():
+                time.sleep(wait)
+                with suppress(*engine.transient()):
+                    engine.reconnect()
+        return act()
+
+
+def _ordered(ids: ArrayLike | None, n: int) -> tuple[NDArray[np.int64], NDArray[np.intp] | None]:
+    """Ids, and the order in which they ascend; None if they do so already."""
+    if ids is None:
+        return np.arange(n, dtype=np.int64), None
+    given = check_ids(ids, n)
+    if (np.diff(given) > 0).all():
+        return given, None
+    order = np.argsort(given, kind="stable")
+    ascending = given[order]
+    repeated = ascending[1:][ascending[1:] == ascending[:-1]]
+    if len(repeated):
+        raise ValueError(f"ids must be unique, but {repeated[0]} is repeated")
+    return given, order
+
+
+def _check_same(engine: Engine, about: About, wanted: About) -> None:
+    """Refuse codes that do not belong beside those that the target holds."""
+    if about.n_bits != wanted.n_bits:
+        problem = f"holds codes of {about.n_bits} bits, these have {wanted.n_bits}"
+    elif about.fingerprint != wanted.fingerprint:
+        problem = (
+            f"holds codes of another model (fingerprint {about.fingerprint}, these have"
+            f" {wanted.fingerprint})"
+        )
+    elif about.kind != wanted.kind:
+        problem = f"has an index of kind {about.kind}, not {wanted.kind}"
+    elif about.labels != wanted.labels:
+        problem = (
+            f"has labels of type {about.labels or 'none'}, these are of type"
+            f" {wanted.labels or 'none'}"
+        )
+    else:
+        return
+    raise ValueError(f"{engine.where} {problem}; export to another target")

@@ -1,0 +1,392 @@
+"""What every engine keeps to. A test module registers an engine by a subclass of the contract::
+
+    class TestFlat(EngineContract):
+        name = "faiss"
+        settings = {"kind": "flat"}
+
+and overrides ``target`` where it is not a path, ``unreachable`` where a server may be down, and the
+attributes that say what the kind of index cannot do.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+import sigah
+from sigah.engines import VectorSearch, connect, export, loading, make_engine
+from sigah.search import HammingIndex
+
+N = 10_000
+FIRST = 2**62  # ids that a float would round
+WORDS = np.array(["cat", "dog", "it's; DROP TABLE", "Käse 🧀"], object)
+
+SEARCH = """
+import json, sys
+import numpy as np
+from sigah.engines import connect
+name, target, settings, queries = sys.argv[1:]
+with connect(name, target, **json.loads(settings)) as engine:
+    distances, ids = engine.search(np.load(queries), 10)
+print(json.dumps([distances.tolist(), ids.tolist()]))
+"""
+
+DIE = """
+import json, os, sys
+import numpy as np
+from sigah.engines import names, export
+name, target, settings, codes, ids, labels = sys.argv[1:]
+engine = names.engine_class(name)
+engine.batch = 250
+put, calls = engine.put, []
+def die_in_the_third(self, rows):
+    calls.append(rows)
+    if len(calls) == 3:
+        self.flush()
+        put(self, rows)
+        os._exit(9)
+    put(self, rows)
+engine.put = die_in_the_third
+export(name, target, np.load(codes), fingerprint="c0ffee", ids=np.load(ids), labels=np.load(labels),
+       **json.loads(settings))
+"""
+
+
+def make_codes(n_bits: int, n: int = N, n_queries: int = 20) -> Any:
+    """Codes in clusters, so that near ones exist, their ids in no order, and queries."""
+    rng = np.random.default_rng(n_bits)
+    centres = rng.random((50, n_bits)) < 0.5
+    flips = rng.random((n + n_queries, n_bits)) < 0.15
+    bits = centres[rng.integers(50, size=n + n_queries)] ^ flips
+    packed = np.packbits(bits, axis=1)
+    return packed[:n], FIRST + 7 * rng.permutation(n), packed[n:]
+
+
+class EngineContract:
+    name: ClassVar[str]
+    module: ClassVar[str]  # the library that may be missing
+    settings: ClassVar[dict[str, Any]] = {}  # that make searches as exact as they get
+    recall: ClassVar[float] = 1.0  # floor; 1 means exact
+    filters: ClassVar[bool] = True
+    replaces: ClassVar[bool] = True  # whether a code may change under its id
+    unreachable: ClassVar[str | None] = None  # an address where no server listens
+
+    @pytest.fixture
+    def target(self, tmp_path: Path) -> str:
+        return str(tmp_path / "target")
+
+    def export(self, target: str, codes: Any, **given: Any) -> Any:
+        return export(
+            self.name, target, codes, **{"fingerprint": "c0ffee", **self.settings, **given}
+        )
+
+    def connect(self, target: str) -> Any:
+        return connect(self.name, target, **self.settings)
+
+    def check(self, found: Any, codes: Any, ids: Any, queries: Any) -> None:
+        """Compare neighbours with those of our own index."""
+        distances, found_ids = found
+        k = distances.shape[1]
+        index = HammingIndex(8 * codes.shape[1])
+        index.add(codes, ids)
+        expected, expected_ids = index.search(queries, k)
+        place = {int(one): row for row, one in enumerate(ids)}
+        for row in range(len(queries)):
+            chosen = found_ids[row][found_ids[row] >= 0]
+            assert len(set(chosen.tolist())) == len(chosen)
+            differing = queries[row] ^ codes[[place[int(one)] for one in chosen]]
+            honest = np.bitwise_count(differing).sum(axis=1)
+            np.testing.assert_array_equal(distances[row][: len(chosen)], honest)
+        if self.recall < 1:
+            assert (distances <= expected[:, -1:]).mean() >= self.recall
+            return
+        np.testing.assert_array_equal(distances, expected)
+        for row in range(len(queries)):  # at the last distance, ties may be cut anywhere
+            inside = expected[row] < expected[row, -1]
+            assert set(found_ids[row][inside]) == set(expected_ids[row][inside])
+
+    @pytest.mark.parametrize("n_bits", [32, 64, 72, 128, 264])
+    def test_neighbours_are_those_of_our_own_index(self, n_bits: int, target: str) -> None:
+        codes, ids, queries = make_codes(n_bits)
+        assert self.export(target, codes, ids=ids) == (N, N)
+        with self.connect(target) as engine:
+            assert len(engine) == N
+            assert engine.about.n_bits == n_bits
+            assert engine.about.fingerprint == "c0ffee"
+            self.check(engine.search(queries, 10), codes, ids, queries)
+            self.check(engine.search(codes[:5], 1), codes, ids, codes[:5])
+            some = np.sort(ids[:100])
+            rows = engine.get(some)
+            order = np.argsort(rows.ids)
+            np.testing.assert_array_equal(rows.ids[order], some)
+            np.testing.assert_array_equal(rows.codes[order], codes[:100][np.argsort(ids[:100])])
+
+    def test_fewer_codes_than_neighbours(self, target: str) -> None:
+        codes, ids, queries = make_codes(64, n=3)
+        self.export(target, codes, ids=ids)
+        with self.connect(target) as engine:
+            distances, found = engine.search(queries, 5)
+            empty = engine.search(queries[:0], 5)
+        assert (found[:, 3:] == -1).all()
+        assert (distances[:, 3:] == 2**31 - 1).all()
+        np.testing.assert_array_equal(np.sort(found[:, :3], axis=1), [np.sort(ids)] * len(queries))
+        assert empty[0].shape == empty[1].shape == (0, 5)
+
+    @pytest.mark.parametrize("labels", [WORDS, np.array([3, -5, 0, 2**62])], ids=["text", "number"])
+    def test_labels_travel_and_filter(self, labels: Any, target: str) -> None:
+        codes, ids, queries = make_codes(64, n=2000)
+        given = labels[np.arange(len(codes)) % len(labels)]
+        self.export(target, codes, ids=ids, labels=given)
+        with self.connect(target) as engine:
+            rows = engine.get(np.sort(ids[:50]))
+            assert dict(zip(rows.ids.tolist(), rows.labels.tolist(), strict=True)) == dict(
+                zip(ids[:50].tolist(), given[:50].tolist(), strict=True)
+            )
+            if not self.filters:
+                with pytest.raises(ValueError, match=r"^filter: .* cannot, for .*[^\n]$"):
+                    engine.search(queries, 10, filter=labels[0])
+                return
+            for wanted in ([labels[2]], list(labels[1:3])):
+                chosen = np.isin(given, wanted)
+                single = wanted[0] if len(wanted) == 1 else wanted
+                found = engine.search(queries, 10, filter=single)
+                assert set(found[1].ravel().tolist()) <= {-1, *ids[chosen].tolist()}
+                self.check(found, codes[chosen], ids[chosen], queries)
+            absent = "unheard of" if given.dtype == object else 77
+            assert (engine.search(queries, 10, filter=absent)[1] == -1).all()
+            assert (engine.search(queries, 10, filter=[])[1] == -1).all()
+            wrong = 7 if given.dtype == object else "seven"
+            with pytest.raises(ValueError, match="has labels of type"):
+                engine.search(queries, 10, filter=wrong)
+
+    def test_without_labels_a_filter_is_refused(self, target: str) -> None:
+        codes, ids, queries = make_codes(64, n=100)
+        self.export(target, codes, ids=ids)
+        with self.connect(target) as engine, pytest.raises(ValueError, match="no labels"):
+            engine.search(queries, 1, filter="cat")
+
+    def test_a_new_process_finds_the_same(self, target: str, tmp_path: Path) -> None:
+        codes, ids, queries = make_codes(64, n=2000)
+        self.export(target, codes, ids=ids)
+        with self.connect(target) as engine:
+            distances, found = engine.search(queries, 10)
+        np.save(tmp_path / "queries.npy", queries)
+        done = subprocess.run(
+            [sys.executable, "-c", SEARCH, self.name, target, json.dumps(self.settings),
+             str(tmp_path / "queries.npy")],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        again = json.loads(done.stdout.splitlines()[-1])
+        assert again == [distances.tolist(), found.tolist()]
+
+    def test_the_same_export_again_changes_nothing(
+        self, target: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        codes, ids, queries = make_codes(64, n=2000)
+        labels = WORDS[np.arange(2000) % 4]
+        assert self.export(target, codes, ids=ids, labels=labels).written == 2000
+        for hook in ("put", "create", "write_about", "finish"):
+            monkeypatch.setattr(
+                type(make_engine(self.name, target)), hook,
+                lambda *_: pytest.fail("the target was written to"),
+            )  # fmt: skip
+        backwards = slice(None, None, -1)
+        again = self.export(target, codes[backwards], ids=ids[backwards], labels=labels[backwards])
+        assert again == (2000, 0)
+        with self.connect(target) as engine:
+            assert len(engine) == 2000
+            self.check(engine.search(queries, 10), codes, ids, queries)
+
+    def test_more_codes_join_and_changed_ones_are_replaced(self, target: str) -> None:
+        codes, ids, queries = make_codes(64, n=2000)
+        labels = WORDS[np.arange(2000) % 4]
+        self.export(target, codes[:1500], ids=ids[:1500], labels=labels[:1500])
+        changed = codes.copy()
+        if self.replaces:
+            changed[1000:1010] ^= 255
+        relabelled = labels.copy()
+        relabelled[1010:1020] = "new"
+        done = self.export(target, changed[1000:], ids=ids[1000:], labels=relabelled[1000:])
+        assert done == (1000, 500 + (20 if self.replaces else 10))
+        with self.connect(target) as engine:
+            assert len(engine) == 2000
+            self.check(engine.search(queries, 10), changed, ids, queries)
+            self.check(engine.search(changed[1000:1010], 3), changed, ids, changed[1000:1010])
+            rows = engine.get(np.sort(ids[1010:1020]))
+            assert set(rows.labels.tolist()) == {"new"}
+
+    def test_a_code_that_cannot_be_replaced_is_refused(self, target: str) -> None:
+        if self.replaces:
+            return
+        codes, ids, queries = make_codes(64, n=100)
+        self.export(target, codes, ids=ids)
+        with pytest.raises(ValueError, match=r"of id \d+ has changed, and .*; export to another"):
+            self.export(target, ~codes, ids=ids)
+        with self.connect(target) as engine:
+            self.check(engine.search(queries, 10), codes, ids, queries)
+
+    def test_an_interrupted_export_goes_on(
+        self, target: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        codes, ids, queries = make_codes(64, n=2000)
+        engine = type(make_engine(self.name, target))
+        monkeypatch.setattr(engine, "batch", 250)
+        put, seen = engine.put, []
+
+        def interrupted(self: Any, rows: Any) -> None:
+            seen.append(len(rows))
+            if len(seen) == 3:
+                raise KeyboardInterrupt
+            put(self, rows)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(engine, "put", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                self.export(target, codes, ids=ids)
+        with pytest.raises(ValueError, match="interrupted; run it again"):
+            self.connect(target)
+        assert self.export(target, codes, ids=ids) == (2000, 1500)
+        with self.connect(target) as found:
+            assert len(found) == 2000
+            self.check(found.search(queries, 10), codes, ids, queries)
+
+    def test_a_killed_export_goes_on(self, target: str, tmp_path: Path) -> None:
+        codes, ids, queries = make_codes(64, n=2000)
+        labels = WORDS[np.arange(2000) % 4].astype(str)
+        files = [str(tmp_path / f"{name}.npy") for name in ("codes", "ids", "labels")]
+        for path, array in zip(files, (codes, ids, labels), strict=True):
+            np.save(path, array)
+        done = subprocess.run(
+            [sys.executable, "-c", DIE, self.name, target, json.dumps(self.settings), *files],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 9, done.stderr
+        again = self.export(target, codes, ids=ids, labels=labels)
+        assert again.written <= 1500  # what came to rest before the kill is not put again
+        with self.connect(target) as engine:
+            assert len(engine) == 2000
+            self.check(engine.search(queries, 10), codes, ids, queries)
+            held = engine.get(np.sort(ids)).labels
+            assert sorted(held.tolist()) == sorted(labels.tolist())
+
+    def test_a_failure_that_passes_is_tried_again(
+        self, target: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        codes, ids, queries = make_codes(64, n=500)
+        engine = type(make_engine(self.name, target))
+        put, failures = engine.put, [ConnectionResetError("lost"), TimeoutError("slow")]
+
+        def unsteady(self: Any, rows: Any) -> None:
+            if failures:
+                raise failures.pop()
+            put(self, rows)
+
+        monkeypatch.setattr(loading, "WAITS", (0, 0, 0))
+        monkeypatch.setattr(engine, "put", unsteady)
+        assert self.export(target, codes, ids=ids) == (500, 500)
+        with self.connect(target) as found:
+            self.check(found.search(queries, 10), codes, ids, queries)
+
+    def test_a_failure_that_stays_is_one_line(
+        self, target: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def lost(self: Any, rows: Any) -> None:
+            raise ConnectionResetError("the line is dead\nand so on")
+
+        monkeypatch.setattr(loading, "WAITS", (0, 0))
+        monkeypatch.setattr(type(make_engine(self.name, target)), "put", lost)
+        with pytest.raises(OSError, match=rf"^{self.name}: .*: the line is dead$"):
+            self.export(target, make_codes(64, n=10)[0])
+
+    def test_another_model_is_refused(self, target: str, blobs: Any, tmp_path: Path) -> None:
+        hasher, other = (sigah.LSH(64, random_state=seed).fit(blobs) for seed in (0, 1))
+        other.save(tmp_path / "other.model")
+        codes = hasher.transform(blobs)
+        self.export(target, codes, fingerprint=hasher.fingerprint)
+        with pytest.raises(ValueError, match=r"codes of another model .*; export to another"):
+            self.export(target, codes, fingerprint=other.fingerprint)
+        with self.connect(target) as engine:
+            with pytest.raises(ValueError, match="made by another model"):
+                VectorSearch(engine, tmp_path / "other.model")
+            found = VectorSearch(engine, hasher).search(blobs[:20], 10)
+        self.check(found, codes, np.arange(len(codes)), codes[:20])
+
+    def test_another_width_is_refused(self, target: str) -> None:
+        codes, ids, _ = make_codes(64, n=100)
+        self.export(target, codes, ids=ids)
+        with pytest.raises(ValueError, match="codes of 64 bits, these have 72; export to another"):
+            self.export(target, make_codes(72, n=100)[0])
+        with self.connect(target) as engine, pytest.raises(ValueError, match="queries have 72"):
+            engine.search(make_codes(72, n=100)[0], 1)
+
+    def test_labels_of_another_type_are_refused(self, target: str) -> None:
+        codes, ids, _ = make_codes(64, n=100)
+        self.export(target, codes, ids=ids, labels=np.arange(100))
+        with pytest.raises(ValueError, match="labels of type int, these are of type none"):
+            self.export(target, codes, ids=ids)
+
+    def test_nothing_there_is_one_line(self, target: str) -> None:
+        with pytest.raises(FileNotFoundError, match=r"nothing there; `sigah export") as told:
+            self.connect(target)
+        assert "\n" not in str(told.value)
+
+    def test_an_unreachable_target_is_one_line(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(loading, "WAITS", (0,))
+        unreachable = self.unreachable or str(tmp_path / "no" / "folder" / "target")
+        for act in (
+            lambda: self.connect(unreachable),
+            lambda: self.export(unreachable, make_codes(64, n=10)[0]),
+        ):
+            with pytest.raises(OSError, match=".") as told:
+                act()
+            assert "\n" not in str(told.value)
+
+    def test_a_missing_library_is_one_line(
+        self, target: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, self.module, None)
+        with pytest.raises(OSError, match=rf"is not installed; .*'sigah\[{self.name}\]'`$"):
+            self.connect(target)
+
+    def test_the_command_line(self, target: str, tmp_path: Path, blobs: Any, run: Any) -> None:
+        paths = {name: tmp_path / name for name in ("model", "codes.npy", "vectors.npy", "found")}
+        np.save(paths["vectors.npy"], blobs)
+        np.save(tmp_path / "queries.npy", blobs[:50])
+        sigah.LSH(64, random_state=0).fit(blobs).save(paths["model"])
+        (tmp_path / "labels.txt").write_text(
+            "\n".join("odd" if i % 2 else "even" for i in range(2000))
+        )
+        run("encode", paths["model"], paths["vectors.npy"], "--out", paths["codes.npy"])
+        settings = [
+            word for pair in self.settings.items() for word in ("--set", "{}={}".format(*pair))
+        ]
+        export_it = (
+            "export", self.name, paths["codes.npy"], "--to", target,
+            "--metadata", tmp_path / "labels.txt", *settings,
+        )  # fmt: skip
+        status, out, told = run(*export_it)
+        assert (status, "2,000 codes of 64 bits, 2,000 of them new" in out) == (0, True), told
+        assert "2,000 codes of 64 bits, 0 of them new" in run(*export_it)[1]
+        query = (
+            "query", self.name, paths["model"], tmp_path / "queries.npy", "--from", target,
+            "-k", 3, "--out", paths["found"], *settings,
+        )  # fmt: skip
+        status, out, told = run(*query)
+        assert (status, "3 neighbours of 50 queries among 2,000 codes" in out) == (0, True), told
+        status, _, told = run(*query, "--filter", "odd")
+        if not self.filters:
+            assert status == 1
+            assert "cannot" in told
+            return
+        assert status == 0, told
+        with np.load(paths["found"]) as found:
+            assert (found["ids"] % 2 == 1).all()
