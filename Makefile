@@ -5,7 +5,8 @@ BIN := .venv/bin
 # Threads sleep rather than spin while they wait: faster wherever cores are shared.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup test test-engines test-browser lint demo bench bench-onnx bench-search bench-engines results clean
+.PHONY: setup test test-engines test-browser lint demo bench bench-onnx bench-search bench-engines bench-stream \
+  results clean
 
 setup: .venv/.installed
 
@@ -54,6 +55,12 @@ bench-search: setup
 bench-engines: setup
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,engines]'
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/engines.py
+	$(BIN)/python benchmarks/publish.py
+
+# Encoding a file of 10 GB, its memory and speed, and whether drift is found, and their page.
+bench-stream: setup
+	$(BIN)/python benchmarks/encode_stream.py
+	$(BIN)/python benchmarks/drift.py
 	$(BIN)/python benchmarks/publish.py
 
 # Exported ONNX encoders beside the methods themselves (three minutes), and their page.

@@ -16,15 +16,24 @@ from pathlib import Path
 
 from sigah.report.figures import curves_figure, ratios_figure, recall_figure
 from sigah.report.markdown import markdown_pages
-from tables import engines, methods, scale, search
+from tables import engines, methods, scale, search, streams
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
     ROOT / "README.md",
-    *(ROOT / "docs" / f"{name}.md" for name in ("results", "search", "onnx", "scale", "engines")),
+    *(
+        ROOT / "docs" / f"{name}.md"
+        for name in ("results", "search", "onnx", "scale", "engines", "streams")
+    ),
 ]
 IMAGES = ROOT / "docs" / "images"
-TABLES = {**methods.TABLES, **search.TABLES, **scale.TABLES, **engines.TABLES}
+TABLES = {
+    **methods.TABLES,
+    **search.TABLES,
+    **scale.TABLES,
+    **engines.TABLES,
+    **streams.TABLES,
+}
 
 
 def filled_in(page: str) -> str:

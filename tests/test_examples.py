@@ -75,6 +75,22 @@ def test_the_python_of_a_page_runs(
         exec(compile(block, f"{page}.md", "exec"), names)
 
 
+def test_the_streams_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = np.random.default_rng(0).normal(size=(2000, 64)).astype(np.float32)
+    (tmp_path / "shards").mkdir()
+    for number, part in enumerate(np.split(vectors, [300, 1500])):
+        np.save(tmp_path / "shards" / f"{number}.npy", part)
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "streams.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 3
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, "streams.md", "exec"), names)
+    assert len(np.load("codes.npy")) == 2000
+    assert names["report"].verdict == "keep"  # type: ignore[attr-defined]
+
+
 def test_readme_commands_exist() -> None:
     from typer.main import get_command
 

@@ -23,7 +23,7 @@ import os
 import re
 import secrets
 import tokenize
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -45,10 +45,14 @@ __all__ = [
     "is_index",
     "load_codes",
     "load_model",
+    "npy_head",
+    "npy_tail",
     "open_index",
     "save_codes",
     "save_index",
     "save_model",
+    "seal_codes",
+    "unseal_codes",
 ]
 
 MODEL_FORMAT = "sigah-model"
@@ -162,7 +166,7 @@ def fingerprint(header: Mapping[str, Any], arrays: Mapping[str, ArrayLike]) -> s
     """
     plain = _plain_arrays(arrays)
     shapes = {name: [array.dtype.str, array.shape] for name, array in plain.items()}
-    digest = hashlib.sha256(_canonical({"header": header, "arrays": shapes}).encode())
+    digest = _digest(header, shapes)
     for name in sorted(plain):
         digest.update(plain[name].reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
@@ -287,16 +291,93 @@ def save_codes(path: StrPath, codes: ArrayLike, header: Mapping[str, Any]) -> No
     (64, 3)
     """
     codes = check_codes(codes)
-    complete = {**header, **_format(CODES_FORMAT), **_size(codes)}
+    complete = {**header, **_format(CODES_FORMAT), **_size(codes.shape)}
     _check_origin(complete)
     if _codes_suffix(path) == ".safetensors":
         _save_safetensors(path, complete, {"codes": codes})
         return
-    record = np.frombuffer(_seal(complete, {"codes": codes}).encode(), np.uint8)
     with atomic_write(path) as file:
-        for array in (codes, record):
-            npy.write_array_header_1_0(file, npy.header_data_from_array_1_0(array))
-            file.write(array.data)
+        file.write(npy_head(codes.shape))
+        file.write(codes.data)
+        file.write(npy_tail(seal_codes(header, codes.shape, [codes.data])))
+
+
+def npy_head(shape: tuple[int, ...]) -> bytes:
+    """What stands before the bytes of a ``.npy`` record; as long for any number of rows.
+
+    Examples
+    --------
+    >>> from sigah.persistence import npy_head
+    >>> len(npy_head((0, 8))), len(npy_head((10**12, 8)))
+    (128, 128)
+    """
+    head = io.BytesIO()
+    npy.write_array_header_1_0(
+        head, {"descr": "|u1", "fortran_order": False, "shape": tuple(shape)}
+    )
+    return head.getvalue()
+
+
+def npy_tail(seal: str) -> bytes:
+    """What :func:`save_codes` puts behind the codes: a second record, of the sealed header.
+
+    Examples
+    --------
+    >>> from sigah.persistence import npy_tail
+    >>> len(npy_tail("{}"))
+    130
+    """
+    return npy_head((len(seal),)) + seal.encode()
+
+
+def seal_codes(
+    header: Mapping[str, Any], shape: tuple[int, int], chunks: Iterable[bytes | memoryview]
+) -> str:
+    """Header and checksum of codes that need not be in memory, as every file of codes has them.
+
+    Parameters
+    ----------
+    header : mapping
+        As for :func:`save_codes`.
+    shape : tuple of int
+        ``(n, n_bits // 8)``
+    chunks : iterable of bytes
+        The codes in order.
+
+    Raises
+    ------
+    ValueError
+        If the header cannot be stored.
+
+    Examples
+    --------
+    >>> from sigah.persistence import seal_codes
+    >>> seal_codes({"method": "lsh", "fingerprint": "c0ffee"}, (2, 1), [b"a", b"b"])[-20:-2]
+    '91a31130baf217e26e'
+    """
+    complete = {**header, **_format(CODES_FORMAT), **_size(shape)}
+    _check_origin(complete)
+    digest = _digest(complete, {"codes": ["|u1", tuple(shape)]})
+    for chunk in chunks:
+        digest.update(chunk)
+    return _canonical({"header": complete, "sha256": digest.hexdigest()})
+
+
+def unseal_codes(seal: str | bytes, codes: NDArray[np.uint8]) -> Header:
+    """The header out of :func:`seal_codes`, once the codes are proven to be those that it sealed.
+
+    Raises
+    ------
+    FileFormatError
+        If they are not, or the seal is none.
+    """
+    try:
+        content = _unseal(seal, CODES_FORMAT)
+        _verify(content["header"], {"codes": codes}, content["sha256"])
+    except DAMAGE as error:
+        raise FileFormatError(f"the codes cannot be trusted: {error}") from error
+    header: Header = content["header"]
+    return header
 
 
 def load_codes(path: StrPath, *, mmap: bool = False) -> tuple[NDArray[np.uint8], Header | None]:
@@ -335,7 +416,7 @@ def load_codes(path: StrPath, *, mmap: bool = False) -> tuple[NDArray[np.uint8],
         codes = check_codes(codes)
         if header is not None:
             _check_origin(header)
-            if {**header, **_size(codes)} != header:
+            if {**header, **_size(codes.shape)} != header:
                 raise ValueError("the header contradicts the codes")
     return codes if mmap else codes.copy(), header
 
@@ -546,8 +627,8 @@ def _format(name: str) -> Header:
     return {"format": name, "format_version": FORMAT_VERSION}
 
 
-def _size(codes: NDArray[np.uint8]) -> Header:
-    return {"n_bits": codes.shape[1] * 8, "count": len(codes)}
+def _size(shape: tuple[int, ...]) -> Header:
+    return {"n_bits": shape[1] * 8, "count": shape[0]}
 
 
 def _check_origin(header: Header) -> None:
@@ -575,6 +656,11 @@ def _plain_arrays(arrays: Mapping[str, ArrayLike]) -> Arrays:
             raise ValueError(f"an array cannot be named {name!r}")
         plain[name] = array
     return plain
+
+
+def _digest(header: Mapping[str, Any], shapes: Mapping[str, Any]) -> hashlib._Hash:
+    """The checksum of a header and arrays, before the bytes of the arrays."""
+    return hashlib.sha256(_canonical({"header": header, "arrays": shapes}).encode())
 
 
 def _canonical(value: object) -> str:

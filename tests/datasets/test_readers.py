@@ -149,7 +149,7 @@ def test_one_column_and_one_row(tmp_path: Path) -> None:
 
 
 def test_a_wrong_row_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(binary_reader, "ROWS_PER_LOOK", 2)
+    monkeypatch.setattr(binary_reader, "BYTES_PER_LOOK", 2 * 28)
     rows = bytearray(vecs(VECTORS))
     rows[2 * 28 : 2 * 28 + 4] = struct.pack("<i", 7)
     file = tmp_path / "a.fvecs"

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from sigah import __version__
-from sigah.cli import codes, data, engines, evaluation, experiments, onnx, plan, search
+from sigah.cli import codes, data, drift, engines, evaluation, experiments, onnx, plan, search
 
 __all__ = ["app", "main"]
 
@@ -18,8 +18,9 @@ app = typer.Typer(
     name="sigah",
     help="Learned binary hashing: float vectors in, short binary codes out, neighbours found with"
     " them.\n\nA VECTORS argument is a file (.npy .npz .fvecs .bvecs .fbin .csv .h5 .mat .parquet"
-    " .arrow, IDX), with the name of a table where it has several, as in [bold]file.h5:train[/]; or"
-    " a named set such as [bold]mnist[/] (its base) or [bold]mnist:queries[/].",
+    " .arrow, IDX), with the name of a table where it has several, as in [bold]file.h5:train[/];"
+    " a folder of such files; or a named set such as [bold]mnist[/] (its base) or"
+    " [bold]mnist:queries[/].",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -31,6 +32,7 @@ for command in (
     search.search,
     engines.export,
     engines.query,
+    drift.drift,
     evaluation.evaluate,
     experiments.reproduce,
     experiments.report,

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from sigah import persistence
+from sigah import persistence, streams
 from sigah.cli.vectors import read_vectors
 from sigah.hashers import METHODS, DecoderMixin, ScoringHasher, load
 from sigah.hashers.names import METHOD_NAMES, make_hasher
@@ -41,6 +41,14 @@ def fit(
     method: Annotated[str, typer.Option(help="A name from `sigah methods`.")] = "sigah",
     bits: Annotated[int, typer.Option(help="Code length, a multiple of 8.")] = 64,
     seed: Annotated[int | None, typer.Option(help="For the same model again.")] = 0,
+    sample: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Learn from N vectors drawn uniformly; default: all, or 1 GiB of them if more.",
+        ),
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -58,7 +66,11 @@ def fit(
     hasher = make_hasher(method, bits, seed, settings or [])
     if "verbose" in hasher.get_params():
         hasher.set_params(verbose=True)
-    hasher.fit(read_vectors(vectors))
+    source = read_vectors(vectors)
+    rows = streams.training_rows(source, sample, seed)
+    if len(rows) < len(source):
+        typer.echo(f"learning from {len(rows):,} of {len(source):,} vectors, drawn uniformly")
+    hasher.fit(rows)
     if "verbose" in hasher.get_params():
         hasher.set_params(verbose=False)
     hasher.save(out)
@@ -72,21 +84,46 @@ def encode(
     model: Model,
     vectors: Vectors,
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Where to write the codes (.npy or .safetensors).")
+        Path,
+        typer.Option(
+            "--out", "-o", help="Where to write the codes (.npy, .parquet or .safetensors)."
+        ),
     ],
+    ids: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="For .parquet: keep this column of a Parquet or Arrow file as ids; default: rows.",
+        ),
+    ] = None,
 ) -> None:
-    """Encode vectors into packed codes, uint8 of shape (n, bits / 8).
+    """Encode vectors into packed codes, uint8 of shape (n, bits / 8), block by block.
 
-    The .npy file opens with numpy.load; it also carries the fingerprint of the model.
+    The .npy file opens with numpy.load; it also carries the fingerprint of the model. Interrupted,
+    the same command goes on where it stopped (not with .safetensors, which is written in one go).
 
     Example: sigah encode mnist.model mnist --out codes.npy
     """
     check_folder(out)
     hasher = load(model)
-    codes = hasher.transform(read_vectors(vectors))
-    header = {"method": hasher.name, "fingerprint": hasher.fingerprint}
-    persistence.save_codes(out, codes, header)
-    typer.echo(f"{out}: {len(codes):,} codes of {hasher.n_bits} bits, {codes.nbytes:,} bytes")
+    source = read_vectors(vectors)
+    if out.suffix.lower() == ".safetensors":
+        codes = hasher.transform(source)
+        header = {"method": hasher.name, "fingerprint": hasher.fingerprint}
+        persistence.save_codes(out, codes, header)
+        n_rows, how = len(codes), ""
+    else:
+        try:
+            done = streams.encode(hasher, source, out, ids=ids, show=True)
+        except KeyboardInterrupt:
+            typer.echo(f"interrupted: the same command goes on where it stopped ({out})", err=True)
+            sys.exit(130)
+        if done.refused:
+            typer.echo(f"{out}: started over, because {done.refused}", err=True)
+        n_rows = done.n_rows
+        how = f", {done.resumed:,} of them done before" if done.resumed else ""
+    n_bytes = n_rows * hasher.n_bits // 8
+    typer.echo(f"{out}: {n_rows:,} codes of {hasher.n_bits} bits, {n_bytes:,} bytes{how}")
 
 
 def inspect(file: Annotated[Path, typer.Argument(help="A model, code or index file.")]) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from sigah import engines, persistence
+from sigah import engines
 from sigah.cli.codes import Model, check_folder
-from sigah.cli.search import Codes, Neighbours, Out, in_blocks, read_ids, show_neighbours
+from sigah.cli.search import Codes, Neighbours, Out, in_blocks, read_codes, show_neighbours
 from sigah.cli.vectors import read_vectors
 from sigah.engines.names import parse_settings
 from sigah.hashers import load
@@ -49,7 +49,7 @@ def export(
 
     Example: sigah export faiss codes.npy --to codes.faiss --metadata labels.txt --set kind=hnsw
     """
-    packed, header = persistence.load_codes(codes, mmap=True)
+    packed, header, chosen = read_codes(codes, ids)
     if header is None:
         raise ValueError(f"{codes} does not say which model made it; make it with `sigah encode`")
     try:
@@ -58,7 +58,7 @@ def export(
             to,
             packed,
             fingerprint=header["fingerprint"],
-            ids=read_ids(ids),
+            ids=chosen,
             labels=None if metadata is None else read_labels(metadata),
             show=True,
             **parse_settings(engine, settings or []),

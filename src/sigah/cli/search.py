@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from sigah import persistence
+from sigah import persistence, streams
 from sigah.cli.codes import Model, check_folder
 from sigah.cli.vectors import read_vectors
 from sigah.hashers import load
@@ -102,15 +102,15 @@ def build(
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the index.")],
     ids: Ids = None,
 ) -> None:
-    """Make an index of codes; without --ids they are numbered from 0.
+    """Make an index of codes; without --ids they are numbered from 0, or as a .parquet file says.
 
     Example: sigah index build codes.npy --out mnist.index
     """
     check_folder(out)
-    packed, header = persistence.load_codes(codes)
+    packed, header, chosen = read_codes(codes, ids)
     fingerprint = None if header is None else header["fingerprint"]
     index = HammingIndex(8 * packed.shape[1], fingerprint=fingerprint)
-    index.add(packed, read_ids(ids))
+    index.add(packed, chosen)
     index.save(out)
     typer.echo(f"{out}: {len(index):,} codes of {index.n_bits} bits")
 
@@ -121,11 +121,11 @@ def add(index: Index, codes: Codes, ids: Ids = None) -> None:
 
     Example: sigah index add mnist.index more.npy
     """
-    packed, header = persistence.load_codes(codes, mmap=True)
+    packed, header, chosen = read_codes(codes, ids)
     held = HammingIndex.open(index)
     if held.fingerprint is not None:
         persistence.check_same_model(header, {"fingerprint": held.fingerprint})
-    held.add(packed, read_ids(ids))
+    held.add(packed, chosen)
     held.save(index)
     typer.echo(f"{index}: {len(held):,} codes, {len(packed):,} of them new")
 
@@ -187,6 +187,19 @@ def _open_any(path: Path) -> HammingIndex:
     index = HammingIndex(8 * codes.shape[1], fingerprint=fingerprint)
     index.add(codes)
     return index
+
+
+def read_codes(
+    path: Path, ids: str | None
+) -> tuple[NDArray[np.uint8], dict[str, Any] | None, NDArray[Any] | None]:
+    """Codes, their header, and the ids that were asked for or that a Parquet file has."""
+    if path.suffix.lower() != ".parquet":
+        return *persistence.load_codes(path, mmap=True), read_ids(ids)
+    codes, column, header = streams.read_parquet(path)
+    stored = column.to_numpy()
+    if ids is None and stored.dtype.kind not in "iu":
+        raise ValueError(f"{path}: ids of an index are whole numbers, these are {column.type}")
+    return codes, header, stored if ids is None else read_ids(ids)
 
 
 def read_ids(argument: str | None) -> NDArray[Any] | None:

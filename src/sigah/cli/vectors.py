@@ -1,4 +1,4 @@
-"""What a VECTORS argument means: a file, or a part of a named data set."""
+"""What a VECTORS argument means: a file, a folder of files, or a part of a named data set."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ __all__ = ["read_vectors"]
 
 
 def read_vectors(argument: str) -> Any:
-    """Vectors ``(n, d)`` of a file, or of ``NAME`` (base) or ``NAME:queries`` in the catalogue.
+    """Vectors ``(n, d)`` of a file, a folder, or ``NAME`` or ``NAME:queries`` of a named set.
 
     A file of several tables takes a name after a colon, as in ``file.h5:train``. What is returned
     is an array, a memory map, or rows that are read on demand.
     """
     name, _, part = argument.partition(":")
-    if Path(argument).exists() or name not in datasets.CATALOG:
+    # a folder of the same name, say of results, does not hide a set: ./mnist is that folder
+    if Path(argument).is_file() or name not in datasets.CATALOG:
         return datasets.load_vectors(argument)
     if part not in ("", "base", "queries"):
         raise ValueError(f"{argument}: a set has the parts {name}:base and {name}:queries")

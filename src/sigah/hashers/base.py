@@ -157,6 +157,11 @@ class BinaryHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         return {name: getattr(self, name) for name in (*self.fitted_arrays, *optional)}
 
     def _rows(self, X: Any, *, reset: bool) -> Rows:
+        if hasattr(X, "__next__"):
+            raise ValueError(
+                "X is an iterator, whose rows pass only once: fit on sigah.streams.sample(X, n),"
+                " and encode with sigah.streams.encode(hasher, X, file)"
+            )
         if not is_row_source(X):
             # finiteness is checked block by block, so that a memory map is read once
             return Rows(validate_data(self, X, reset=reset, ensure_all_finite=False))

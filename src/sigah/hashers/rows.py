@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["RowSource", "Rows", "is_row_source"]
+__all__ = ["RowSource", "Rows", "finite", "is_row_source"]
 
 BLOCK_BYTES = 8 << 20  # a block and its product stay in a last-level cache
 
@@ -55,11 +55,11 @@ class Rows:
     def __len__(self) -> int:
         return int(self.source.shape[0])
 
-    def blocks(self) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-        """Yield ``(slice, float32 block)`` over all rows in order."""
-        for start in range(0, len(self), self.block_rows):
+    def blocks(self, first: int = 0) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """Yield ``(slice, float32 block)`` over the rows in order, from the row ``first`` on."""
+        for start in range(first, len(self), self.block_rows):
             where = slice(start, min(start + self.block_rows, len(self)))
-            yield where, _finite(self.source[where], start)
+            yield where, finite(self.source[where], start)
 
     def take(
         self, indices: NDArray[np.intp], out: NDArray[np.float32] | None = None
@@ -109,12 +109,16 @@ def _as_float32(block: Any) -> NDArray[np.float32]:
         return np.asarray(block).astype(np.float32, copy=False)
 
 
-def _finite(block: Any, first_row: int) -> NDArray[np.float32]:
+def finite(block: Any, first_row: int) -> NDArray[np.float32]:
+    """A block as ``float32``, or an error that names the row of the first value that is no number.
+
+    ``first_row`` is the row of the source at which the block begins.
+    """
     array = _as_float32(block)
     with np.errstate(over="ignore", invalid="ignore"):
         suspicious = not np.isfinite(np.vdot(array, array))  # one cheap pass in the common case
-    if suspicious and not (finite := np.isfinite(array)).all():
-        row, column = np.argwhere(~finite)[0]
+    if suspicious and not (sound := np.isfinite(array)).all():
+        row, column = np.argwhere(~sound)[0]
         raise ValueError(
             f"Input X contains NaN, infinity or a value too large for float32 (first at row"
             f" {first_row + row}, column {column}); remove or impute such rows before hashing"

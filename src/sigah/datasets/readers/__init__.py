@@ -19,7 +19,8 @@ suffix                   format                                              row
 
 A name after a colon picks one table of a file that holds several; it may be left out where there
 is only one. *Mapped* files are memory maps, *sliced* ones :class:`LazyRows`: both are sources for
-``fit`` and ``transform``, which read them in blocks.
+``fit`` and ``transform``, which read them in blocks. A folder is read as its files one after the
+other, sorted by name: :class:`FolderRows`.
 """
 
 from __future__ import annotations
@@ -34,12 +35,14 @@ import numpy as np
 
 from sigah.datasets.readers.binary import read_bin, read_vecs
 from sigah.datasets.readers.common import Array, LazyRows, MissingLibraryError, as_vectors, naming
+from sigah.datasets.readers.folder import FolderRows, open_folder
 from sigah.datasets.readers.hdf5 import open_hdf5
 from sigah.datasets.readers.matlab import open_mat
 from sigah.datasets.readers.plain import open_csv, open_idx, open_idx_rows, open_npy, open_npz
 from sigah.datasets.readers.tables import open_arrow, open_parquet
 
 __all__ = [
+    "FolderRows",
     "LazyRows",
     "MissingLibraryError",
     "load_vectors",
@@ -84,7 +87,9 @@ def load_vectors(path: str | Path, *, mmap: bool = True) -> Array | LazyRows:
     ----------
     path : str or Path
         The file, or ``file:name`` for one table of a file that holds several: an array of an
-        ``.npz``, a dataset of an HDF5 file, a variable of a ``.mat``, a column of a table.
+        ``.npz``, a dataset of an HDF5 file, a variable of a ``.mat``, a column of a table. Or a
+        folder (``folder:name``): all files in it that have a known ending, in the order of their
+        names, character by character. Other files and folders in it are not looked at.
     mmap : bool
         Leave the rows on disk where the format allows. A memory map is then read-only and may be
         strided. ``False`` returns a writable C-contiguous array in memory.
@@ -203,6 +208,10 @@ def _reader(path: str | Path) -> tuple[Path, Callable[[Path], Array | LazyRows]]
     named = MEMBER.fullmatch(str(path))
     if named and not file.exists():
         file, member = Path(named[1]), named[2]
+    elif not file.exists() and Path(folder := str(path).rpartition(":")[0]).is_dir() and folder:
+        file, member = Path(folder), str(path).rpartition(":")[2]
+    if file.is_dir():
+        return file, lambda folder: open_folder(folder, member, _is_known, load_vectors)
     suffix = file.suffix.lower()
     if suffix in SEVERAL:
         return file, lambda file: SEVERAL[suffix](file, member)
@@ -212,3 +221,8 @@ def _reader(path: str | Path) -> tuple[Path, Callable[[Path], Array | LazyRows]]
         return file, open_idx_rows
     known = ", ".join([*ONE, *SEVERAL, ".idx", "-ubyte"])
     raise ValueError(f"{file}: unknown kind of vector file; known endings: {known} (IDX also .gz)")
+
+
+def _is_known(file: Path) -> bool:
+    """Whether the name of a file says that it holds vectors."""
+    return file.suffix.lower() in {**ONE, **SEVERAL} or bool(IDX_NAME.search(file.name))

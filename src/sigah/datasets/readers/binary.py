@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from sigah.datasets.readers.common import Array
+from sigah.datasets.readers.mapped import forget
 
 __all__ = ["read_bin", "read_vecs"]
 
-ROWS_PER_LOOK = 1 << 20  # while the dimension of every row is compared
+BYTES_PER_LOOK = 1 << 24  # while the dimension of every row is compared
 
 
 def read_vecs(file: Path, dtype: str) -> Array:
@@ -28,11 +29,12 @@ def read_vecs(file: Path, dtype: str) -> Array:
             f" number of {row}-byte rows: truncated, or rows of different dimensions"
         )
     rows = stored.reshape(-1, row)
-    for start in range(0, len(rows), ROWS_PER_LOOK):
-        dimensions = rows[start : start + ROWS_PER_LOOK, :4].view("<i4")[:, 0]
+    for start in range(0, len(rows), step := max(1, BYTES_PER_LOOK // row)):
+        dimensions = rows[start : start + step, :4].view("<i4")[:, 0]
         if (dimensions != d).any():
             odd = int(np.argmax(dimensions != d))
             raise ValueError(f"row {start + odd} has dimension {dimensions[odd]}, row 0 has {d}")
+        forget(rows[start : start + step])
     return rows[:, 4:].view(dtype)
 
 

@@ -104,6 +104,9 @@ class LazyRows:
 @contextmanager
 def naming(file: Path) -> Iterator[None]:
     """Turn whatever damaged bytes make a parser raise into one ValueError that names the file."""
+    if file.is_dir():  # of its files, each names itself
+        yield
+        return
     with file.open("rb") as stream:  # no file, no permission: an OSError that says so already
         if not stream.read(1):
             raise ValueError(f"{file}: the file is empty")

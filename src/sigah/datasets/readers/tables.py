@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from sigah.datasets.readers.common import Array, LazyRows, require
+from sigah.datasets.readers.common import Array, LazyRows, naming, require
 
-__all__ = ["open_arrow", "open_parquet"]
+__all__ = ["open_arrow", "open_column", "open_parquet"]
 
 BATCH_BYTES = 8 << 20
 PAGE_BYTES = 1 << 20  # read at a time; otherwise a whole column of a row group is
@@ -52,6 +52,38 @@ def open_arrow(file: Path, name: str | None) -> LazyRows:
 
     groups = [stored.get_batch(i).num_rows for i in range(stored.num_record_batches)]
     return _rows(file, groups, _dimension(groups, decode), number, decode)
+
+
+def open_column(file: Path, name: str) -> tuple[Any, Iterator[Any]]:
+    """Any column of a Parquet or Arrow file: its Arrow type, and its values in batches.
+
+    Raises
+    ------
+    ValueError
+        If the file is of another format or has no such column.
+    """
+    kind = file.suffix.lower()
+    if kind not in (".parquet", ".arrow", ".feather"):
+        raise ValueError(f"{file}: only Parquet and Arrow files have named columns of ids")
+    with naming(file):
+        if kind == ".parquet":
+            stored = require("pyarrow.parquet", "Parquet files").ParquetFile(file)
+            schema = stored.schema_arrow
+            batches = stored.iter_batches(columns=[name])
+        else:
+            pyarrow, ipc = require("pyarrow", "Arrow files"), require("pyarrow.ipc", "Arrow files")
+            stored = ipc.open_file(pyarrow.memory_map(str(file)))
+            schema = stored.schema
+            batches = (stored.get_batch(i) for i in range(stored.num_record_batches))
+        if schema.names.count(name) != 1:
+            raise ValueError(f"there is no column {name!r}; there is {', '.join(schema.names)}")
+
+    def values() -> Iterator[Any]:
+        with naming(file):
+            for batch in batches:
+                yield batch.column(name)
+
+    return schema.field(name).type, values()
 
 
 def _column(file: Path, schema: Any, name: str | None) -> tuple[str, np.dtype[Any]]:

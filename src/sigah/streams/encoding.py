@@ -1,0 +1,156 @@
+"""Encoding of vectors that need not fit into memory, block by block into a file.
+
+Three things happen at once: a thread reads the next blocks, this one multiplies, and the system
+writes the codes behind. The codes go to a partial file with a journal (``journal.py``), and take
+their place at the end: as ``.npy``, byte for byte what :func:`sigah.persistence.save_codes`
+writes, or as Parquet beside the ids of the vectors.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sigah import persistence
+from sigah.hashers import BinaryHasher
+from sigah.hashers.rows import RowSource
+from sigah.progress import bar
+from sigah.streams.journal import Journal
+from sigah.streams.parquet import IdColumn, write_parquet
+from sigah.streams.sources import Batches, as_rows, identity, read_blocks
+
+__all__ = ["Encoded", "encode"]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What :func:`encode` did.
+
+    Attributes
+    ----------
+    n_rows : int
+        Codes in the file.
+    resumed : int
+        Those of them that an earlier run had finished.
+    refused : str or None
+        Why what an earlier run had left was thrown away, if so.
+    seconds : float
+        Of this run.
+    """
+
+    n_rows: int
+    resumed: int
+    refused: str | None
+    seconds: float
+
+
+def encode(
+    hasher: BinaryHasher,
+    source: RowSource | Batches,
+    out: str | os.PathLike[str],
+    *,
+    ids: str | None = None,
+    show: bool = False,
+) -> Encoded:
+    """Encode vectors into a file of codes; interrupted, it goes on where it stopped.
+
+    Memory holds a few blocks, however many vectors there are. What is finished lies in
+    ``OUT.partial`` and ``OUT.journal``; the same call finds it again, after Ctrl-C, a kill or a
+    full disk. ``OUT`` appears when it is complete, and not before. What was made by another model
+    or of other vectors is not gone on with: it is thrown away, and ``refused`` says why.
+
+    Parameters
+    ----------
+    hasher : BinaryHasher
+        Fitted.
+    source : array-like, rows or batches
+        As for :func:`sigah.streams.sample`. Batches begin anew after an interruption, because
+        nothing tells whether they are the same.
+    out : path-like
+        ``.npy``, or ``.parquet`` (with ``sigah[data]``): the columns ``id`` and ``code``, fixed
+        bytes, and sigah's header in the metadata of the schema.
+    ids : str, optional
+        For Parquet: the column of a Parquet or Arrow source (a file, or a folder of files) whose
+        values are the ids, of any type; default: the number of the row, int64.
+    show : bool, default=False
+        Show vectors a second and the time left.
+
+    Returns
+    -------
+    Encoded
+
+    Raises
+    ------
+    ValueError
+        If the vectors are not what the hasher was fitted for or are not finite, the suffix is
+        unknown, or there is no such column of ids.
+    OSError
+        If a file cannot be read or written, or another process is writing ``out``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from sigah import LSH, streams
+    >>> X = np.random.default_rng(0).normal(size=(1000, 32)).astype("float32")
+    >>> hasher = LSH(64, random_state=0).fit(X)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "codes.npy")
+    ...     batches = (X[start : start + 99] for start in range(0, 1000, 99))
+    ...     done = streams.encode(hasher, batches, file)
+    ...     done.n_rows, bool((np.load(file) == hasher.transform(X)).all())
+    (1000, True)
+    """
+    began = time.perf_counter()
+    target = Path(os.path.realpath(out))
+    kind = target.suffix.lower()
+    if kind not in (".npy", ".parquet"):
+        raise ValueError(f"codes are streamed to .npy or .parquet, got {out}")
+    if target.exists() and not target.is_file():
+        raise OSError(f"{out}: cannot replace what is not a regular file")
+    rows = as_rows(source)
+    columns = None
+    if kind == ".parquet":
+        columns = IdColumn.of(rows, ids)
+    elif ids is not None:
+        raise ValueError("ids are kept in .parquet files only; a .npy file holds codes and no ids")
+    header = {"method": hasher.name, "fingerprint": hasher.fingerprint}
+    width = hasher.n_bits // 8
+    if rows is not None:
+        hasher.transform(rows[0:1])  # whether the vectors fit, before there is any file
+    task = {"model": header["fingerprint"], "source": None if rows is None else identity(rows)}
+    head = b"" if columns else persistence.npy_head((0, width))
+    with Journal(target, task, width, len(head), resume=rows is not None) as journal:
+        resumed = journal.n_rows
+        _encode_rest(hasher, source if rows is None else rows, journal, show)
+        shape = (journal.n_rows, width)
+        if not journal.n_rows:
+            journal.remove()
+            raise ValueError("there are no vectors: the batches have no rows")
+        seal = persistence.seal_codes(header, shape, journal.chunks())
+        if columns is None:
+            journal.become(persistence.npy_head(shape), persistence.npy_tail(seal))
+        else:
+            write_parquet(target, width, journal.chunks(), columns, seal)
+            journal.remove()
+    return Encoded(journal.n_rows, resumed, journal.refused, time.perf_counter() - began)
+
+
+def _encode_rest(hasher: BinaryHasher, source: Any, journal: Journal, show: bool) -> None:
+    """Encode what is not finished, and write every block down as it is."""
+    total = None if as_rows(source) is None else int(source.shape[0])
+    if journal.n_rows == total:
+        return
+    with bar(show=show) as progress:
+        task = progress.add_task("encode", total=total, completed=journal.n_rows, detail="")
+        began, first = time.perf_counter(), journal.n_rows
+        with closing(read_blocks(source, first)) as blocks:
+            for where, block in blocks:
+                journal.append(hasher.transform(block))
+                speed = (where.stop - first) / (time.perf_counter() - began)
+                progress.update(task, completed=where.stop, detail=f"{speed:,.0f} vectors/s")

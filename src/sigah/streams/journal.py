@@ -1,0 +1,192 @@
+"""Work that can stop and go on: a partial file of codes, and a journal of its finished blocks.
+
+Beside the file to be made lie ``NAME.partial``, the codes so far, and ``NAME.journal``: one line of
+JSON that says of which model and vectors the codes are, and one for every finished block, with the
+checksum of its codes. A line is written after the codes that it speaks of. Whatever a kill or a
+power cut leaves, the blocks up to the first that is missing, cut off or unlike its checksum are
+finished, and no others.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Journal"]
+
+VERSION = 1
+BYTES_PER_READ = 1 << 22
+
+
+class Journal:
+    """The codes that are finished on the way to a file; opened as a context.
+
+    Parameters
+    ----------
+    out : Path
+        The file to be made; the other two lie beside it.
+    task : dict
+        Of which model and vectors the codes are; JSON.
+    width : int
+        Bytes a code.
+    offset : int
+        Bytes of the partial file before the codes.
+    resume : bool, default=True
+        Whether codes of an earlier run are any good.
+
+    Attributes
+    ----------
+    n_rows : int
+        Codes that are finished.
+    refused : str or None
+        Why the codes of an earlier run were thrown away.
+    """
+
+    def __init__(
+        self, out: Path, task: dict[str, Any], width: int, offset: int, *, resume: bool = True
+    ) -> None:
+        self.out = out
+        self.partial = out.with_name(out.name + ".partial")
+        self.lines = out.with_name(out.name + ".journal")
+        self.task = {"version": VERSION, **task}
+        self.width, self.offset = width, offset
+        self.resume = resume
+        self.n_rows = 0
+        self.refused: str | None = None
+
+    def __enter__(self) -> Self:
+        # unbuffered: what is written is in the system's hands, and survives a kill
+        self._files = ExitStack()
+        with self._files:
+            self._journal = self._files.enter_context(self.lines.open("ab", buffering=0))
+            self._lock()
+            self.partial.touch()
+            self._codes = self._files.enter_context(self.partial.open("r+b", buffering=0))
+            end = self._recover() if self.resume else 0
+            self._journal.truncate(end)
+            if not end:
+                self._note(self.task)
+            self._codes.truncate(self._end)
+            self._files = self._files.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._files.close()
+
+    def append(self, codes: NDArray[np.uint8]) -> None:
+        """Write the codes of a block, and then the line that says so."""
+        content = np.ascontiguousarray(codes).reshape(-1).data
+        self._write(self._end, content)
+        self._note({"rows": len(codes), "crc32": zlib.crc32(content)})
+        self.n_rows += len(codes)
+
+    def chunks(self) -> Iterator[bytes]:
+        """The finished codes in order, a few MiB at a time and whole codes each."""
+        step = max(1, BYTES_PER_READ // self.width)
+        for start in range(0, self.n_rows, step):
+            self._codes.seek(self.offset + start * self.width)
+            yield self._codes.read((min(start + step, self.n_rows) - start) * self.width)
+
+    def become(self, head: bytes, tail: bytes) -> None:
+        """Put what belongs before and after the codes, and make the partial file the file."""
+        if len(head) != self.offset:
+            raise ValueError(f"{self.offset} bytes were kept free for a head of {len(head)}")
+        self._write(self._end, tail)
+        self._write(0, head)
+        os.fsync(self._codes.fileno())
+        self.partial.replace(self.out)
+        self.lines.unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Forget the partial file: its codes are elsewhere now."""
+        self.partial.unlink(missing_ok=True)
+        self.lines.unlink(missing_ok=True)
+
+    @property
+    def _end(self) -> int:
+        return self.offset + self.n_rows * self.width
+
+    def _note(self, entry: dict[str, Any]) -> None:
+        with self._naming():
+            _write_all(self._journal, json.dumps(entry, separators=(",", ":")).encode() + b"\n")
+
+    def _write(self, at: int, content: bytes | memoryview) -> None:
+        with self._naming():
+            self._codes.seek(at)
+            _write_all(self._codes, content)
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"Cannot write ({error.strerror}); what is finished is kept, run it again to go on",
+                str(self.out),
+            ) from error
+
+    def _lock(self) -> None:
+        """Let no second process write the same file; a lock ends with its process."""
+        try:
+            import fcntl
+        except ModuleNotFoundError:  # not a POSIX system
+            return
+        try:
+            fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OSError(f"{self.out}: another process is writing this file") from None
+
+    def _recover(self) -> int:
+        """Count the finished blocks of an earlier run; returns the length of their lines."""
+        first, *lines = self.lines.read_bytes().splitlines(keepends=True) or [b""]
+        if not first:
+            return 0
+        task = _entry(first)
+        if task != self.task:
+            told = [key for key in self.task if (task or {}).get(key) != self.task[key]]
+            self.refused = " and ".join(f"its {key} is another" for key in told)
+            return 0
+        end = len(first)
+        self._codes.seek(self.offset)
+        for line in lines:
+            entry = _entry(line)
+            if entry is None or not isinstance(rows := entry.get("rows"), int) or rows < 1:
+                break
+            content = self._codes.read(rows * self.width)
+            if len(content) < rows * self.width or zlib.crc32(content) != entry.get("crc32"):
+                break
+            self.n_rows += rows
+            end += len(line)
+        return end
+
+
+def _write_all(file: io.FileIO, content: bytes | memoryview) -> None:
+    """Write to an unbuffered file, which may take a part at a time."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+def _entry(line: bytes) -> dict[str, Any] | None:
+    """What a line of a journal says, unless it was cut off or is something else."""
+    try:
+        entry = json.loads(line) if line.endswith(b"\n") else None
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) else None
