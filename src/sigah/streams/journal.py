@@ -158,18 +158,23 @@ class Journal:
         if not first:
             return 0
         task = _entry(first)
+        if task is None:
+            self.refused = "its journal is damaged"
+            return 0
         if task != self.task:
-            told = [key for key in self.task if (task or {}).get(key) != self.task[key]]
+            told = [key for key in self.task if task.get(key) != self.task[key]]
             self.refused = " and ".join(f"its {key} is another" for key in told)
             return 0
         end = len(first)
-        self._codes.seek(self.offset)
+        size = self.partial.stat().st_size
         for line in lines:
             entry = _entry(line)
             if entry is None or not isinstance(rows := entry.get("rows"), int) or rows < 1:
                 break
-            content = self._codes.read(rows * self.width)
-            if len(content) < rows * self.width or zlib.crc32(content) != entry.get("crc32"):
+            if self._end + rows * self.width > size:
+                break
+            self._codes.seek(self._end)
+            if zlib.crc32(self._codes.read(rows * self.width)) != entry.get("crc32"):
                 break
             self.n_rows += rows
             end += len(line)
@@ -187,6 +192,6 @@ def _entry(line: bytes) -> dict[str, Any] | None:
     """What a line of a journal says, unless it was cut off or is something else."""
     try:
         entry = json.loads(line) if line.endswith(b"\n") else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return entry if isinstance(entry, dict) else None
