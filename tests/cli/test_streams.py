@@ -144,3 +144,18 @@ def test_drift_is_told(run: Any, tmp_path: Path) -> None:
     assert status == 0
     assert "rebuild: z of *" in out
     assert json.loads(report.read_text())["verdict"] == "rebuild"
+
+
+def test_fit_goes_on_from_a_model(blobs: Any, tmp_path: Path, run: Any) -> None:
+    old, new, model = tmp_path / "old.npy", tmp_path / "new.npy", tmp_path / "model"
+    np.save(old, blobs[:800])
+    np.save(new, blobs)
+    few = ("--bits", 16, "--set", "n_steps=20")
+    assert run("fit", old, *few, "--out", model)[0] == 0
+    status, out, _ = run("fit", new, "--continue", model, "--out", tmp_path / "later")
+    assert status == 0 and "sigah, 16 bits" in out
+    expected = sigah.load(model).partial_fit(blobs)
+    assert sigah.load(tmp_path / "later").fingerprint == expected.fingerprint
+    run("fit", old, "--method", "itq", "--bits", 16, "--out", model)
+    status, _, told = run("fit", new, "--continue", model, "--out", tmp_path / "later")
+    assert status == 1 and "itq cannot go on learning" in told

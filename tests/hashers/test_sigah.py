@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 
 import sigah
 from sigah import SiGAH
-from sigah.codes import signs
+from sigah.codes import signs, unpack
 from sigah.hashers import sigah_training as training
 from sigah.hashers.sigah import ACTIVATIONS, activate, gaussian_dictionary
 
@@ -337,3 +338,36 @@ def test_a_learned_dictionary_is_forgotten_by_another_fit(blobs: Any) -> None:
     ).any()
     again = hasher.set_params(dictionary="gaussian").fit(blobs)
     assert again.fingerprint == plain.fingerprint
+
+
+def test_partial_fit_goes_on_where_fit_stopped(blobs: Any, tmp_path: Path) -> None:
+    """One quiet step changes next to nothing; a model file is as good as the fit."""
+    hasher = SiGAH(32, n_steps=100, random_state=0).fit(blobs)
+    before, fingerprint = hasher.transform(blobs), hasher.fingerprint
+    hasher.save(tmp_path / "model")
+    opened = sigah.load(tmp_path / "model")
+    for some in (hasher, opened):
+        some.partial_fit(blobs, n_steps=1)
+        assert some.fingerprint != fingerprint
+        assert (unpack(some.transform(blobs)) != unpack(before)).mean() < 0.02
+    assert opened.fingerprint == hasher.fingerprint
+    assert hasher.get_params() == SiGAH(32, n_steps=100, random_state=0).get_params()
+
+
+@pytest.mark.parametrize("dictionary", ["gaussian", "learned", "identity"])
+def test_partial_fit_learns_new_vectors(dictionary: str, blobs: Any) -> None:
+    rng = np.random.default_rng(1)
+    new = (blobs @ np.linalg.qr(rng.normal(size=(24, 24)))[0] + 1).astype(np.float32)
+    hasher = SiGAH(32, n_steps=200, dictionary=dictionary, random_state=0).fit(blobs)
+    before = hasher.score(new)
+    steps = hasher.partial_fit(new, n_steps=200).training_["steps"]
+    assert steps == 200
+    assert hasher.score(new) > 0.8 * before  # scores are negative errors
+    assert np.isfinite([entry["loss"] for entry in hasher.history_]).all()
+
+
+def test_partial_fit_is_fit_for_a_hasher_that_never_learned(blobs: Any) -> None:
+    first = SiGAH(16, n_steps=20, random_state=0).partial_fit(blobs)
+    assert first.fingerprint == SiGAH(16, n_steps=20, random_state=0).fit(blobs).fingerprint
+    with pytest.raises(ValueError, match="24 features"):
+        first.partial_fit(blobs[:, :9])

@@ -55,6 +55,14 @@ def fit(
             "--set", metavar="NAME=VALUE", help="Any parameter of the method; repeatable."
         ),
     ] = None,
+    earlier: Annotated[
+        Path | None,
+        typer.Option(
+            "--continue",
+            metavar="MODEL",
+            help="Go on learning where this SiGAH model stopped; method, bits and settings are its.",
+        ),
+    ] = None,
 ) -> None:
     """Learn a hasher from vectors and write it to a model file.
 
@@ -63,18 +71,24 @@ def fit(
     Example: sigah fit mnist --bits 64 --out mnist.model
     """
     check_folder(out)
-    hasher = make_hasher(method, bits, seed, settings or [])
+    hasher = make_hasher(method, bits, seed, settings or []) if earlier is None else load(earlier)
+    if earlier is not None and not hasattr(hasher, "partial_fit"):
+        raise ValueError(
+            f"{earlier}: {hasher.name} cannot go on learning, it has to be fitted anew"
+        )
     if "verbose" in hasher.get_params():
         hasher.set_params(verbose=True)
     source = read_vectors(vectors)
     rows = streams.training_rows(source, sample, seed)
     if len(rows) < len(source):
         typer.echo(f"learning from {len(rows):,} of {len(source):,} vectors, drawn uniformly")
-    hasher.fit(rows)
+    (hasher.fit if earlier is None else hasher.partial_fit)(rows)
     if "verbose" in hasher.get_params():
         hasher.set_params(verbose=False)
     hasher.save(out)
-    typer.echo(f"{out}: {method}, {bits} bits from {hasher.n_features_in_} dimensions")
+    typer.echo(
+        f"{out}: {hasher.name}, {hasher.n_bits} bits from {hasher.n_features_in_} dimensions"
+    )
     if getattr(hasher, "training_", {}).get("interrupted"):
         typer.echo(f"training was interrupted after {hasher.training_['steps']} steps", err=True)
         sys.exit(130)

@@ -8,13 +8,18 @@ here are the parameters, and everything that runs without torch: encoding and de
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.utils import check_random_state
 
 from sigah.hashers.base import DecoderMixin, LinearHasher
 from sigah.hashers.rows import Rows
+
+if TYPE_CHECKING:
+    from sigah.hashers.sigah_training import Trained
 
 __all__ = ["SiGAH"]
 
@@ -270,7 +275,70 @@ class SiGAH(DecoderMixin, LinearHasher):
         from sigah.hashers.sigah_training import train  # torch is loaded by training alone
 
         self._check_parameters()
-        trained = train(self, rows.in_memory(), random_state)
+        self._keep(train(self, rows.in_memory(), random_state))
+
+    def partial_fit(self, X: Any, y: object = None, *, n_steps: int | None = None) -> Self:
+        """Go on learning from new vectors, where :meth:`fit` or a model file left off.
+
+        W, c, V, g and the dictionary are gone on with, and so are centre and scale, so that codes
+        change as little as they must. Adam begins anew at a quarter of the learning rates, which
+        a half cosine takes to 0 again. The codes are others afterwards, and the fingerprint with
+        them: what was encoded before has to be encoded again.
+
+        Parameters
+        ----------
+        X : array-like, shape (n, d)
+            The vectors that are to be served from now on: new ones, and old ones that remain.
+        y : ignored
+        n_steps : int, optional
+            Batches; default: a fifth of ``n_steps``.
+
+        Returns
+        -------
+        self
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sigah import SiGAH
+        >>> X = np.random.default_rng(0).normal(size=(500, 16)).astype("float32")
+        >>> hasher = SiGAH(n_bits=32, n_steps=20, random_state=0).fit(X[:250])
+        >>> before = hasher.fingerprint
+        >>> hasher.partial_fit(X).fingerprint != before
+        True
+        """
+        from sigah.hashers.sigah_training import Start, train
+
+        if not hasattr(self, "weights_"):
+            return self.fit(X)
+        rows = self._rows(X, reset=False)
+        quieter = clone(self).set_params(
+            learning_rate=self.learning_rate / 4,
+            generator_learning_rate=self.generator_learning_rate / 4,
+            n_steps=max(1, self.n_steps // 5) if n_steps is None else n_steps,
+        )
+        quieter._check_parameters()
+        scale = float(self.scale_[0])
+        mean = self.mean_.astype(np.float64)
+        start = Start(
+            mean=mean,
+            scale=scale,
+            W=self.weights_ * np.float32(scale),
+            c=(mean @ self.weights_ - self.thresholds_).astype(np.float32),
+            V=self.generator_weights_,
+            g=self.generator_bias_,
+            A=getattr(self, "dictionary_", None),
+            dictionary_seed=int(self.dictionary_seed_[0]),
+        )
+        earlier = getattr(self, "history_", [])
+        trained = train(quieter, rows.in_memory(), check_random_state(self.random_state), start)
+        self._keep(trained)
+        self.history_ = [*earlier, *trained.history]
+        self.training_["continued"] = True
+        return self
+
+    def _keep(self, trained: Trained) -> None:
+        """Set the fitted attributes."""
         # fold centring and scaling: (x - mean) W / scale + c >= 0  <=>  x weights - thresholds >= 0
         self.weights_ = trained.W / trained.scale
         self.thresholds_ = trained.mean @ self.weights_ - trained.c

@@ -190,6 +190,20 @@ class Trained:
     summary: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Start:
+    """Where training continues: the networks of an earlier fit, in units of its data."""
+
+    mean: NDArray[np.float64]
+    scale: float
+    W: NDArray[np.float32]
+    c: NDArray[np.float32]
+    V: NDArray[np.float32]
+    g: NDArray[np.float32]
+    A: NDArray[np.float32] | None
+    dictionary_seed: int
+
+
 class Trainer:
     """Alternating updates of hash layer with generator, Eq. (20), and discriminator, Eq. (21)."""
 
@@ -330,6 +344,19 @@ class Trainer:
         """Eq. (20) on held-out vectors."""
         return float(self.total(self.terms(x, learn=False)))
 
+    @torch.no_grad()
+    def go_on(self, start: Start) -> None:
+        """Take over what an earlier fit learned; discriminator and slopes are learned anew."""
+        for parameter, values in (
+            (self.hash_layer.W, start.W),
+            (self.hash_layer.c, start.c),
+            (self.generator.V, start.V),
+            (self.generator.g, start.g),
+            (self.generator.A, start.A),
+        ):
+            if values is not None and parameter is not None:
+                parameter.copy_(torch.from_numpy(values))
+
     def state(self) -> dict[str, Any]:
         """A copy of what encodes and decodes."""
         modules = {"hash_layer": self.hash_layer, "generator": self.generator}
@@ -344,14 +371,26 @@ class Trainer:
             getattr(self, name).load_state_dict(values)
 
 
-def train(params: SiGAH, rows: Rows, random_state: np.random.RandomState) -> Trained:
-    """Fit all networks to ``rows``; Ctrl-C ends the training and keeps what was learned."""
+def train(
+    params: SiGAH,
+    rows: Rows,
+    random_state: np.random.RandomState,
+    start: Start | None = None,
+) -> Trained:
+    """Fit all networks to ``rows``; Ctrl-C ends the training and keeps what was learned.
+
+    From a ``start``, its centre, scale, dictionary and weights are gone on with.
+    """
     began = time.perf_counter()
     device = choose_device(params.device)
-    mean, covariance = rows.mean_and_covariance()
-    scale = float(np.sqrt(np.trace(covariance) / rows.dim)) or 1.0
-    W = initial_projection(params, rows, mean, covariance / scale**2, random_state)
-    seed = int(random_state.randint(2**31 - 1))
+    if start is None:
+        mean, covariance = rows.mean_and_covariance()
+        scale = float(np.sqrt(np.trace(covariance) / rows.dim)) or 1.0
+        W = initial_projection(params, rows, mean, covariance / scale**2, random_state)
+        seed = int(random_state.randint(2**31 - 1))
+    else:
+        rows.mean()  # the pass that proves every value finite
+        mean, scale, W, seed = start.mean, start.scale, start.W.copy(), start.dictionary_seed
     order = random_state.permutation(len(rows))
     n_held_out = max(2, round(params.validation_fraction * len(rows)))
     training, held_out = order, order[:0]
@@ -369,6 +408,8 @@ def train(params: SiGAH, rows: Rows, random_state: np.random.RandomState) -> Tra
     best, best_loss, worse, interrupted, steps = None, np.inf, 0, False, 0
     with quiet_cpu(), bar(show=params.verbose) as progress:
         trainer = Trainer(params, W, len(training), seed, device)
+        if start is not None:
+            trainer.go_on(start)
         task = progress.add_task("SiGAH", total=params.n_steps, detail="")
         # one buffer for all batches: fresh pages cost more than copying the rows
         buffer = np.empty((min(params.batch_size, len(training)), rows.dim), np.float32)
