@@ -18,10 +18,10 @@ setup: .venv/.installed
 test: setup lint
 	$(BIN)/python -m pytest
 
-# Every engine of `sigah export`, none skipped; installs them.
+# What needs an engine or a cluster, none skipped; installs them.
 test-engines: setup
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,engines]'
-	$(BIN)/python -m pytest tests/engines -m 'engine or not engine'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,engines,ray]'
+	$(BIN)/python -m pytest tests/engines tests/distributed -m 'engine or not engine'
 
 lint: setup
 	$(BIN)/ruff check .

@@ -10,7 +10,18 @@ from rich.console import Console
 from rich.markup import escape
 
 from sigah import __version__
-from sigah.cli import codes, data, drift, engines, evaluation, experiments, onnx, plan, search
+from sigah.cli import (
+    cluster,
+    codes,
+    data,
+    drift,
+    engines,
+    evaluation,
+    experiments,
+    onnx,
+    plan,
+    search,
+)
 
 __all__ = ["app", "main"]
 
@@ -45,6 +56,7 @@ for command in (
     app.command()(command)
 app.add_typer(search.app, name="index")
 app.add_typer(data.app, name="data")
+app.add_typer(cluster.app, name="cluster")
 
 
 def show_version(requested: bool) -> None:

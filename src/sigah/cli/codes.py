@@ -60,7 +60,7 @@ def fit(
         typer.Option(
             "--continue",
             metavar="MODEL",
-            help="Go on learning where this SiGAH model stopped; method, bits and settings are its.",
+            help="Go on learning where this SiGAH model stopped, with its method and settings.",
         ),
     ] = None,
 ) -> None:

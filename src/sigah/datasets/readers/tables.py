@@ -15,7 +15,7 @@ import numpy as np
 
 from sigah.datasets.readers.common import Array, LazyRows, naming, require
 
-__all__ = ["open_arrow", "open_column", "open_parquet"]
+__all__ = ["column_of_lists", "open_arrow", "open_column", "open_parquet", "rows_of_lists"]
 
 BATCH_BYTES = 8 << 20
 PAGE_BYTES = 1 << 20  # read at a time; otherwise a whole column of a row group is
@@ -27,7 +27,7 @@ def open_parquet(file: Path, name: str | None) -> LazyRows:
     """Open the column ``name`` of a Parquet file, or its only column of lists."""
     pq = require("pyarrow.parquet", "Parquet files")
     stored = pq.ParquetFile(file, pre_buffer=False, buffer_size=PAGE_BYTES)
-    column, number = _column(file, stored.schema_arrow, name)
+    column, number = column_of_lists(file, stored.schema_arrow, name)
     groups = [stored.metadata.row_group(i).num_rows for i in range(stored.num_row_groups)]
 
     def decode(piece: int, n_rows: int = 64) -> Iterator[Any]:
@@ -45,7 +45,7 @@ def open_arrow(file: Path, name: str | None) -> LazyRows:
     """Open the column ``name`` of an Arrow (Feather) file, or its only column of lists."""
     pyarrow, ipc = require("pyarrow", "Arrow files"), require("pyarrow.ipc", "Arrow files")
     stored = ipc.open_file(pyarrow.memory_map(str(file)))
-    column, number = _column(file, stored.schema, name)
+    column, number = column_of_lists(file, stored.schema, name)
 
     def decode(piece: int) -> Iterator[Any]:
         yield stored.get_batch(piece).column(column)
@@ -86,7 +86,7 @@ def open_column(file: Path, name: str) -> tuple[Any, Iterator[Any]]:
     return schema.field(name).type, values()
 
 
-def _column(file: Path, schema: Any, name: str | None) -> tuple[str, np.dtype[Any]]:
+def column_of_lists(file: Path, schema: Any, name: str | None) -> tuple[str, np.dtype[Any]]:
     """The name of the column to read, and the type of its numbers."""
     numbers = {field.name: _number(field.type) for field in schema}
     known = {column: number for column, number in numbers.items() if number is not None}
@@ -136,7 +136,7 @@ def _rows(
         for piece in range(first, len(groups)):
             at = int(starts[piece])
             for batch in decode(piece):
-                yield at, _vectors(batch, at, d)
+                yield at, rows_of_lists(batch, at, d)
                 at += len(batch)
             if at != starts[piece + 1]:
                 raise ValueError(f"rows {at} to {starts[piece + 1]} are missing")
@@ -163,7 +163,7 @@ def _rows(
     return LazyRows(file, (n, d), number, read)
 
 
-def _vectors(batch: Any, first_row: int, d: int) -> Array:
+def rows_of_lists(batch: Any, first_row: int, d: int) -> Array:
     """An Arrow array of lists as rows ``(n, d)``."""
     _check_sound(batch, first_row)
     compute = require("pyarrow.compute", "Arrow files")

@@ -1,0 +1,15 @@
+"""Work on a cluster (Ray): encode, train and search in parallel, with the answers of one process.
+
+Every function starts Ray on this machine unless it is given the ``address`` of a cluster. On a
+cluster, sigah must be installed on all nodes, and files lie on storage that all nodes share.
+"""
+
+from __future__ import annotations
+
+from sigah.distributed.encoded import load_encoded
+from sigah.distributed.encoding import encode
+from sigah.distributed.sharded_index import ShardedIndex
+from sigah.distributed.shards import build_shards
+from sigah.distributed.training import fit
+
+__all__ = ["ShardedIndex", "build_shards", "encode", "fit", "load_encoded"]

@@ -1,0 +1,141 @@
+"""Encoding a Parquet data set in parallel (Ray Data)."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from dataclasses import asdict
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sigah.distributed.cluster import cluster, require_ray
+from sigah.distributed.encoded import FORMAT, write_codes
+from sigah.distributed.folders import Manifest, new_folder, write_manifest
+from sigah.distributed.parquet import Part, read_part, split
+from sigah.hashers import BinaryHasher, load
+from sigah.progress import bar
+
+__all__ = ["encode"]
+
+
+def encode(
+    source: str | PathLike[str],
+    model: BinaryHasher | str | PathLike[str],
+    out: str | PathLike[str],
+    *,
+    ids: str = "id",
+    vectors: str | None = None,
+    rows_per_part: int = 100_000,
+    address: str | None = None,
+    verbose: bool = False,
+) -> Manifest:
+    """Encode the vectors of Parquet files in parallel, and write codes with their ids.
+
+    Workers read row groups, encode them and write one file each; nothing but their names and sizes
+    passes through Ray. The model is sent to each node once. Ray Data decides how many parts are
+    under way at a time, and gives the part of a worker that dies to another.
+
+    Parameters
+    ----------
+    source : path
+        A Parquet file, or a folder of them.
+    model : BinaryHasher or path
+        A fitted hasher, or its file.
+    out : path
+        A folder that does not exist yet; it appears when all codes are written. It holds
+        ``part-00000.parquet`` and so on, in the order of the vectors, with the columns ``ids`` and
+        ``code`` (fixed-size binary, packed as by :func:`sigah.codes.pack`), and a manifest.
+    ids : str
+        The column that is kept beside the codes, of any type.
+    vectors : str, optional
+        The column of vectors; by default the only column of lists of numbers.
+    rows_per_part : int
+        Vectors that one task encodes, at least; a row group is never cut.
+    address : str, optional
+        Of a Ray cluster; by default Ray runs on this machine. Then all nodes must see ``source``
+        and ``out`` under the same path.
+    verbose : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    dict
+        The manifest: ``count``, ``n_bits``, ``method``, ``fingerprint``, ``files``.
+
+    Raises
+    ------
+    ValueError
+        If a file is damaged, or the vectors do not fit the model (dimension, nulls, NaN).
+    OSError
+        If ``out`` exists, a file is missing, or Ray is not installed.
+
+    Examples
+    --------
+    >>> from sigah.distributed import encode, load_encoded
+    >>> encode("vectors.parquet", "vectors.model", "codes")["count"]  # doctest: +SKIP
+    1000000
+    >>> codes, ids, header = load_encoded("codes")  # doctest: +SKIP
+    """
+    if rows_per_part < 1:
+        raise ValueError(f"rows_per_part must be at least 1, got {rows_per_part}")
+    hasher = model if isinstance(model, BinaryHasher) else load(model)
+    origin = {"method": hasher.name, "fingerprint": hasher.fingerprint, "n_bits": hasher.n_bits}
+    column, parts = split(source, vectors=vectors, ids=ids, n_rows=rows_per_part)
+    with new_folder(out) as folder, cluster(address) as ray, bar(show=verbose) as progress:
+        task = progress.add_task("encode", total=sum(part.n_rows for part in parts), detail="")
+        data = importlib.import_module("ray.data")
+        work = data.from_items(
+            [asdict(part) for part in parts], override_num_blocks=len(parts)
+        ).map(
+            encode_part,
+            fn_kwargs={
+                "model": ray.put(hasher),  # one copy a node, which its workers share
+                "vectors": column,
+                "ids": ids,
+                "folder": str(folder),
+                "origin": origin,
+            },
+        )
+        work.context.enable_progress_bars = False
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what is wrong, we say ourselves
+        written = {}
+        for part in work.iter_rows():
+            if part["error"]:
+                raise ValueError(part["error"])
+            written[part["file"]] = part["count"]
+            progress.advance(task, part["count"])
+        for unfinished in folder.glob(".sigah-*.part"):  # of workers that died
+            unfinished.unlink()
+        return write_manifest(folder, FORMAT, origin | {"ids": ids}, dict(sorted(written.items())))
+
+
+def encode_part(
+    row: dict[str, Any],
+    *,
+    model: Any,
+    vectors: str,
+    ids: str,
+    folder: str,
+    origin: dict[str, Any],
+) -> dict[str, Any]:
+    """Encode one part on a worker and write it; tell the file and its rows, or what is wrong.
+
+    A part that is encoded twice, because its worker died, is the same file again.
+    """
+    part = Part(**row)
+    hasher = require_ray().get(model)
+    codes, names = [], []
+    at = part.start
+    try:
+        for at, block, some in read_part(part, vectors=vectors, ids=ids):  # noqa: B007
+            codes.append(hasher.transform(block))
+            names.append(some)
+    except (ValueError, OSError) as error:
+        where = "" if part.file in str(error) else f"{part.file}, in the rows from {at} on: "
+        return {"file": "", "count": 0, "error": f"{where}{error}"}
+    file = f"part-{part.number:05d}.parquet"
+    write_codes(Path(folder) / file, ids, names, np.concatenate(codes), origin)
+    return {"file": file, "count": part.n_rows, "error": ""}

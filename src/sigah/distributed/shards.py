@@ -1,0 +1,111 @@
+"""A folder of index files, each with a share of the codes, that are searched as one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sigah.distributed import encoded
+from sigah.distributed.encoded import read_codes
+from sigah.distributed.folders import Manifest, new_folder, read_manifest, write_manifest
+from sigah.search.index import HammingIndex, check_count
+
+__all__ = ["FORMAT", "build_shards", "write_shards"]
+
+FORMAT = "sigah-shards"
+
+Share = tuple[NDArray[np.uint8], NDArray[Any]]  # codes and their ids
+
+
+def build_shards(source: str | PathLike[str], out: str | PathLike[str], n_shards: int) -> Manifest:
+    """Make index files of a folder that :func:`encode` wrote, as equal in size as can be.
+
+    Runs in this process and holds one shard at a time, and all ids.
+
+    Parameters
+    ----------
+    source : path
+        Its ids must be whole numbers that are not negative, each there once.
+    out : path
+        A folder that does not exist yet. It holds ``shard-00000.index`` and so on, each an index
+        that :class:`sigah.HammingIndex` opens, and a manifest.
+    n_shards : int
+
+    Returns
+    -------
+    dict
+        The manifest: ``count``, ``n_bits``, ``fingerprint``, ``files``.
+
+    Raises
+    ------
+    ValueError
+        If a file is damaged, the ids are not such numbers, or there are fewer codes than shards.
+    OSError
+        If ``out`` exists or a file is missing.
+
+    Examples
+    --------
+    >>> from sigah.distributed import build_shards
+    >>> build_shards("codes", "shards", n_shards=4)["count"]  # doctest: +SKIP
+    1000000
+    """
+    n_shards = check_count("n_shards", n_shards, at_least=1)
+    manifest = read_manifest(source, encoded.FORMAT)
+    if manifest["count"] < n_shards:
+        raise ValueError(f"{manifest['count']} codes cannot fill {n_shards} shards")
+    bounds = np.linspace(0, manifest["count"], n_shards + 1).round().astype(int)
+    shares = cut(read_codes(source, manifest), np.diff(bounds).tolist())
+    return write_shards(shares, out, manifest["n_bits"], manifest["fingerprint"])
+
+
+def cut(shares: Iterable[Share], sizes: Sequence[int]) -> Iterator[Share]:
+    """The same codes in the same order, in shares of other sizes."""
+    held: list[Share] = []
+    n_held = 0
+    wanted = iter(sizes)
+    size = next(wanted)
+    for codes, ids in shares:
+        while n_held + len(codes) >= size:
+            missing = size - n_held
+            held.append((codes[:missing], ids[:missing]))
+            codes, ids = codes[missing:], ids[missing:]
+            yield np.concatenate([c for c, _ in held]), np.concatenate([i for _, i in held])
+            held, n_held = [], 0
+            if (size := next(wanted, 0)) == 0:
+                return
+        held.append((codes, ids))
+        n_held += len(codes)
+
+
+def write_shards(
+    shares: Iterable[Share], out: str | PathLike[str], n_bits: int, fingerprint: str | None
+) -> Manifest:
+    """Write an index file for each share; an id may be held by one of them only."""
+    files: dict[str, int] = {}
+    held: list[NDArray[np.int64]] = []
+    with new_folder(out) as folder:
+        for number, (codes, ids) in enumerate(shares):
+            index = HammingIndex(n_bits, fingerprint=fingerprint)
+            index.add(codes, ids)
+            name = f"shard-{number:05d}.index"
+            index.save(folder / name)
+            files[name] = len(index)
+            held.append(index.ids)
+        if not files:
+            raise ValueError("there are no shards to write")
+        in_order = np.sort(np.concatenate(held))
+        repeated = in_order[1:][in_order[1:] == in_order[:-1]]
+        if len(repeated):
+            raise ValueError(f"ids must be unique in all shards, but {repeated[0]} is repeated")
+        return write_manifest(folder, FORMAT, {"n_bits": n_bits, "fingerprint": fingerprint}, files)
+
+
+def shard_files(folder: str | PathLike[str]) -> tuple[Manifest, list[Path]]:
+    """The manifest of a folder of shards, and the paths of its files."""
+    manifest = read_manifest(folder, FORMAT)
+    return manifest, [Path(folder).resolve() / entry["file"] for entry in manifest["files"]]
