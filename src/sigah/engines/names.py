@@ -14,8 +14,10 @@ from sigah.engines.base import Engine
 __all__ = ["ENGINES", "engine_class", "make_engine", "parse_settings"]
 
 ENGINES = {
+    "clickhouse": "sigah.engines.clickhouse:ClickHouse",
     "faiss": "sigah.engines.faiss:Faiss",
     "lancedb": "sigah.engines.lancedb:LanceDB",
+    "pgvector": "sigah.engines.pgvector:PgVector",
     "usearch": "sigah.engines.usearch:USearch",
 }
 

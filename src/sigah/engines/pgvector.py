@@ -1,0 +1,246 @@
+"""PostgreSQL with pgvector: codes in a table, beside the rows that they stand for.
+
+The target is any connection string of libpq. A code is a ``bit(n)`` whose first bit is bit 0 of
+ours; ``<~>`` is the Hamming distance. The table's comment says what it holds.
+https://github.com/pgvector/pgvector
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sigah.engines.base import About, Engine, Rows, require
+
+__all__ = ["PgVector"]
+
+MOST_EXPANSION = 1000  # what pgvector allows
+MOST_BITS = 64_000  # of a code in a graph
+OLDEST = (0, 8)  # the first pgvector whose graph goes on where a filter left too few
+
+
+class PgVector(Engine):
+    """A table ``(id bigint, code bit(n), label bigint or text)`` of PostgreSQL.
+
+    Parameters
+    ----------
+    target : str
+        Such as ``postgresql://user@host/database``; empty for the environment's (``PGHOST``, ...).
+    kind : {"hnsw", "flat"}, optional
+        A graph, which is approximate and built after the load; or an exact scan.
+    table : str
+        Its name, also as ``schema.table``.
+    links : int
+        Neighbours of a code in the graph.
+    expansion : int
+        Candidates that a search of the graph keeps: at least k, at most 1,000.
+    """
+
+    name = "pgvector"
+    kinds = ("hnsw", "flat")
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        kind: str | None = None,
+        table: str = "sigah",
+        links: int = 16,
+        expansion: int = 100,
+    ) -> None:
+        super().__init__(target, kind=kind)
+        self.table = table
+        self.links = links
+        self.expansion = expansion
+        self._psycopg: Any = None
+        self._connection: Any = None
+
+    @property
+    def where(self) -> str:
+        """The address without its password, and the table."""
+        address = re.sub(r"(?<=://)([^:/@]*):.*@", r"\1@", self.target)
+        return re.sub(r"\bpassword\s*=\s*('[^']*'|[^\s&]*)[\s&]?", "", address) + f" {self.table}"
+
+    def failures(self) -> tuple[type[Exception], ...]:
+        """What psycopg raises."""
+        return (self._psycopg.Error,) if self._psycopg else ()
+
+    def transient(self) -> tuple[type[Exception], ...]:
+        """A connection that is lost, or a server that starts or stops."""
+        own = (self._psycopg.OperationalError,) if self._psycopg else ()
+        return (*super().transient(), *own)
+
+    def read_about(self) -> About | None:
+        """What the table's comment says."""
+        self._psycopg = require("psycopg", "psycopg", "pgvector")
+        if self._connection is None:
+            self._connect()
+        found = self._connection.execute(
+            "SELECT obj_description(table_, 'pg_class') FROM to_regclass(%s) AS table_"
+            " WHERE table_ IS NOT NULL",
+            (self._name().as_string(self._connection),),
+        ).fetchone()
+        if found is None:
+            return None
+        if '"sigah-engine"' not in (found[0] or ""):
+            raise ValueError(f"{self.where} is a table that `sigah export` did not make")
+        return About.from_json(found[0], self.where)
+
+    def create(self, about: About, sample: NDArray[np.uint8]) -> None:
+        """Make the table, and with it all that the server must have."""
+        if about.kind == "hnsw" and about.n_bits > MOST_BITS:
+            raise ValueError(
+                f"pgvector's graphs hold codes of at most {MOST_BITS:,} bits, these have"
+                f" {about.n_bits:,}; export with kind=flat"
+            )
+        self._check_extension()
+        label = {None: "", "int": ", label bigint NOT NULL", "str": ", label text NOT NULL"}
+        with self._connection.transaction():
+            self._run(
+                f"CREATE TABLE IF NOT EXISTS {{table}} (id bigint PRIMARY KEY,"
+                f" code bit({about.n_bits}) NOT NULL{label[about.labels]})"
+            )
+            self.write_about(about)
+
+    def _check_extension(self) -> None:
+        errors = self._psycopg.errors
+        try:
+            self._run("CREATE EXTENSION IF NOT EXISTS vector")
+        except (errors.FeatureNotSupported, errors.UndefinedFile) as error:
+            raise OSError(f"{self.where}: pgvector is not installed on that server") from error
+        found = self._run("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
+        version = found.fetchone()[0]
+        if tuple(map(int, version.split(".")[:2])) < OLDEST:
+            raise OSError(f"{self.where}: pgvector {version} is too old; update it to 0.8 or newer")
+
+    def write_about(self, about: About) -> None:
+        """Comment the table."""
+        self._run("COMMENT ON TABLE {table} IS {text}", text=about.to_json())
+
+    def get(self, ids: NDArray[np.int64]) -> Rows:
+        """Those rows, in PostgreSQL's binary form: the number of bits, then the bytes."""
+        assert self.about is not None
+        label = "" if self.about.labels is None else ", label"
+        found = self._connection.execute(
+            self._sql(f"SELECT id, code{label} FROM {{table}} WHERE id = ANY(%s)"),
+            (ids.tolist(),),
+            binary=True,
+        ).fetchall()
+        codes = np.frombuffer(b"".join(row[1] for row in found), np.uint8)
+        codes = codes.reshape(-1, 4 + self.about.n_bits // 8)[:, 4:]
+        labels = None
+        if label:
+            labels = np.empty(len(found), object)
+            labels[:] = [row[2] for row in found]
+        return Rows(np.array([row[0] for row in found], np.int64), codes, labels)
+
+    def put(self, rows: Rows) -> None:
+        """Copy them beside the table and move them into it, in one transaction."""
+        columns = ("code",) if rows.labels is None else ("code", "label")
+        names = ", ".join(("id", *columns))
+        values: list[Any] = [rows.ids.tolist(), [f"x{code.tobytes().hex()}" for code in rows.codes]]
+        if rows.labels is not None:
+            values.append(rows.labels.tolist())
+        with self._connection.transaction(), self._connection.cursor() as cursor:
+            self._run("CREATE TEMPORARY TABLE sigah_rows (LIKE {table}) ON COMMIT DROP")
+            with cursor.copy(f"COPY sigah_rows ({names}) FROM STDIN") as copy:
+                for row in zip(*values, strict=True):
+                    copy.write_row(row)
+            replace = ", ".join(f"{column} = excluded.{column}" for column in columns)
+            self._run(
+                f"INSERT INTO {{table}} ({names}) SELECT {names} FROM sigah_rows"
+                f" ON CONFLICT (id) DO UPDATE SET {replace}"
+            )
+
+    def finish(self) -> None:
+        """Build what is not built yet; later rows find their places in it as they come."""
+        assert self.about is not None
+        if self.about.kind == "hnsw":
+            self._run(
+                "CREATE INDEX IF NOT EXISTS {graph} ON {table} USING hnsw (code bit_hamming_ops)"
+                f" WITH (m = {self.links:d}, ef_construction = {max(64, 2 * self.links):d})",
+                graph=self._index_name("code"),
+            )
+        if self.about.labels is not None:
+            self._run(
+                "CREATE INDEX IF NOT EXISTS {labels} ON {table} (label)",
+                labels=self._index_name("label"),
+            )
+        self._run("ANALYZE {table}")  # so that a rare label is looked up, and a common one is not
+
+    def __len__(self) -> int:
+        return int(self._run("SELECT count(*) FROM {table}").fetchone()[0])
+
+    def _nearest(
+        self, codes: NDArray[np.uint8], k: int, labels: list[Any] | None
+    ) -> list[list[tuple[int, int]]]:
+        try:
+            return self._search(codes, k, labels)
+        except self._psycopg.OperationalError:
+            if not self._connection.closed:
+                raise
+            self._connect()  # the server was restarted since the last search
+            return self._search(codes, k, labels)
+
+    def _search(
+        self, codes: NDArray[np.uint8], k: int, labels: list[Any] | None
+    ) -> list[list[tuple[int, int]]]:
+        assert self.about is not None
+        chosen = "" if labels is None else "WHERE label = ANY(%(labels)s)"
+        # a graph knows no order but the distance
+        ties = ", id" if self.about.kind == "flat" else ""
+        statement = f"""
+            SELECT place, distance, id
+            FROM unnest(%(codes)s::bit({self.about.n_bits})[])
+                WITH ORDINALITY AS query (code, place),
+            LATERAL (
+                SELECT id, held.code <~> query.code AS distance FROM {{table}} AS held {chosen}
+                ORDER BY held.code <~> query.code{ties} LIMIT {k}
+            ) AS nearest"""
+        values = {"codes": [f"x{code.tobytes().hex()}" for code in codes], "labels": labels}
+        expansion = min(max(self.expansion, k), MOST_EXPANSION)
+        found: list[list[tuple[int, int]]] = [[] for _ in codes]
+        with self._connection.transaction():
+            self._run(f"SET LOCAL hnsw.ef_search = {expansion:d}")
+            self._run("SET LOCAL hnsw.iterative_scan = relaxed_order")  # go on until k are found
+            for place, distance, one in self._connection.execute(self._sql(statement), values):
+                found[place - 1].append((int(distance), one))
+        return found
+
+    def reconnect(self) -> None:
+        """Connect again."""
+        self.close()
+        self._connect()
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def _connect(self) -> None:
+        try:
+            # statements prepared by the client do not survive poolers such as PgBouncer
+            self._connection = self._psycopg.connect(
+                self.target, autocommit=True, prepare_threshold=None
+            )
+        except self._psycopg.OperationalError as error:
+            line = str(error).strip().partition("\n")[0]
+            raise type(error)(f"{line}; is PostgreSQL running there?") from error
+
+    def _name(self) -> Any:
+        return self._psycopg.sql.Identifier(*self.table.split("."))
+
+    def _index_name(self, column: str) -> Any:
+        # PostgreSQL cuts names of more than 63 bytes, and takes two so cut for one
+        return self._psycopg.sql.Identifier(f"{self.table.split('.')[-1][:50]}_{column}_index")
+
+    def _sql(self, statement: str, **values: Any) -> Any:
+        """A statement with the table, other names and texts in their places."""
+        sql = self._psycopg.sql
+        return sql.SQL(statement).format(table=self._name(), **values)
+
+    def _run(self, statement: str, **values: Any) -> Any:
+        return self._connection.execute(self._sql(statement, **values))
