@@ -17,6 +17,7 @@ ENGINES = {
     "clickhouse": "sigah.engines.clickhouse:ClickHouse",
     "faiss": "sigah.engines.faiss:Faiss",
     "lancedb": "sigah.engines.lancedb:LanceDB",
+    "milvus": "sigah.engines.milvus:Milvus",
     "pgvector": "sigah.engines.pgvector:PgVector",
     "usearch": "sigah.engines.usearch:USearch",
 }
