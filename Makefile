@@ -20,7 +20,7 @@ test: setup lint
 
 # What needs an engine or a cluster, none skipped; installs them.
 test-engines: setup
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,engines,ray]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,engines,servers,ray]'
 	$(BIN)/python -m pytest tests/engines tests/distributed -m 'engine or not engine'
 
 lint: setup

@@ -21,7 +21,7 @@ class TestFlat(EngineContract):
 
 
 def test_two_tables_of_one_folder(tmp_path: Path) -> None:
-    codes, ids, queries = make_codes(72, n=500)
+    codes, ids, _ = make_codes(72, n=500)
     target = tmp_path / "target"
     export("clickhouse", target, codes, fingerprint="c0ffee", ids=ids)
     export("clickhouse", target, ~codes, fingerprint="decaf", table="`odd` \\'name")

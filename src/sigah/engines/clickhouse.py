@@ -167,13 +167,13 @@ class ClickHouse(Engine):
 
 
 def quoted(value: int | str) -> str:
-    """A number or a text as ClickHouse's SQL spells it.
+    r"""A number or a text as ClickHouse's SQL spells it.
 
     Examples
     --------
     >>> from sigah.engines.clickhouse import quoted
     >>> print(quoted("it's"), quoted(7))
-    'it\\'s' 7
+    'it\'s' 7
     """
     if isinstance(value, int):
         return str(value)

@@ -1,8 +1,9 @@
 """Milvus: codes in a collection, in a file of this machine or on a cluster.
 
 The target is a file ``*.db``, which Milvus Lite serves from a process of its own, or the address
-of a server; the calls are the same. Codes are a ``BINARY_VECTOR`` of our own bytes. What a collection
-holds is said by a second one beside it, ``NAME_about``, for Milvus Lite cannot change a description.
+of a server; the calls are the same. Codes are a ``BINARY_VECTOR`` of our own bytes. What a
+collection holds is said by a second one beside it, ``NAME_about``, for Milvus Lite cannot change a
+description.
 https://milvus.io/docs
 """
 
@@ -66,7 +67,7 @@ class Milvus(Engine):
         if self.local and not re.fullmatch(FILES, Path(target).name):
             raise ValueError(
                 f"{target}: a target of milvus is an address (http://host:19530), or a file whose"
-                " name ends in .db and has at most 35 letters, digits, dots, hyphens and underscores"
+                " name ends in .db and has at most 35 letters, digits, dots, hyphens, underscores"
             )
         self.collection = collection
         self.lists = lists
@@ -238,7 +239,9 @@ class Milvus(Engine):
         path = Path(self.target).resolve()
         server = lite.Server(str(path))
         if not (server.init() and server.start()):
-            raise OSError(f"{self.target} is no file of Milvus Lite, or another program has it open")
+            raise OSError(
+                f"{self.target} is no file of Milvus Lite, or another program has it open"
+            )
         self._server = server
         socket, patience = Path(server.uds_path.removeprefix("unix:")), time.monotonic() + START
         while not socket.exists() and time.monotonic() < patience:
