@@ -53,8 +53,9 @@ bench-search: setup
 
 # Recall and time of the engines on real codes, for docs/engines.md.
 bench-engines: setup
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,engines]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,engines,servers]'
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/engines.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/pgvector_two_stage.py
 	$(BIN)/python benchmarks/publish.py
 
 # Encoding a file of 10 GB, its memory and speed, and whether drift is found, and their page.

@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pgvector_two_stage import local_postgres
 from sigah import HammingIndex, datasets, load
 from sigah.engines import connect, export, make_engine
 from sigah.evaluation.protocol import environment
@@ -42,7 +43,24 @@ CASES: dict[str, list[tuple[dict[str, Any], list[dict[str, Any]]]]] = {
         ({"kind": "flat"}, [{}]),
         ({"kind": "ivf"}, [{"probes": probes} for probes in (1, 4, 16, 64)]),
     ],
+    "pgvector": [
+        ({"kind": "flat"}, [{}]),
+        ({"kind": "hnsw"}, [{"expansion": expansion} for expansion in (16, 64, 256)]),
+    ],
+    "milvus": [({}, [{}])],
+    "clickhouse": [({}, [{}])],
 }
+
+
+@contextmanager
+def empty_target(name: str) -> Iterator[str]:
+    """Where an engine may put its codes."""
+    with tempfile.TemporaryDirectory() as folder:
+        if name == "pgvector":
+            with local_postgres(folder) as address:
+                yield address
+        else:
+            yield str(Path(folder) / ("target.db" if name == "milvus" else "target"))
 
 
 def time_search(search: Callable[..., Any], queries: Any) -> tuple[float, Any]:
@@ -133,10 +151,9 @@ def main() -> None:
     rows.append(measure_own(codes, queries))
     for name in names:
         for built, searched in CASES[name]:
-            folder = tempfile.mkdtemp()
-            target = arguments.target or str(Path(folder) / "target")
-            rows += measure(name, target, built, searched, codes, queries)
-            shutil.rmtree(folder)
+            with empty_target(name) as target:
+                target = arguments.target or target
+                rows += measure(name, target, built, searched, codes, queries)
     rows.sort(key=lambda row: ["sigah", *CASES].index(row["engine"]))
     report = {
         "n": len(codes),

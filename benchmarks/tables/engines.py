@@ -1,4 +1,4 @@
-"""The table of docs/engines.md."""
+"""The tables of docs/engines.md."""
 
 from __future__ import annotations
 
@@ -32,4 +32,21 @@ def engines_table() -> str:
     return markdown(head, lines, left=3)
 
 
-TABLES = {"engines": engines_table}
+def pgvector_table() -> str:
+    """Candidates and their ranking in one statement of PostgreSQL."""
+    report = json.loads((ROOT / "benchmarks" / "results" / "pgvector_two_stage.json").read_text())
+    names = {"hnsw": "graph", "scan": "scan", "exact": "none: all vectors are ranked"}
+    head = ["search of codes", "candidates ranked by vectors", "recall10@10", "a query"]
+    lines = [
+        [
+            names[row["found_by"]],
+            str(row["oversampling"] * report["k"]) if row["oversampling"] else "–",
+            f"{row['recall']:.3f}",
+            f"{row['query_milliseconds']:.1f} ms",
+        ]
+        for row in report["rows"]
+    ]
+    return markdown(head, lines)
+
+
+TABLES = {"engines": engines_table, "pgvector": pgvector_table}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,6 @@ from contract import EngineContract, make_codes
 from sigah.engines import connect, export
 
 pytestmark = pytest.mark.engine
-
-pytest.importorskip("chdb")
 
 
 class TestFlat(EngineContract):
@@ -63,3 +63,14 @@ def test_a_folder_of_others_is_left_alone(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="is not a folder of ClickHouse"):
             export("clickhouse", target, make_codes(64, n=3)[0], fingerprint="c0ffee")
     assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]
+
+
+def test_a_folder_that_is_open_elsewhere_is_one_line(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    export("clickhouse", target, make_codes(64, n=3)[0], fingerprint="c0ffee")
+    other = f"from sigah.engines import connect; connect('clickhouse', {str(target)!r})"
+    with connect("clickhouse", target):
+        done = subprocess.run(
+            [sys.executable, "-c", other], capture_output=True, text=True, check=False
+        )
+    assert done.stderr.splitlines()[-1].endswith("another process has it open, or it is damaged")

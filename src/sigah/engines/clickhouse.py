@@ -157,7 +157,12 @@ class ClickHouse(Engine):
     def _run(self, statement: str, form: str = "Null") -> bytes:
         if self._session is None:
             session = require("chdb.session", "chdb", "clickhouse")
-            self._session = session.Session(str(self.folder))
+            try:
+                self._session = session.Session(str(self.folder))
+            except self.failures() as error:
+                raise OSError(
+                    f"{self.target} does not open: another process has it open, or it is damaged"
+                ) from error
         answer: bytes = self._session.query(statement, form).bytes()
         return answer
 

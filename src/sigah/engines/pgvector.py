@@ -18,6 +18,7 @@ from sigah.engines.base import About, Engine, Rows, require
 __all__ = ["PgVector"]
 
 MOST_EXPANSION = 1000  # what pgvector allows
+LONGEST_NAME = 50  # of a table: PostgreSQL cuts names at 63 bytes, and its indexes' are longer
 MOST_BITS = 64_000  # of a code in a graph
 OLDEST = (0, 8)  # the first pgvector whose graph goes on where a filter left too few
 
@@ -52,6 +53,11 @@ class PgVector(Engine):
         expansion: int = 100,
     ) -> None:
         super().__init__(target, kind=kind)
+        *schema, name = table.split(".")
+        if len(schema) > 1 or not all((*schema, name)) or len(name.encode()) > LONGEST_NAME:
+            raise ValueError(
+                f"table must be a name (at most {LONGEST_NAME} bytes) or schema.name, got {table!r}"
+            )
         self.table = table
         self.links = links
         self.expansion = expansion
@@ -145,7 +151,10 @@ class PgVector(Engine):
         if rows.labels is not None:
             values.append(rows.labels.tolist())
         with self._connection.transaction(), self._connection.cursor() as cursor:
-            self._run("CREATE TEMPORARY TABLE sigah_rows (LIKE {table}) ON COMMIT DROP")
+            self._run(
+                "CREATE TEMPORARY TABLE sigah_rows ON COMMIT DROP"
+                f" AS SELECT {names} FROM {{table}} WITH NO DATA"
+            )
             with cursor.copy(f"COPY sigah_rows ({names}) FROM STDIN") as copy:
                 for row in zip(*values, strict=True):
                     copy.write_row(row)
@@ -228,14 +237,15 @@ class PgVector(Engine):
             )
         except self._psycopg.OperationalError as error:
             line = str(error).strip().partition("\n")[0]
-            raise type(error)(f"{line}; is PostgreSQL running there?") from error
+            raise self._psycopg.OperationalError(
+                f"{line}; see that PostgreSQL runs there and lets you in"
+            ) from error
 
     def _name(self) -> Any:
         return self._psycopg.sql.Identifier(*self.table.split("."))
 
     def _index_name(self, column: str) -> Any:
-        # PostgreSQL cuts names of more than 63 bytes, and takes two so cut for one
-        return self._psycopg.sql.Identifier(f"{self.table.split('.')[-1][:50]}_{column}_index")
+        return self._psycopg.sql.Identifier(f"{self.table.split('.')[-1]}_{column}_index")
 
     def _sql(self, statement: str, **values: Any) -> Any:
         """A statement with the table, other names and texts in their places."""
