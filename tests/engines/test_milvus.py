@@ -18,10 +18,6 @@ from sigah.engines import connect, export, make_engine
 
 pytestmark = pytest.mark.engine
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", UserWarning)  # of setuptools, which it uses
-    lite = pytest.importorskip("milvus_lite.server")
-
 
 class TestFile(EngineContract):
     name = "milvus"
@@ -44,6 +40,9 @@ class Listening:
         self.start()
 
     def start(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of setuptools, which it uses
+            from milvus_lite import server as lite
         self._server = lite.Server(str(self.folder / "served.db"), f"127.0.0.1:{self.port}")
         assert self._server.init()
         assert self._server.start()
