@@ -1,8 +1,9 @@
-"""Memory maps: giving back the pages that were read.
+"""Memory maps: asking for pages ahead of their use, and giving back those that were read.
 
-The pages of a mapped file stay in the memory of the process until the system needs them elsewhere.
-Whoever reads a large file once, in order, gives them back as it goes; they stay in the system's
-cache and are read again, should anybody ask.
+A page that is touched is read alone or with a few others; a disk is faster when it is asked for all
+that is wanted next. The pages of a mapped file stay in the memory of the process until the system
+needs them elsewhere. Whoever reads a large file once, in order, gives them back as it goes; they
+stay in the system's cache and are read again, should anybody ask.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 
 from sigah.datasets.readers.common import Array
 
-__all__ = ["forget", "mapping"]
+__all__ = ["expect", "forget", "mapping"]
 
 
 def mapping(array: Array) -> np.memmap[Any, Any] | None:
@@ -28,16 +29,25 @@ def mapping(array: Array) -> np.memmap[Any, Any] | None:
     return None
 
 
+def expect(array: Array) -> None:
+    """Let the system read the pages behind a view of a memory map; of other arrays, do nothing."""
+    _advise(array, "MADV_WILLNEED")
+
+
 def forget(array: Array) -> None:
     """Give back the pages behind a view of a memory map; of other arrays, do nothing.
 
     Values are read from the file again when they are next used.
     """
+    _advise(array, "MADV_DONTNEED")
+
+
+def _advise(array: Array, advice: str) -> None:
     mapped = mapping(array)
-    if mapped is None or not array.size or not hasattr(mmap, "MADV_DONTNEED"):
+    if mapped is None or not array.size or not hasattr(mmap, advice):
         return
     pages: mmap.mmap = mapped.base  # type: ignore[assignment]
     origin = np.frombuffer(pages, np.uint8).ctypes.data
     first, last = np.lib.array_utils.byte_bounds(array)
     start = (first - origin) // mmap.PAGESIZE * mmap.PAGESIZE
-    pages.madvise(mmap.MADV_DONTNEED, start, min(last - origin, len(pages)) - start)
+    pages.madvise(getattr(mmap, advice), start, min(last - origin, len(pages)) - start)
