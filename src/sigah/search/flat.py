@@ -222,11 +222,12 @@ def distance_counts(queries: ArrayLike, base: ArrayLike) -> NDArray[np.int64]:
     array([[1, 0, 1, 0, 1, 0, 0, 0, 0]])
     """
     query_codes = np.ascontiguousarray(check_codes(queries, name="queries"))
-    base_codes = check_codes(base, n_bits=query_codes.shape[1] * 8, name="base codes")
-    if query_codes.shape[1] * 8 > MAX_BITS:
-        raise ValueError(f"codes can have at most {MAX_BITS} bits, got {query_codes.shape[1] * 8}")
+    n_bits = query_codes.shape[1] * 8
+    base_codes = check_codes(base, n_bits=n_bits, name="base codes")
+    if n_bits > MAX_BITS:
+        raise ValueError(f"codes can have at most {MAX_BITS} bits, got {n_bits}")
     planes = kernels.to_planes(base_codes)
-    counts = np.zeros((len(query_codes), query_codes.shape[1] * 8 + 1), np.int64)
+    counts = np.zeros((len(query_codes), n_bits + 1), np.int64)
     n_parts = _parts(planes, len(query_codes), available_threads())
     run_together(
         lambda some: kernels.count_at_distances(

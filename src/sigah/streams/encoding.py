@@ -15,13 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from threadpoolctl import threadpool_limits
-
 from sigah import persistence
 from sigah.hashers import BinaryHasher
 from sigah.hashers.rows import RowSource
 from sigah.progress import bar
-from sigah.search.threads import available_threads
 from sigah.streams.journal import Journal
 from sigah.streams.parquet import IdColumn, write_parquet
 from sigah.streams.sources import Batches, as_rows, identity, read_blocks
@@ -152,9 +149,7 @@ def _encode_rest(hasher: BinaryHasher, source: Any, journal: Journal, show: bool
     with bar(show=show) as progress:
         task = progress.add_task("encode", total=total, completed=journal.n_rows, detail="")
         began, first = time.perf_counter(), journal.n_rows
-        # one core is the reader's: products that take all of them wait for their slowest part
-        cores = max(1, available_threads() - 1)
-        with threadpool_limits(cores), closing(read_blocks(source, first)) as blocks:
+        with closing(read_blocks(source, first)) as blocks:
             for where, block in blocks:
                 journal.append(hasher.transform(block))
                 speed = (where.stop - first) / (time.perf_counter() - began)

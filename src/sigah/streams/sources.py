@@ -48,7 +48,8 @@ def as_rows(source: Any) -> RowSource | None:
 def read_blocks(source: RowSource | Batches, first: int = 0) -> Generator[Block, None, None]:
     """Yield ``(slice, finite float32 block)`` in order; a thread reads ahead of what is used.
 
-    The rows of a block are only good until the next one is asked for.
+    The rows of a block are only good until the next one is asked for: then the pages of a memory
+    map are given back.
 
     Parameters
     ----------
@@ -62,38 +63,25 @@ def read_blocks(source: RowSource | Batches, first: int = 0) -> Generator[Block,
         If a value is not finite, or a batch is not a table of numbers as wide as the first.
     """
     rows = as_rows(source)
-    if rows is None:
-        blocks = _blocks_of_batches(cast(Batches, source))
-    elif isinstance(rows, np.ndarray) and mapping(rows) is not None:
-        blocks = _blocks_of_map(rows, first)
-    else:
-        blocks = Rows(rows).blocks(first)
+    mapped = rows if isinstance(rows, np.ndarray) and mapping(rows) is not None else None
+    blocks = (
+        Rows(rows).blocks(first) if rows is not None else _blocks_of_batches(cast(Batches, source))
+    )
     with ThreadPoolExecutor(1, thread_name_prefix="sigah-read") as reader:
         # one thread, so the blocks are read one after the other and in order
         waiting = deque(reader.submit(next, blocks, None) for _ in range(BLOCKS_AHEAD))
         try:
             while (item := waiting.popleft().result()) is not None:
+                where = item[0]
+                if mapped is not None:
+                    ahead = where.stop + BLOCKS_AHEAD * (where.stop - where.start)
+                    expect(mapped[where.stop : ahead])
                 yield item
+                if mapped is not None:
+                    forget(mapped[where])
                 waiting.append(reader.submit(next, blocks, None))
         finally:
             reader.shutdown(wait=True, cancel_futures=True)
-
-
-def _blocks_of_map(rows: NDArray[Any], first: int) -> Iterator[Block]:
-    """Copies of the blocks of a memory map, in a few places used in turn.
-
-    The pages are given back at once, and nothing computes on a page that is still to be read: BLAS
-    has one lock, and whoever waits while holding it holds up every other product.
-    """
-    length = Rows(cast(RowSource, rows)).block_rows
-    places = [np.empty((length, rows.shape[1]), rows.dtype) for _ in range(BLOCKS_AHEAD + 1)]
-    for number, start in enumerate(range(first, len(rows), length)):
-        pages = rows[start : start + length]
-        expect(rows[start + length : start + 2 * length])
-        block = places[number % len(places)][: len(pages)]
-        np.copyto(block, pages)
-        forget(pages)
-        yield slice(start, start + len(block)), finite(block, start)
 
 
 def identity(rows: RowSource) -> dict[str, Any]:
