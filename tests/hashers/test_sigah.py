@@ -114,8 +114,7 @@ def test_pair_term_is_the_mean_log_loss_per_neighbour() -> None:
             p = 1 / (1 + np.exp(-float(logits[i, j])))
             expected -= np.log(p if j in near else 1 - p)
             positives += j in near
-    nearest = distances.topk(3, dim=1, largest=False).values
-    actual = training.pair_loss(logits, distances, nearest)
+    actual = training.pair_loss(logits, distances, training.kth_smallest(distances, 3))
     assert float(actual) == pytest.approx(expected / positives, rel=1e-4)
 
 
@@ -124,9 +123,12 @@ def test_neighbour_term_prefers_codes_that_keep_the_order() -> None:
     distances = training.squared_distances(x).fill_diagonal_(training.SELF_DISTANCE)
     b = torch.sign(x @ batch(8, 64, 1))
     shuffled = b[torch.from_numpy(np.random.default_rng(0).permutation(200))]
-    near = distances.topk(10, dim=1, largest=False).values
+    radius = distances.topk(10, dim=1, largest=False).values[:, -1:]
+    torch.testing.assert_close(training.kth_smallest(distances, 10), radius, rtol=0, atol=0)
     good, bad = (
-        training.neighbor_loss((c @ c.T / 8).fill_diagonal_(training.SELF_COSINE), distances, near)
+        training.neighbor_loss(
+            (c @ c.T / 8).fill_diagonal_(training.SELF_COSINE), distances, radius
+        )
         for c in (b, shuffled)
     )
     assert good < bad - 0.1
@@ -137,11 +139,11 @@ def test_duplicated_vectors_do_not_break_the_terms(loss: str) -> None:
     x = torch.zeros(40, 4)
     distances = training.squared_distances(x).fill_diagonal_(training.SELF_DISTANCE)
     cosines = torch.ones(40, 40).fill_diagonal_(training.SELF_COSINE).requires_grad_()
-    near = distances.topk(2, dim=1, largest=False).values
+    radius = training.kth_smallest(distances, 2)
     if loss == "neighbor":
-        value = training.neighbor_loss(8 * cosines, distances, near)
+        value = training.neighbor_loss(8 * cosines, distances, radius)
     else:
-        value = training.pair_loss(cosines, distances, near)
+        value = training.pair_loss(cosines, distances, radius)
     value.backward()
     assert torch.isfinite(value)
     assert torch.isfinite(cosines.grad).all()

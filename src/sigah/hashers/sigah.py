@@ -94,7 +94,8 @@ class SiGAH(DecoderMixin, LinearHasher):
         (at most a twentieth of them is used).
     reconstruction, sparsity, graph, adversarial, neighbor, pair : float
         Weights of the terms above. Errors are means over coordinates of vectors scaled to unit
-        mean variance, so no weight depends on the dimension or the code length.
+        mean variance, so no weight depends on the dimension or the code length. Where a batch holds
+        k < 8 neighbours of a row, the pair term has sqrt(k / 8) of its weight.
     margin : float, default=0.05
         The discriminator pushes energies of synthetic vectors up to this value, Eq. (16), in
         units of the mean variance.
