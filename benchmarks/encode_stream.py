@@ -3,7 +3,8 @@
 A file of float32 vectors is written to a temporary folder and encoded as ``sigah encode`` does,
 in a process of its own, whose peak of resident memory (VmHWM) is its own. Beside it stand the two
 things it cannot be faster than: reading the file, and the matrix product of the vectors by one
-column a bit. Before every run, the file is dropped from the system's cache.
+column a bit. Before every run, the file is dropped from the system's cache. Disks are not equally
+fast all the time, so the three take turns, once in this order and once in the other; medians count.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,7 @@ from sigah import datasets, streams
 from sigah.evaluation.protocol import environment
 
 BLOCK = 1 << 16
+PARTS = ("read", "product", "encode")
 
 
 def write_vectors(path: Path, n: int, d: int) -> None:
@@ -83,6 +86,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--dim", type=int, default=256)
     parser.add_argument("--bits", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="Where to put the file; default: a temporary.")
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/encode_stream.json"))
     parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
@@ -100,18 +104,29 @@ def main() -> None:
         write_vectors(vectors, n, d)
         rows = streams.sample(datasets.load_vectors(vectors), 20_000, 0)
         sigah.ITQ(arguments.bits, random_state=0).fit(rows).save(model)
-        measured: dict[str, Any] = {}
-        for what in ("read", "product", "encode"):
-            drop_from_cache(vectors)
-            command = [sys.executable, __file__, "--child", what, vectors, model, out]
-            done = subprocess.run(command, check=True, capture_output=True)
-            measured[what] = json.loads(done.stdout)
-            print(
-                f"{what:8} {measured[what]['seconds']:7.1f} s,"
-                f" {n / measured[what]['seconds'] / 1e6:6.2f} M vectors/s, peak"
-                f" {measured[what]['peak_memory_bytes'] / 2**20:5.0f} MiB",
-                flush=True,
-            )
+        runs: dict[str, list[dict[str, float]]] = {what: [] for what in PARTS}
+        for turn in range(arguments.rounds):
+            for what in PARTS if turn % 2 == 0 else reversed(PARTS):
+                drop_from_cache(vectors)
+                out.unlink(missing_ok=True)
+                command = [sys.executable, __file__, "--child", what, vectors, model, out]
+                done = subprocess.run(command, check=True, capture_output=True)
+                runs[what].append(json.loads(done.stdout))
+                print(
+                    f"{what:8} {runs[what][-1]['seconds']:7.1f} s,"
+                    f" {n / runs[what][-1]['seconds'] / 1e6:6.2f} M vectors/s, peak"
+                    f" {runs[what][-1]['peak_memory_bytes'] / 2**20:5.0f} MiB",
+                    flush=True,
+                )
+    measured: dict[str, Any] = {
+        what: {
+            "seconds": median(run["seconds"] for run in several),
+            "all_seconds": [run["seconds"] for run in several],
+            "peak_memory_bytes": max(run["peak_memory_bytes"] for run in several),
+            "before_bytes": max(run["before_bytes"] for run in several),
+        }
+        for what, several in runs.items()
+    }
     slower = max(measured["read"]["seconds"], measured["product"]["seconds"])
     report = {
         "n_vectors": n,

@@ -64,20 +64,21 @@ class Interruption:
     """A hasher that stops after some blocks, as a kill of the process would."""
 
     def __init__(self, hasher: BinaryHasher, blocks: int) -> None:
-        self.hasher, self.left = hasher, blocks + 1  # one call is the look at the first row
+        self.hasher, self.left = hasher, blocks
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.hasher, name)
 
-    def transform(self, rows: Any) -> Any:
+    def _codes(self, block: Any) -> Any:
         if not self.left:
             raise KeyboardInterrupt
         self.left -= 1
-        return self.hasher.transform(rows)
+        return self.hasher._codes(block)
 
 
 def interrupted(hasher: BinaryHasher, out: Path, blocks: int, source: Any = X) -> None:
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("joblib.cpu_count", lambda: 1)  # one worker: blocks are encoded in order
         streams.encode(Interruption(hasher, blocks), source, out)  # type: ignore[arg-type]
     assert not out.exists()
 

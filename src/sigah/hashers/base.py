@@ -108,8 +108,12 @@ class BinaryHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         rows = self._fitted_rows(X)
         codes = np.empty((len(rows), self.n_bits // 8), np.uint8)
         for where, block in rows.blocks():
-            codes[where] = np.packbits(self._bits(block), axis=1)
+            codes[where] = self._codes(block)
         return codes
+
+    def _codes(self, block: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Packed codes of a block of vectors that are known to be finite."""
+        return np.packbits(self._bits(block), axis=1)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted model to one safetensors file, atomically.

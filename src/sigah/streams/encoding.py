@@ -1,8 +1,8 @@
 """Encoding of vectors that need not fit into memory, block by block into a file.
 
-Three things happen at once: a thread reads the next blocks, this one multiplies, and the system
-writes the codes behind. The codes go to a partial file with a journal (``journal.py``), and take
-their place at the end: as ``.npy``, byte for byte what :func:`sigah.persistence.save_codes`
+Three things happen at once: a thread reads the next blocks, one a core multiplies, and this one
+writes the codes down in order. The codes go to a partial file with a journal (``journal.py``), and
+take their place at the end: as ``.npy``, byte for byte what :func:`sigah.persistence.save_codes`
 writes, or as Parquet beside the ids of the vectors.
 """
 
@@ -10,10 +10,17 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from sigah import persistence
 from sigah.hashers import BinaryHasher
@@ -149,8 +156,29 @@ def _encode_rest(hasher: BinaryHasher, source: Any, journal: Journal, show: bool
     with bar(show=show) as progress:
         task = progress.add_task("encode", total=total, completed=journal.n_rows, detail="")
         began, first = time.perf_counter(), journal.n_rows
-        with closing(read_blocks(source, first)) as blocks:
-            for where, block in blocks:
-                journal.append(hasher.transform(block))
-                speed = (where.stop - first) / (time.perf_counter() - began)
-                progress.update(task, completed=where.stop, detail=f"{speed:,.0f} vectors/s")
+        workers = joblib.cpu_count()
+
+        waiting: deque[tuple[int, Future[NDArray[np.uint8]]]] = deque()
+
+        def write_oldest() -> None:
+            stop, codes = waiting[0]
+            journal.append(codes.result())
+            waiting.popleft()  # only now: what failed must not be left out and the next one written
+            speed = (stop - first) / (time.perf_counter() - began)
+            progress.update(task, completed=stop, detail=f"{speed:,.0f} vectors/s")
+
+        with (
+            closing(read_blocks(source, first, keep=workers)) as blocks,
+            # a block a core: threads that share one product wait for each other, and take turns
+            # with the reader
+            threadpool_limits(1, user_api="blas"),
+            ThreadPoolExecutor(workers, thread_name_prefix="sigah-encode") as pool,
+        ):
+            try:
+                for where, block in blocks:
+                    waiting.append((where.stop, pool.submit(hasher._codes, block)))
+                    if len(waiting) > workers:
+                        write_oldest()
+            finally:  # also what was in work when the reader failed, or at Ctrl-C
+                while waiting:
+                    write_oldest()

@@ -45,17 +45,20 @@ def as_rows(source: Any) -> RowSource | None:
     return cast(RowSource, rows)
 
 
-def read_blocks(source: RowSource | Batches, first: int = 0) -> Generator[Block, None, None]:
+def read_blocks(
+    source: RowSource | Batches, first: int = 0, *, keep: int = 0
+) -> Generator[Block, None, None]:
     """Yield ``(slice, finite float32 block)`` in order; a thread reads ahead of what is used.
 
-    The rows of a block are only good until the next one is asked for: then the pages of a memory
-    map are given back.
+    The rows of a block are only good until ``keep`` blocks more have been used and another one is
+    asked for: then the pages of a memory map are given back.
 
     Parameters
     ----------
     source : rows or batches
     first : int
         Rows before it are not read; batches cannot be entered in their middle.
+    keep : int, default=0
 
     Raises
     ------
@@ -70,6 +73,7 @@ def read_blocks(source: RowSource | Batches, first: int = 0) -> Generator[Block,
     with ThreadPoolExecutor(1, thread_name_prefix="sigah-read") as reader:
         # one thread, so the blocks are read one after the other and in order
         waiting = deque(reader.submit(next, blocks, None) for _ in range(BLOCKS_AHEAD))
+        kept: deque[slice] = deque()
         try:
             while (item := waiting.popleft().result()) is not None:
                 where = item[0]
@@ -77,8 +81,9 @@ def read_blocks(source: RowSource | Batches, first: int = 0) -> Generator[Block,
                     ahead = where.stop + BLOCKS_AHEAD * (where.stop - where.start)
                     expect(mapped[where.stop : ahead])
                 yield item
-                if mapped is not None:
-                    forget(mapped[where])
+                kept.append(where)
+                if len(kept) > keep and mapped is not None:
+                    forget(mapped[kept.popleft()])
                 waiting.append(reader.submit(next, blocks, None))
         finally:
             reader.shutdown(wait=True, cancel_futures=True)
