@@ -14,6 +14,7 @@ from torch.nn import functional as F
 import sigah
 from sigah import SiGAH
 from sigah.codes import signs, unpack
+from sigah.hashers import sigah_networks as networks
 from sigah.hashers import sigah_training as training
 from sigah.hashers.sigah import ACTIVATIONS, activate, gaussian_dictionary
 
@@ -31,7 +32,7 @@ def codes(n: int, r: int, seed: int = 0) -> torch.Tensor:
 
 def test_sign_passes_the_gradient_of_tanh() -> None:
     u = torch.tensor([-2.0, 0.0, 0.5], requires_grad=True)
-    b = training.StraightThroughSign.apply(u)
+    b = networks.StraightThroughSign.apply(u)
     assert b.tolist() == [-1, 1, 1]
     b.sum().backward()
     np.testing.assert_allclose(u.grad, 1 - np.tanh([-2, 0, 0.5]) ** 2, rtol=1e-5)
@@ -42,7 +43,7 @@ def test_with_identity_dictionary_the_generator_is_a_linear_decoder() -> None:
     x, b = batch(200, 6), codes(200, 16, 1)
     design = torch.hstack([b, torch.ones(200, 1)])
     solution = torch.linalg.lstsq(design.double(), x.double()).solution.float()
-    generator = training.Generator(solution[:-1], torch.eye(6), "identity")
+    generator = networks.Generator(solution[:-1], torch.eye(6), "identity")
     with torch.no_grad():
         generator.g.copy_(solution[-1])
     z, synthetic = generator(b)
@@ -55,11 +56,11 @@ def test_with_identity_dictionary_the_generator_is_a_linear_decoder() -> None:
 def test_graph_term_is_the_laplacian_form() -> None:
     """Eq. (17) equals 2 tr(T' L T) / (r B^2) with L = diag(S 1) - S."""
     x, t = batch(30, 5), torch.tanh(batch(30, 8, 1))
-    distances = training.squared_distances(x)
+    distances = networks.squared_distances(x)
     S = torch.exp(-distances / (2 * 3.0))
     L = torch.diag(S.sum(1)) - S
     expected = 2 * torch.trace(t.T @ L @ t) / (8 * 30**2)
-    actual = training.graph_loss(t, distances.fill_diagonal_(torch.inf), 3.0)
+    actual = networks.graph_loss(t, distances.fill_diagonal_(torch.inf), 3.0)
     torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-6)
 
 
@@ -67,18 +68,18 @@ def test_squared_distance_of_codes_is_four_times_hamming() -> None:
     """Eq. (8)."""
     b = codes(20, 32)
     hamming = (b[:, None] != b[None]).sum(-1)
-    torch.testing.assert_close(training.squared_distances(b), 4.0 * hamming)
+    torch.testing.assert_close(networks.squared_distances(b), 4.0 * hamming)
 
 
 def test_hinge_is_silent_beyond_the_margin() -> None:
     """Eq. (16): synthetic vectors whose energy exceeds m give the discriminator no gradient."""
     synthetic = torch.tensor([0.01, 0.2, 3.0], requires_grad=True)
-    training.discriminator_loss(torch.tensor([0.5]), synthetic, margin=0.05).backward()
+    networks.discriminator_loss(torch.tensor([0.5]), synthetic, margin=0.05).backward()
     np.testing.assert_allclose(synthetic.grad, [-1 / 3, 0, 0], rtol=1e-6)
 
 
 def test_energy_is_the_reconstruction_error_of_the_auto_encoder() -> None:
-    discriminator = training.Discriminator(6, torch.Generator().manual_seed(0))
+    discriminator = networks.Discriminator(6, torch.Generator().manual_seed(0))
     x = batch(10, 6)
     hidden = F.leaky_relu(discriminator.encoder(x), 0.2)
     expected = (x - discriminator.decoder(hidden)).square().mean(1)
@@ -98,15 +99,15 @@ def test_the_dictionary_keeps_lengths_on_average() -> None:
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activations_agree_between_numpy_and_torch(name: str) -> None:
     u = np.linspace(-90, 90, 1001, dtype=np.float32)
-    expected = training.activation_function(name)(torch.from_numpy(u)).numpy()
+    expected = networks.activation_function(name)(torch.from_numpy(u)).numpy()
     np.testing.assert_allclose(activate(name, u), expected, atol=1e-6, rtol=1e-5)
 
 
 def test_pair_term_is_the_mean_log_loss_per_neighbour() -> None:
     x, b = batch(12, 4), codes(12, 8, 1)
-    cosines = (b @ b.T / 8).fill_diagonal_(training.SELF_COSINE)
+    cosines = (b @ b.T / 8).fill_diagonal_(networks.SELF_COSINE)
     logits = 3 * cosines - 1
-    distances = training.squared_distances(x).fill_diagonal_(training.SELF_DISTANCE)
+    distances = networks.squared_distances(x).fill_diagonal_(networks.SELF_DISTANCE)
     expected, positives = 0.0, 0
     for i in range(12):
         near = sorted((j for j in range(12) if j != i), key=lambda j: float(distances[i, j]))[:3]
@@ -114,20 +115,20 @@ def test_pair_term_is_the_mean_log_loss_per_neighbour() -> None:
             p = 1 / (1 + np.exp(-float(logits[i, j])))
             expected -= np.log(p if j in near else 1 - p)
             positives += j in near
-    actual = training.pair_loss(logits, distances, training.kth_smallest(distances, 3))
+    actual = networks.pair_loss(logits, distances, networks.kth_smallest(distances, 3))
     assert float(actual) == pytest.approx(expected / positives, rel=1e-4)
 
 
 def test_neighbour_term_prefers_codes_that_keep_the_order() -> None:
     x = batch(200, 8)
-    distances = training.squared_distances(x).fill_diagonal_(training.SELF_DISTANCE)
+    distances = networks.squared_distances(x).fill_diagonal_(networks.SELF_DISTANCE)
     b = torch.sign(x @ batch(8, 64, 1))
     shuffled = b[torch.from_numpy(np.random.default_rng(0).permutation(200))]
     radius = distances.topk(10, dim=1, largest=False).values[:, -1:]
-    torch.testing.assert_close(training.kth_smallest(distances, 10), radius, rtol=0, atol=0)
+    torch.testing.assert_close(networks.kth_smallest(distances, 10), radius, rtol=0, atol=0)
     good, bad = (
-        training.neighbor_loss(
-            (c @ c.T / 8).fill_diagonal_(training.SELF_COSINE), distances, radius
+        networks.neighbor_loss(
+            (c @ c.T / 8).fill_diagonal_(networks.SELF_COSINE), distances, radius
         )
         for c in (b, shuffled)
     )
@@ -137,13 +138,13 @@ def test_neighbour_term_prefers_codes_that_keep_the_order() -> None:
 @pytest.mark.parametrize("loss", ["neighbor", "pair"])
 def test_duplicated_vectors_do_not_break_the_terms(loss: str) -> None:
     x = torch.zeros(40, 4)
-    distances = training.squared_distances(x).fill_diagonal_(training.SELF_DISTANCE)
-    cosines = torch.ones(40, 40).fill_diagonal_(training.SELF_COSINE).requires_grad_()
-    radius = training.kth_smallest(distances, 2)
+    distances = networks.squared_distances(x).fill_diagonal_(networks.SELF_DISTANCE)
+    cosines = torch.ones(40, 40).fill_diagonal_(networks.SELF_COSINE).requires_grad_()
+    radius = networks.kth_smallest(distances, 2)
     if loss == "neighbor":
-        value = training.neighbor_loss(8 * cosines, distances, radius)
+        value = networks.neighbor_loss(8 * cosines, distances, radius)
     else:
-        value = training.pair_loss(cosines, distances, radius)
+        value = networks.pair_loss(cosines, distances, radius)
     value.backward()
     assert torch.isfinite(value)
     assert torch.isfinite(cosines.grad).all()
@@ -319,7 +320,7 @@ def test_other_generators_decode_as_they_were_trained(
     hasher.fit(blobs)
     assert hasattr(hasher, "dictionary_") == (dictionary == "learned")
     A = torch.from_numpy(hasher.dictionary_) if dictionary == "learned" else None
-    generator = training.Generator(torch.from_numpy(hasher.generator_weights_), A, "relu")
+    generator = networks.Generator(torch.from_numpy(hasher.generator_weights_), A, "relu")
     codes_ = hasher.transform(blobs)
     with torch.no_grad():
         generator.g.copy_(torch.from_numpy(hasher.generator_bias_))

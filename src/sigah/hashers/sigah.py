@@ -1,8 +1,9 @@
 """Sparsity-Induced Generative Adversarial Hashing: the estimator.
 
 Hong Liu, "Sparse-Inductive Generative Adversarial Hashing for Nearest Neighbor Search",
-arXiv 2306.06928, 2023. The networks, the losses and the training loop are in ``sigah_training.py``;
-here are the parameters, and everything that runs without torch: encoding and decoding.
+arXiv 2306.06928, 2023. Networks and losses are in ``sigah_networks.py``, the training loop is in
+``sigah_training.py``; here are the parameters, and everything that runs without torch: encoding
+and decoding.
 """
 
 from __future__ import annotations
