@@ -392,7 +392,7 @@ def test_a_newer_format_asks_for_an_upgrade(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("sigah.persistence.FORMAT_VERSION", 2)
+        patch.setattr("sigah.persistence.seals.FORMAT_VERSION", 2)
         (write_model if name.startswith("model") else write_codes)(tmp_path / name)
     with pytest.raises(FileFormatError, match=r"version 2 .* upgrade sigah"):
         (read_model if name.startswith("model") else read_codes)(tmp_path / name)
@@ -418,7 +418,7 @@ def test_a_header_that_contradicts_its_codes_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:
     with monkeypatch.context() as patch:  # the checksum is right, the count is a lie
-        patch.setattr("sigah.persistence._size", lambda codes: {"n_bits": 64, "count": 6})
+        patch.setattr("sigah.persistence.codes._size", lambda codes: {"n_bits": 64, "count": 6})
         write_codes(tmp_path / f"codes{suffix}")
     with pytest.raises(FileFormatError, match="contradicts"):
         load_codes(tmp_path / f"codes{suffix}")

@@ -77,7 +77,8 @@ def test_a_mapped_file_is_opened_without_reading_it(tmp_path: Path, monkeypatch:
         hashed.append(sum(np.asarray(array).nbytes for array in arrays.values()))
         return fingerprint(header, arrays)
 
-    monkeypatch.setattr(persistence, "fingerprint", count)
+    for module in (persistence.seals, persistence.indexes):
+        monkeypatch.setattr(module, "fingerprint", count)
     opened = HammingIndex.open(tmp_path / "index")
     assert sum(hashed) == 0
     opened.search(np.zeros((1, 8), np.uint8), 1)
@@ -188,7 +189,7 @@ def test_missing_keys_and_foreign_files_are_refused(tmp_path: Path, file: Path) 
 
 
 def test_files_of_a_newer_format_ask_for_a_newer_sigah(file: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(persistence, "FORMAT_VERSION", 2)
+    monkeypatch.setattr(persistence.seals, "FORMAT_VERSION", 2)
     with pytest.raises(FileFormatError, match="upgrade sigah"):
         HammingIndex.open(file)
 
