@@ -16,7 +16,8 @@ from sigah.distributed.cluster import cluster
 from sigah.distributed.shards import shard_files
 from sigah.persistence import FileFormatError
 from sigah.search import kernels
-from sigah.search.index import HammingIndex, check_count
+from sigah.search.checks import check_count
+from sigah.search.index import HammingIndex
 
 __all__ = ["ShardedIndex"]
 

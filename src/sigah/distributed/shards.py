@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from sigah.distributed import encoded
 from sigah.distributed.encoded import read_codes
 from sigah.distributed.folders import Manifest, new_folder, read_manifest, write_manifest
-from sigah.search.index import HammingIndex, check_count
+from sigah.search.checks import check_count
+from sigah.search.index import HammingIndex
 
 __all__ = ["FORMAT", "build_shards", "write_shards"]
 

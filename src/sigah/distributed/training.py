@@ -27,7 +27,7 @@ from sigah.distributed.parquet import Part, split
 from sigah.hashers.rows import Rows
 from sigah.hashers.sigah import SiGAH
 from sigah.progress import bar
-from sigah.search.index import check_count
+from sigah.search.checks import check_count
 
 if TYPE_CHECKING:
     from sigah.hashers.sigah_training import Trained

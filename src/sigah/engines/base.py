@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sigah.codes import check_codes
-from sigah.search.index import check_count
+from sigah.search.checks import check_count
 from sigah.search.kernels import MISSING_DISTANCE, MISSING_ID
 
 __all__ = ["About", "Engine", "Rows", "check_labels", "require"]

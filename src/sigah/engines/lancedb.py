@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigah.engines.base import About, Engine, Rows, require
-from sigah.search.index import check_count
+from sigah.search.checks import check_count
 
 __all__ = ["LanceDB"]
 

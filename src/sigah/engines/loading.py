@@ -21,7 +21,7 @@ from sigah.codes import check_codes
 from sigah.engines.base import About, Engine, Rows, check_labels
 from sigah.engines.names import make_engine
 from sigah.progress import bar
-from sigah.search.index import check_ids
+from sigah.search.checks import check_ids
 
 __all__ = ["Exported", "export"]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sigah.engines.base import About, require
 from sigah.engines.files import FileEngine
-from sigah.search.index import check_count
+from sigah.search.checks import check_count
 
 __all__ = ["USearch"]
 

@@ -13,15 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from sigah.codes import check_codes, check_n_bits
 from sigah.persistence import FileFormatError, open_index, save_index
-from sigah.search import flat, kernels
-from sigah.search.kernels import MISSING_DISTANCE, MISSING_ID
+from sigah.search import answers, flat
+from sigah.search.checks import check_count, check_ids
+from sigah.search.index_files import header_and_arrays, segment_from
 from sigah.search.multi_index import MultiIndex
 from sigah.search.segment import (
     Segment,
-    all_alive,
-    as_bits,
-    as_positions,
-    ids_at,
+    ids_of,
+    largest_id,
     living,
     make_segment,
     merge,
@@ -29,6 +28,7 @@ from sigah.search.segment import (
     rows_of,
     without,
 )
+from sigah.search.selection import selected
 from sigah.search.threads import available_threads
 
 __all__ = ["HammingIndex"]
@@ -38,9 +38,6 @@ MAX_BITS = 65528  # the widest codes whose distances fit in uint16
 # A segment is merged with the one before it unless that one is so many times as large: the number
 # of segments grows with the logarithm of the codes, and a code is copied as many times.
 GROWTH = 4
-
-# A filter that leaves less than one code in so many is answered from a copy of those few.
-FEW = 64
 
 
 class HammingIndex:
@@ -120,14 +117,7 @@ class HammingIndex:
     @property
     def ids(self) -> NDArray[np.int64]:
         """The ids held, ascending: a mask made from them is a filter of :meth:`search`."""
-        return self._ids_of(self._segments)
-
-    @staticmethod
-    def _ids_of(segments: tuple[Segment, ...]) -> NDArray[np.int64]:
-        parts = [ids_at(segment, living(segment)) for segment in segments]
-        if len(parts) == 1:
-            return parts[0]
-        return np.sort(np.concatenate([np.empty(0, np.int64), *parts]))
+        return ids_of(self._segments)
 
     def add(self, codes: ArrayLike, ids: ArrayLike | None = None) -> None:
         """Add codes; either all of them are added or, on an error, none.
@@ -152,7 +142,7 @@ class HammingIndex:
         n = len(new_codes)
         with self._writing:
             if ids is None:
-                first = 1 + max((_largest_id(segment) for segment in self._segments), default=-1)
+                first = 1 + max((largest_id(segment) for segment in self._segments), default=-1)
                 if first + n > 2**63:
                     raise ValueError("there are no ids left after the largest one; give ids")
                 new_ids: range | NDArray[np.int64] = range(first, first + n)
@@ -309,52 +299,11 @@ class HammingIndex:
             raise ValueError(f"metric must be 'hamming' or 'spherical', got {metric!r}")
         queries = check_codes(codes, n_bits=self.n_bits)
         k = check_count("k", k, at_least=1)
-        parts = self._selected(filter)
+        parts = selected(self._segments, filter)
         if metric == "spherical":
-            return self._spherical_search(parts, queries, k)
-        counts = {"tables": 0, "scan": 0}
-        found = [self._nearest(segment, bits, queries, k, counts) for segment, bits in parts]
-        self.last_search = counts
-        if len(found) == 1:
-            return found[0]
-        distances = np.full((len(queries), k), MISSING_DISTANCE, np.int32)
-        ids = np.full((len(queries), k), MISSING_ID, np.int64)
-        if found:
-            stacked = [np.stack(arrays) for arrays in zip(*found, strict=True)]
-            kernels.merge_nearest(*stacked, distances, ids)
-        return distances, ids
-
-    def _nearest(
-        self,
-        segment: Segment,
-        bits: NDArray[np.uint64],
-        queries: NDArray[np.uint8],
-        k: int,
-        counts: dict[str, int],
-    ) -> flat.Found:
-        tables = segment.tables
-        if tables is None:
-            counts["scan"] += len(queries)
-            distances, positions = flat.nearest(segment.planes, bits, queries, k, self.n_threads)
-        else:
-            distances, positions, done = tables.nearest(
-                queries,
-                bits,
-                k,
-                budget=tables.scan_cost(len(queries), self.n_threads),
-                n_threads=self.n_threads,
-            )
-            rest = np.flatnonzero(~done)
-            if len(rest):
-                distances[rest], positions[rest] = flat.nearest(
-                    segment.planes, bits, queries[rest], k, self.n_threads
-                )
-            counts["tables"] += len(queries) - len(rest)
-            counts["scan"] += len(rest)
-        ids = ids_at(segment, positions)
-        if segment.n_alive < k or bits is not segment.alive:
-            ids[positions < 0] = MISSING_ID
-        return distances, ids
+            return answers.spherical_nearest(parts, queries, k)
+        found, self.last_search = answers.nearest(parts, queries, k, self.n_threads)
+        return found
 
     def range_search(
         self, codes: ArrayLike, radius: int, *, filter: ArrayLike | None = None
@@ -398,66 +347,9 @@ class HammingIndex:
         """
         queries = check_codes(codes, n_bits=self.n_bits)
         radius = min(check_count("radius", radius, at_least=0), self.n_bits)
-        counts = {"tables": 0, "scan": 0}
-        balls = [
-            self._within(segment, bits, queries, radius, counts)
-            for segment, bits in self._selected(filter)
-        ]
-        self.last_search = counts
-        if len(balls) == 1:
-            return balls[0]
-        sizes = sum((np.diff(lims) for lims, _, _ in balls), np.zeros(len(queries), np.int64))
-        distances = np.concatenate([np.empty(0, np.int32), *(ball[1] for ball in balls)])
-        ids = np.concatenate([np.empty(0, np.int64), *(ball[2] for ball in balls)])
-        owners = [np.repeat(np.arange(len(queries)), np.diff(lims)) for lims, _, _ in balls]
-        order = np.lexsort((ids, distances, np.concatenate([np.empty(0, np.int64), *owners])))
-        return np.concatenate([[0], np.cumsum(sizes)]), distances[order], ids[order]
-
-    def _within(
-        self,
-        segment: Segment,
-        bits: NDArray[np.uint64],
-        queries: NDArray[np.uint8],
-        radius: int,
-        counts: dict[str, int],
-    ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
-        tables = segment.tables
-        if tables is not None:
-            budget = tables.scan_cost(len(queries), self.n_threads)
-            balls = tables.within(queries, bits, radius, budget=budget)
-            if balls is not None:
-                counts["tables"] += len(queries)
-                return balls[0], balls[1], ids_at(segment, balls[2])
-        counts["scan"] += len(queries)
-        lims, distances, positions = flat.within(
-            segment.planes, bits, queries, radius, self.n_threads
-        )
-        return lims, distances, ids_at(segment, positions)
-
-    def _spherical_search(
-        self,
-        parts: list[tuple[Segment, NDArray[np.uint64]]],
-        queries: NDArray[np.uint8],
-        k: int,
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        distances = np.full((len(queries), k), np.inf, np.float32)
-        ids = np.full((len(queries), k), MISSING_ID, np.int64)
-        places = [as_positions(bits) for _, bits in parts]
-        pairs = [(segment, place) for (segment, _), place in zip(parts, places, strict=True)]
-        held = np.concatenate([np.empty(0, np.int64), *(ids_at(*pair) for pair in pairs)])
-        if not len(held):
-            return distances, ids
-        base = np.concatenate([rows_of(*pair) for pair in pairs])
-        order = np.argsort(held)
-        held, base = held[order], base[order]
-        last = min(k, len(held)) - 1  # rank of the farthest neighbour
-        for query in range(len(queries)):
-            row = flat.spherical_distances(queries[query : query + 1], base)[0]
-            near = np.flatnonzero(row <= np.partition(row, last)[last])
-            near = near[np.argsort(row[near], kind="stable")][:k]
-            distances[query, : len(near)] = row[near]
-            ids[query, : len(near)] = held[near]
-        return distances, ids
+        parts = selected(self._segments, filter)
+        balls, self.last_search = answers.within(parts, queries, radius, self.n_threads)
+        return balls
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the codes and ids to one file, atomically.
@@ -470,17 +362,8 @@ class HammingIndex:
         OSError
             If the file cannot be written.
         """
-        segments = self._segments
-        whole = merge(segments, self.n_bits // 8)
-        contiguous = isinstance(whole.ids, range)
-        header = {
-            "n_bits": self.n_bits,
-            "count": len(whole),
-            "first_id": whole.ids.start if isinstance(whole.ids, range) else None,
-            "fingerprint": self.fingerprint,
-        }
-        arrays = {"planes": whole.planes}
-        save_index(path, header, arrays if contiguous else arrays | {"ids": np.asarray(whole.ids)})
+        whole = merge(self._segments, self.n_bits // 8)
+        save_index(path, *header_and_arrays(whole, self.n_bits, self.fingerprint))
 
     @classmethod
     def open(
@@ -508,7 +391,7 @@ class HammingIndex:
         header, arrays, verify = open_index(path)
         try:
             index = cls(header["n_bits"], n_threads=n_threads, fingerprint=header["fingerprint"])
-            segment = _segment_of(header, arrays)
+            segment = segment_from(header, arrays)
         except (KeyError, TypeError, ValueError) as error:
             raise FileFormatError(f"cannot open {path}: {error}") from error
 
@@ -595,82 +478,3 @@ class HammingIndex:
         if missing.any():
             raise ValueError(f"id {unwanted[missing][0]} is not in the index")
         return rest
-
-    def _selected(self, filter: ArrayLike | None) -> list[tuple[Segment, NDArray[np.uint64]]]:
-        """Segments to look into, and a bit for each code that may be found."""
-        segments = self._segments
-        if filter is None:
-            return [(segment, segment.alive) for segment in segments]
-        chosen = np.asarray(filter)
-        if chosen.dtype == np.bool_:
-            held = self._ids_of(segments)
-            if chosen.shape != held.shape:
-                raise ValueError(
-                    f"a mask must have shape {held.shape}, one for each of index.ids, got"
-                    f" {chosen.shape}"
-                )
-            chosen = held[chosen]
-        wanted = check_ids(chosen, name="filter")
-        parts = []
-        for segment in segments:
-            positions = positions_of(segment, wanted)
-            bits = as_bits(positions[positions >= 0], len(segment.alive))
-            n_chosen = int(np.bitwise_count(bits).sum())
-            if n_chosen * FEW >= len(segment):
-                parts.append((segment, bits))
-            elif n_chosen:
-                positions = as_positions(bits)
-                few = make_segment(rows_of(segment, positions), ids_at(segment, positions))
-                parts.append((few, few.alive))
-        return parts
-
-
-def _largest_id(segment: Segment) -> int:
-    word = int(np.flatnonzero(segment.alive)[-1])
-    last = word * kernels.LANES + int(segment.alive[word]).bit_length() - 1
-    return int(ids_at(segment, np.array([last]))[0])
-
-
-def _segment_of(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Segment:
-    """The segment in an index file, its arrays still unread."""
-    count, first, n_bits = header["count"], header["first_id"], header["n_bits"]
-    if not isinstance(header["fingerprint"], str | None):
-        raise ValueError("its header is damaged")
-    whole = [count, n_bits] if first is None else [count, n_bits, first]
-    if not all(type(number) is int and 0 <= number < 2**63 for number in whole):
-        raise ValueError("its header is damaged")
-    planes = arrays["planes"]
-    shape = (-(-count // kernels.GROUP), n_bits // 8, kernels.GROUP)
-    aligned = count == 0 or planes.ctypes.data % kernels.LANES == 0
-    if planes.dtype != np.uint8 or planes.shape != shape or not aligned:
-        raise ValueError("its header contradicts its codes")
-    ids: range | NDArray[np.int64]
-    if first is None:
-        ids = arrays["ids"]
-        if ids.dtype != np.int64 or ids.shape != (count,):
-            raise ValueError("its header contradicts its ids")
-    elif first + count > 2**63:
-        raise ValueError("its ids are too large")
-    else:
-        ids = range(first, first + count)
-    return Segment(planes, ids, all_alive(count), count)
-
-
-def check_count(name: str, value: object, *, at_least: int) -> int:
-    """A whole number, or an error that names it."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < at_least:
-        raise ValueError(f"{name} must be a whole number of at least {at_least}, got {value!r}")
-    return int(value)
-
-
-def check_ids(ids: ArrayLike, n: int | None = None, *, name: str = "ids") -> NDArray[np.int64]:
-    """Ids as int64, or an error that says what is wrong with them."""
-    array = np.asarray(ids)
-    if not array.size and array.ndim == 1:
-        array = array.astype(np.int64)
-    if array.ndim != 1 or (n is not None and len(array) != n):
-        wanted = "(n,)" if n is None else f"({n},), one for each code"
-        raise ValueError(f"{name} must have shape {wanted}, got {array.shape}")
-    if len(array) and (array.dtype.kind not in "iu" or array.min() < 0 or array.max() > 2**63 - 1):
-        raise ValueError(f"{name} must be whole numbers from 0 to 2**63 - 1 (int64)")
-    return array.astype(np.int64)

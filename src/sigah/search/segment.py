@@ -22,6 +22,8 @@ __all__ = [
     "as_bits",
     "as_positions",
     "ids_at",
+    "ids_of",
+    "largest_id",
     "living",
     "make_segment",
     "merge",
@@ -101,6 +103,21 @@ def living(segment: Segment) -> NDArray[np.int64]:
     if segment.n_alive == len(segment):
         return np.arange(len(segment))
     return as_positions(segment.alive)
+
+
+def ids_of(segments: Sequence[Segment]) -> NDArray[np.int64]:
+    """Ids of the codes of several segments that are not removed, ascending."""
+    parts = [ids_at(segment, living(segment)) for segment in segments]
+    if len(parts) == 1:
+        return parts[0]
+    return np.sort(np.concatenate([np.empty(0, np.int64), *parts]))
+
+
+def largest_id(segment: Segment) -> int:
+    """The largest id of the codes that are not removed; there is one."""
+    word = int(np.flatnonzero(segment.alive)[-1])
+    last = word * LANES + int(segment.alive[word]).bit_length() - 1
+    return int(ids_at(segment, np.array([last]))[0])
 
 
 def rows_of(segment: Segment, positions: NDArray[np.int64]) -> NDArray[np.uint8]:

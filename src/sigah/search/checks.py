@@ -1,0 +1,28 @@
+"""Arguments of searches, checked: whole numbers and ids."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["check_count", "check_ids"]
+
+
+def check_count(name: str, value: object, *, at_least: int) -> int:
+    """A whole number, or an error that names it."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < at_least:
+        raise ValueError(f"{name} must be a whole number of at least {at_least}, got {value!r}")
+    return int(value)
+
+
+def check_ids(ids: ArrayLike, n: int | None = None, *, name: str = "ids") -> NDArray[np.int64]:
+    """Ids as int64, or an error that says what is wrong with them."""
+    array = np.asarray(ids)
+    if not array.size and array.ndim == 1:
+        array = array.astype(np.int64)
+    if array.ndim != 1 or (n is not None and len(array) != n):
+        wanted = "(n,)" if n is None else f"({n},), one for each code"
+        raise ValueError(f"{name} must have shape {wanted}, got {array.shape}")
+    if len(array) and (array.dtype.kind not in "iu" or array.min() < 0 or array.max() > 2**63 - 1):
+        raise ValueError(f"{name} must be whole numbers from 0 to 2**63 - 1 (int64)")
+    return array.astype(np.int64)
