@@ -87,3 +87,16 @@ def test_mistakes_end_in_one_line(run: Any, tmp_path: Path) -> None:
 def test_an_absent_set_offers_its_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(material, "available", lambda name: name == "photo-gist-960")
     assert "--data photo-gist-960" in material.explain_absence("gist1m")
+
+
+def test_a_set_that_cannot_be_fetched_offers_its_stand_in(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(name: str) -> None:
+        raise OSError(f"{name} could not be fetched")
+
+    monkeypatch.setattr("sigah.cli.data.fetch_with_bar", fail)
+    status, told = run("reproduce", "table1", "--data", "gist1m", "--out", tmp_path)
+    assert status == 1
+    assert "gist1m could not be fetched" in told
+    assert "--data photo-gist-960" in told

@@ -80,7 +80,7 @@ def plan(
                 absent[name] = None
     explained = [explain_absence(name) for name in absent]
     if not work:
-        raise ValueError("nothing to run: " + "; ".join(explained))
+        raise ValueError("\n- ".join(["nothing to run:", *explained]))
     for text in explained:
         console.print(f"[yellow]left out:[/] {text}", highlight=False, soft_wrap=True)
     return work
@@ -97,10 +97,13 @@ def run_on(
 ) -> None:
     """Run experiments on one data set, which is loaded once."""
     from sigah.cli.data import fetch_with_bar
-    from sigah.experiments import available, prepare, run_experiment
+    from sigah.experiments import available, explain_absence, prepare, run_experiment
 
     if not available(name):
-        fetch_with_bar(name)
+        try:
+            fetch_with_bar(name)
+        except OSError as error:
+            raise OSError(f"{error}\n{explain_absence(name)}") from error
     material = prepare(name, quick=quick)
 
     def tell(run: dict[str, Any]) -> None:
