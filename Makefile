@@ -5,8 +5,8 @@ BIN := .venv/bin
 # Threads sleep rather than spin while they wait: faster wherever cores are shared.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup test test-engines test-browser lint demo bench bench-million bench-onnx bench-search bench-engines bench-stream \
-  results clean
+.PHONY: setup test test-engines test-browser lint demo bench bench-million bench-onnx \
+  bench-search bench-engines bench-stream results clean
 
 setup: .venv/.installed
 

@@ -150,6 +150,38 @@ def test_duplicated_vectors_do_not_break_the_terms(loss: str) -> None:
     assert torch.isfinite(cosines.grad).all()
 
 
+@pytest.mark.parametrize(("n_rows", "k", "trust"), [(60_000, 8, 1.0), (1_000_000, 2, 0.5)])
+def test_few_neighbours_in_a_batch_count_less(n_rows: int, k: int, trust: float) -> None:
+    x = batch(500, 16)
+    W = batch(16, 32, 1).numpy()
+    trainer = training.Trainer(SiGAH(32), W, n_rows, 0, torch.device("cpu"))
+    b = trainer.hash_layer(x)
+    distances = networks.squared_distances(x).fill_diagonal_(networks.SELF_DISTANCE)
+    cosines = (b @ b.T / 32).fill_diagonal_(networks.SELF_COSINE)
+    logits = torch.exp(trainer.log_slope) * (cosines - trainer.radius)
+    whole = networks.pair_loss(logits, distances, networks.kth_smallest(distances, k))
+    torch.testing.assert_close(trainer.terms(x)["pair"], trust * whole)
+
+
+def test_the_start_is_learned_from_a_sample_of_many_rows(
+    blobs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    plain = training.itq_directions
+
+    def directions(rows: Any, *arguments: Any, **settings: Any) -> Any:
+        seen.append(len(rows))
+        return plain(rows, *arguments, **settings)
+
+    monkeypatch.setattr(training, "itq_directions", directions)
+    monkeypatch.setattr(training, "START_ROWS", len(blobs))
+    whole = SiGAH(16, n_steps=1, random_state=0).fit(blobs)
+    monkeypatch.setattr(training, "START_ROWS", 300)
+    first, second = (SiGAH(16, n_steps=1, random_state=0).fit(blobs) for _ in range(2))
+    assert seen == [len(blobs), 300, 300]
+    assert first.fingerprint == second.fingerprint != whole.fingerprint
+
+
 # ------------------------------------------------------------- behaviour
 
 

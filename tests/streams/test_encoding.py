@@ -83,6 +83,27 @@ def interrupted(hasher: BinaryHasher, out: Path, blocks: int, source: Any = X) -
     assert not out.exists()
 
 
+def test_no_block_is_written_after_one_that_failed(
+    hasher: BinaryHasher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks are encoded at the same time; the later ones are done when the third fails."""
+    out = tmp_path / "codes.npy"
+
+    def fail_at_the_third(block: Any) -> Any:
+        if (block[0] == X[2 * ROWS_A_BLOCK]).all():
+            time.sleep(0.1)
+            raise MemoryError
+        return type(hasher)._codes(hasher, block)
+
+    monkeypatch.setattr("joblib.cpu_count", lambda: 4)
+    with monkeypatch.context() as patch, pytest.raises(MemoryError):
+        patch.setattr(hasher, "_codes", fail_at_the_third)
+        streams.encode(hasher, X, out)
+    assert not out.exists()
+    assert streams.encode(hasher, X, out).resumed == 2 * ROWS_A_BLOCK
+    assert out.read_bytes() == expected(hasher, tmp_path)
+
+
 @pytest.mark.parametrize("kind", ["array", "map", "source", "folder", "batches", "factory", "list"])
 def test_the_file_is_what_one_go_writes(kind: str, hasher: BinaryHasher, tmp_path: Path) -> None:
     (tmp_path / "shards").mkdir()

@@ -157,7 +157,6 @@ def _encode_rest(hasher: BinaryHasher, source: Any, journal: Journal, show: bool
         task = progress.add_task("encode", total=total, completed=journal.n_rows, detail="")
         began, first = time.perf_counter(), journal.n_rows
         workers = joblib.cpu_count()
-
         waiting: deque[tuple[int, Future[NDArray[np.uint8]]]] = deque()
 
         def write_oldest() -> None:

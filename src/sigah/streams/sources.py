@@ -59,6 +59,7 @@ def read_blocks(
     first : int
         Rows before it are not read; batches cannot be entered in their middle.
     keep : int, default=0
+        For how many blocks more a block must stay good: those in work at the same time.
 
     Raises
     ------
