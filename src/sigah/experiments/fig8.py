@@ -47,7 +47,7 @@ def weights_and_generators(experiment: Experiment, measured: Sequence[Measured])
                     scale="weights",
                 )
             )
-        metrics = ("pr_area", "precision@100", "reconstruction_error")
+        metrics = ("pr_area", "precision@100", "relative_reconstruction_error")
         rows = [
             (label, tuple(entry(one.runs[label, BITS], metric) for metric in metrics))
             for label in GENERATORS
