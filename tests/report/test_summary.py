@@ -132,6 +132,26 @@ def test_markdown_says_the_same(folder: Path, tmp_path: Path) -> None:
         markdown_pages(tmp_path / "pages")
 
 
+def test_a_plot_of_a_few_settings_is_a_table_and_a_curve_is_not(tmp_path: Path) -> None:
+    write(tmp_path, {"sigah": {"pr_area": [0.6, 0.8]}, "sigah:margin=1": {"pr_area": [0.5, 0.7]}})
+    content = json.loads((tmp_path / "mnist.json").read_bytes())
+    for run in content["runs"]:
+        run["n_bits"] = 64
+        run["parameters"] = {"margin": 1.0} if "margin" in run["method"] else {}
+        steps = range(50, 1050, 50)
+        run["history"] = [
+            {"step": step, "energy_real": 0.1, "adversarial": 0.1, "reconstruction": 0.1}
+            for step in steps
+        ]
+    (tmp_path / "mnist.json").write_text(json.dumps(content))
+    page = markdown_pages(tmp_path)["mnist.md"]
+    figure = page[page.index("## Fig. 7") :]
+    assert "| margin m | mAP, 64 bits |\n| --- | ---: |\n| 0.05 | 0.700 ± 0.100 |\n" in figure
+    assert "| 1 | 0.600 ± 0.100 |" in figure
+    figure = figure[: figure.find("\n## ", 1)]
+    assert "### (b)" not in figure, "energies against iterations"
+
+
 # ------------------------------------------------------------------ colours
 
 # what dichromats see of linear RGB (Machado, Oliveira and Fernandes 2009, severity 1)

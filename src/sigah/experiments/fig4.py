@@ -18,7 +18,7 @@ def against_size(experiment: Experiment, measured: Sequence[Measured]) -> list[A
     lengths = list(dict.fromkeys(column.bits for column in experiment.columns))
     plots = []
     for one in measured:
-        sizes = {f"n = {text}": ratio * one.data["dim"] for text, ratio in RATIOS.items()}
+        sizes = {f"n = {text}": round(ratio * one.data["dim"]) for text, ratio in RATIOS.items()}
         for metric, title in (
             ("relative_reconstruction_error", "reconstruction error"),
             ("pr_area", "retrieval"),

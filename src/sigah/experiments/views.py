@@ -119,6 +119,11 @@ class Series:
     deviation: tuple[float, ...] = ()
     style: str = ""
 
+    @property
+    def few(self) -> bool:
+        """Whether its points are few enough to be marked, and to be read one by one."""
+        return len(self.x) <= 12
+
 
 @dataclass(frozen=True)
 class Plot:

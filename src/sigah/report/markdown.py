@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sigah.experiments import EXPERIMENTS, Store
-from sigah.experiments.views import METRICS, Entry, Table
+from sigah.experiments.views import METRICS, Entry, Plot, Table
 from sigah.persistence import atomic_write
 from sigah.report.chapters import ACROSS, Chapter, chapters, section
 from sigah.report.summary import JUDGED, LENGTHS, MARKS, Margin, SetSummary, headline
@@ -112,17 +112,23 @@ def chapter_page(chapter: Chapter) -> str:
     if chapter.summary:
         parts += [chapter.summary.sentence, margins(chapter.summary), LEGEND]
     for one in chapter.sections:
-        if one.tables:
+        panels: list[tuple[str, str]] = [
+            (one.title(table), experiment_table(table)) for table in one.tables
+        ]
+        panels += [
+            (one.title(panel), settings_table(panel))
+            for panel in one.figures
+            if isinstance(panel, Plot) and all(series.few for series in panel.series)
+        ]
+        if panels:
             command = f"`sigah reproduce {one.experiment.name} --data {data['name']}`"
             parts += [
                 f"## {one.place}: {one.experiment.title}",
                 one.experiment.about,
                 f"Seeds: {one.seeds}. Run it with {command}.",
             ]
-        for table in one.tables:
-            title = one.title(table)
-            parts += [f"### {title}"] if title else []
-            parts.append(experiment_table(table))
+        for title, table in sorted(panels):
+            parts += [f"### {title}", table] if title else [table]
     return "\n\n".join(parts) + "\n"
 
 
@@ -185,6 +191,23 @@ def experiment_table(table: Table) -> str:
                 line.append("–" if cell.paper is None else f"{cell.paper:.{digits}f}")
                 line.append("–" if cell.difference is None else f"{cell.difference:+.{digits}f}")
         lines.append(line)
+    return pipe_table(head, lines)
+
+
+def settings_table(plot: Plot) -> str:
+    """The points of a plot of a few settings, a row a setting."""
+    cells = {
+        (x, number): with_deviation(Entry(None, y, spread, len(series.deviation)), 3)
+        for number, series in enumerate(plot.series)
+        for x, y, spread in zip(
+            series.x, series.y, series.deviation or (0.0,) * len(series.x), strict=True
+        )
+    }
+    head = [plot.x_label, *(f"{plot.y_label}, {series.label}" for series in plot.series)]
+    lines = [
+        [f"{x:g}", *(cells.get((x, number), "–") for number in range(len(plot.series)))]
+        for x in sorted({x for x, _ in cells})
+    ]
     return pipe_table(head, lines)
 
 

@@ -86,7 +86,7 @@ def draw_series(axes: Axes, series: Series, colour: str | tuple[float, ...]) -> 
     line: dict[str, Any] = {"color": colour, "linewidth": 1.8}
     if series.style:
         line = line_style(series.style)
-    if not series.style and len(series.x) <= 12:
+    if not series.style and series.few:
         line |= {"marker": "o", "markersize": 4}
     axes.plot(series.x, series.y, **{**line, "label": series.label})
     if series.deviation:
