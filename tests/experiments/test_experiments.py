@@ -376,10 +376,13 @@ def test_figures_stand_beside_the_papers(folder: Path, material: Material, tmp_p
 def test_time_is_won_by_the_faster() -> None:
     from sigah.experiments.views import Entry
 
-    rows = (("slow", (Entry(2.0, 3.0),)), ("fast", (Entry(2.0, 1.0),)))
+    rows = tuple(
+        (name, (Entry(2.0, t),)) for name, t in (("slow", 3.0), ("fast", 1.0), ("so", 2.0))
+    )
     table = Table("", ("seconds",), ("fit_cpu_seconds",), rows)
     assert (table.won(0, 0), table.won(1, 0), table.best(0)) == (False, True, 1)
-    assert replace(table, apart=("fast",)).best(0) == 0
+    assert replace(table, apart=("fast",)).best(0) == 2
+    assert replace(table, apart=("fast", "so")).best(0) is None, "nothing to be better than"
 
 
 def test_an_empty_folder_makes_no_page(tmp_path: Path) -> None:

@@ -116,6 +116,16 @@ def test_a_set_is_shown_under_the_table_that_has_its_paper(folder: Path) -> None
     }
 
 
+def test_a_method_alone_is_no_comparison(tmp_path: Path) -> None:
+    metrics = {"pr_area": [0.6, 0.8], "fit_cpu_seconds": [1.0, 2.0], "label_map@1000": [0.5, 0.5]}
+    write(tmp_path, {"sigah": metrics})
+    (chapter,) = chapters(Store(tmp_path))
+    assert [one.experiment.name for one in chapter.sections] == ["table2"], "nor Tables 3 to 5"
+    write(tmp_path, {"sigah": metrics, "itq": metrics})
+    (chapter,) = chapters(Store(tmp_path))
+    assert [one.experiment.name for one in chapter.sections] == ["table2", "table3"]
+
+
 def test_markdown_says_the_same(folder: Path, tmp_path: Path) -> None:
     pages = write_markdown(folder, tmp_path / "pages")
     assert {path.name: path.read_text() for path in (tmp_path / "pages").iterdir()} == pages

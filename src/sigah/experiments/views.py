@@ -86,7 +86,7 @@ class Table:
     apart: tuple[str, ...] = ()
 
     def best(self, column: int, *, paper: bool = False) -> int | None:
-        """The row with the best mean (or best paper's figure) of a column."""
+        """The row with the best mean (or paper's figure) of a column; None of fewer than two."""
         sign = -1 if self.metrics[column] in LOWER_IS_BETTER else 1
         values = [
             (sign * value, row)
@@ -94,7 +94,7 @@ class Table:
             if label not in self.apart
             and (value := cells[column].paper if paper else cells[column].mean) is not None
         ]
-        return max(values)[1] if values else None
+        return max(values)[1] if len(values) > 1 else None
 
     def won(self, row: int, column: int) -> bool | None:
         """Whether ours is at least as good as the paper's figure; None without one."""

@@ -101,7 +101,9 @@ def chapters(store: Store) -> list[Chapter]:
         sections = [
             section(experiment, [measured], f"{anchor}-{experiment.name}")
             for experiment, measured in pairs
-            if experiment.name not in ACROSS and not shown_elsewhere(experiment, pairs)
+            if experiment.name not in ACROSS
+            and compares(experiment, measured)
+            and not shown_elsewhere(experiment, pairs)
         ]
         known = datasets.CATALOG.get(str(one.data["name"]))
         made.append(
@@ -131,6 +133,14 @@ def shown_elsewhere(experiment: Experiment, pairs: Sequence[tuple[Experiment, Me
     if twin is None or name in experiment.paper:
         return False
     return name in twin.paper or experiment.name == "table2"
+
+
+def compares(experiment: Experiment, measured: Measured) -> bool:
+    """Whether two cases at least are measured: one alone, shared with others, shows nothing.
+
+    Retrieval itself is shown of one method too.
+    """
+    return experiment.name in TWINS or len({label for label, _ in measured.runs}) > 1
 
 
 def section(experiment: Experiment, measured: Sequence[Measured], anchor: str) -> Section:
