@@ -82,7 +82,8 @@ bench-onnx: setup
 # fills in the page.
 # Interrupted, it goes on where it stopped.
 SETS := mnist fashion-mnist
-ABLATIONS := sigah:pair=0,sigah:neighbor=0,sigah:adversarial=0,sigah:sparsity=0,sigah:graph=0.001
+FIXED := sigah:dictionary=gaussian
+ABLATIONS := $(FIXED),$(FIXED):pair=0,$(FIXED):neighbor=0,$(FIXED):adversarial=0,$(FIXED):sparsity=0,$(FIXED):graph=0.001
 SAMPLED := binary_autoencoder,stochastic_generative,stochastic_generative:stochastic=false,itq,spherical,ordinal_constrained
 results: setup
 	for set in $(SETS); do \

@@ -149,7 +149,7 @@ def test_decoders_rebuild_the_same_vectors(
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid", "silu", "identity"])
-@pytest.mark.parametrize("dictionary", ["gaussian", "learned", "identity"])
+@pytest.mark.parametrize("dictionary", ["refitted", "gaussian", "learned", "identity"])
 def test_every_generator_of_sigah(
     activation: str, dictionary: str, blobs: NDArray[np.float32], tmp_path: Path
 ) -> None:

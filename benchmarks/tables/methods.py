@@ -8,6 +8,7 @@ from typing import Any
 
 from sigah.evaluation import read_results, summarize
 from sigah.experiments import EXPERIMENTS, Store
+from sigah.experiments.experiment import FIXED
 from sigah.experiments.views import Table
 from sigah.report.chapters import chapters
 from sigah.report.figures import LABELS
@@ -154,11 +155,12 @@ def ablation_table() -> str:
     metrics = ("pr_area", "map", "precision@100", "relative_reconstruction_error")
     cases = {
         "sigah": "default",
-        "sigah:pair=0": "without the pair term",
-        "sigah:neighbor=0": "without the neighbour term",
-        "sigah:adversarial=0": "without the discriminator",
-        "sigah:sparsity=0": "without sparsity",
-        "sigah:graph=0.001": "with the graph term, Eq. (17), at .001",
+        FIXED: "dictionary not refitted",
+        f"{FIXED}:pair=0": "and without the pair term",
+        f"{FIXED}:neighbor=0": "and without the neighbour term",
+        f"{FIXED}:adversarial=0": "and without the discriminator",
+        f"{FIXED}:sparsity=0": "and without sparsity",
+        f"{FIXED}:graph=0.001": "and with the graph term, Eq. (17), at .001",
     }
     sets = {title: load(name) | load(f"{name}-ablation") for name, title in SETS.items()}
     head = [""]

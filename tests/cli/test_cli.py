@@ -197,6 +197,13 @@ def test_an_interrupted_evaluation_resumes(files: Path, run: Any) -> None:
     runs = json.loads((files / "resumed.json").read_text())["runs"]
     assert len(runs) == 8
     assert all(run in runs for run in first), "kept as they were, with their seconds"
+    others = [*call[:4], "sign", *call[5:]]
+    status, _, err = run(*others, "--bits", "8", "--resume")
+    assert (status, err.count("pr_area")) == (0, 1)
+    assert "sign 8 bits, seed 0" in err, "the latest is told of"
+    more = json.loads((files / "resumed.json").read_text())["runs"]
+    assert len(more) == 9
+    assert all(run in more for run in runs), "runs of other methods stay in the file"
     status, _, err = run(*call, "--bits", "8", "-k", 10, "--resume")
     assert status != 0
     assert "measured with k 20, not 10" in err

@@ -124,6 +124,29 @@ def test_a_sample_can_be_learned_from(
         evaluate(make, blobs[100:], blobs[:100], n_train=5000, **call)
 
 
+def test_an_interruption_leaves_earlier_runs_in_the_results(blobs: Any) -> None:
+    call: Any = {"name": "blobs", "n_bits": [8], "k": 20}
+    make = {name: lambda r, s: LSH(r, random_state=s) for name in ("one", "two")}
+    data = blobs[100:], blobs[:100]
+    before = evaluate(make, *data, seeds=[0], **call)
+
+    def interrupt(results: dict[str, Any]) -> None:
+        saved.append(results)
+        raise KeyboardInterrupt
+
+    saved: list[dict[str, Any]] = []
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(make, *data, seeds=[1, 0], resume=before, on_run=interrupt, **call)
+    assert [(run["method"], run["seed"]) for run in saved[0]["runs"]] == [
+        ("one", 0), ("two", 0), ("one", 1),
+    ]  # fmt: skip
+    make["two"] = lambda r, s: ITQ(r, random_state=s)
+    changed = evaluate(make, *data, seeds=[0], resume=before, **call)["runs"]
+    assert [run["method"] for run in changed] == ["one", "two"], "replaced where settings changed"
+    assert changed[0] == before["runs"][0]
+    assert changed[1] != before["runs"][1]
+
+
 def test_results_of_other_data_are_not_resumed(results: Any, blobs: Any) -> None:
     make = {"lsh": lambda r, s: LSH(r, random_state=s)}
     with pytest.raises(ValueError, match="cannot resume: .* base_sha256"):

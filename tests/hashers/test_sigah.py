@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.linear_model import Ridge
 from torch.nn import functional as F
 
 import sigah
 from sigah import SiGAH
 from sigah.codes import signs, unpack
+from sigah.hashers import sigah as estimator
 from sigah.hashers import sigah_networks as networks
 from sigah.hashers import sigah_training as training
 from sigah.hashers.sigah import ACTIVATIONS, activate, gaussian_dictionary
@@ -228,6 +230,39 @@ def test_decoding_beats_the_mean(blobs: Any) -> None:
     assert -SiGAH(32, n_steps=500, random_state=0).fit(blobs).score(blobs) < 0.5 * variance
 
 
+def test_a_refitted_dictionary_changes_what_is_rebuilt_and_no_code(
+    blobs: Any, tmp_path: Path
+) -> None:
+    fixed, refitted = (
+        SiGAH(32, dictionary=name, n_steps=100, random_state=0).fit(blobs[:800])
+        for name in ("gaussian", "refitted")
+    )
+    codes_ = fixed.transform(blobs)
+    np.testing.assert_array_equal(refitted.transform(blobs), codes_)
+    assert refitted.score(blobs[800:]) > 0.9 * fixed.score(blobs[800:]), "less of an error, unseen"
+    refitted.save(tmp_path / "model")
+    loaded = sigah.load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.reconstruct(codes_), refitted.reconstruct(codes_))
+
+
+def test_the_dictionary_is_refitted_as_scikit_learn_would(
+    blobs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimator, "REFIT_BLOCK", 64)
+    hasher = SiGAH(16, n_steps=50, random_state=0).fit(blobs)
+    z = signs(hasher.transform(blobs)) @ hasher.generator_weights_ + hasher.generator_bias_
+    z = activate("leaky_relu", z).astype(np.float64)
+    alpha = estimator.RIDGE * np.square(z).sum() / len(z)
+    oracle = Ridge(alpha, fit_intercept=False).fit(z, (blobs - hasher.mean_) / hasher.scale_)
+    np.testing.assert_allclose(hasher.dictionary_, oracle.coef_, atol=1e-3)
+
+
+def test_a_dictionary_of_more_columns_than_vectors_is_refitted_too(blobs: Any) -> None:
+    few = SiGAH(16, n_steps=20, random_state=0).fit(blobs[:20])
+    assert np.isfinite(few.dictionary_).all()
+    assert few.score(blobs) > -2 * np.square(blobs - blobs.mean(axis=0)).sum(axis=1).mean()
+
+
 def test_paper_uses_only_the_papers_terms(blobs: Any) -> None:
     hasher = SiGAH.paper(16, n_steps=50, random_state=0).fit(blobs)
     assert {"reconstruction", "sparsity", "graph", "adversarial"} <= set(hasher.history_[0])
@@ -367,7 +402,7 @@ def test_other_generators_decode_as_they_were_trained(
 
 def test_a_learned_dictionary_is_forgotten_by_another_fit(blobs: Any) -> None:
     hasher = SiGAH(16, dictionary="learned", n_steps=20, random_state=0).fit(blobs)
-    plain = SiGAH(16, n_steps=20, random_state=0).fit(blobs)
+    plain = SiGAH(16, dictionary="gaussian", n_steps=20, random_state=0).fit(blobs)
     assert (
         hasher.dictionary_ != gaussian_dictionary(24, 48, int(hasher.dictionary_seed_[0]))
     ).any()
@@ -389,7 +424,7 @@ def test_partial_fit_goes_on_where_fit_stopped(blobs: Any, tmp_path: Path) -> No
     assert hasher.get_params() == SiGAH(32, n_steps=100, random_state=0).get_params()
 
 
-@pytest.mark.parametrize("dictionary", ["gaussian", "learned", "identity"])
+@pytest.mark.parametrize("dictionary", ["refitted", "gaussian", "learned", "identity"])
 def test_partial_fit_learns_new_vectors(dictionary: str, blobs: Any) -> None:
     rng = np.random.default_rng(1)
     new = (blobs @ np.linalg.qr(rng.normal(size=(24, 24)))[0] + 1).astype(np.float32)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from sklearn.utils import check_random_state
 from sigah.codes import check_n_bits
 from sigah.distributed.cluster import cluster
 from sigah.distributed.parquet import Part, split
-from sigah.hashers.rows import Rows
+from sigah.hashers.rows import Rows, RowSource
 from sigah.hashers.sigah import SiGAH
 from sigah.progress import bar
 from sigah.search.checks import check_count
@@ -105,7 +105,7 @@ def fit(
             stream = np.random.RandomState()
             stream.set_state(random_state)
             try:
-                trained = train(ray, hasher, column, parts, n_workers, stream)
+                trained, sample = train(ray, hasher, column, parts, n_workers, stream)
                 break
             except ray.exceptions.RayTaskError as error:
                 cause = error.cause
@@ -114,7 +114,7 @@ def fit(
             except ray.exceptions.RayActorError as error:
                 if attempt == ATTEMPTS - 1:
                     raise OSError(f"workers died {ATTEMPTS} times: {error}") from error
-    adopt(hasher, trained)
+    adopt(hasher, trained, sample, stream)
     return hasher
 
 
@@ -125,8 +125,11 @@ def train(
     parts: list[Part],
     n_workers: int,
     random_state: np.random.RandomState,
-) -> Trained:
-    """One attempt: start workers, take all steps, and bring home what they learned."""
+) -> tuple[Trained, Rows]:
+    """One attempt: start workers, take all steps, and bring home what they learned.
+
+    With it comes the sample of rows that the start was learned from.
+    """
     # torch is loaded by training alone
     from sigah.distributed.training_worker import Worker
     from sigah.hashers.sigah_training import EVALUATE_EVERY, describe, initial_projection
@@ -145,8 +148,8 @@ def train(
         mean, covariance = pooled(np.array(counts), np.array(means), np.array(covariances))
         scale = float(np.sqrt(np.trace(covariance) / len(mean))) or 1.0
         share = SAMPLE_BYTES // (4 * len(mean) * n_workers)
-        sample: Any = np.concatenate(ask("sample", share))
-        W = initial_projection(params, Rows(sample), mean, covariance / scale**2, random_state)
+        sample = Rows(cast(RowSource, np.concatenate(ask("sample", share))))
+        W = initial_projection(params, sample, mean, covariance / scale**2, random_state)
         seed = int(random_state.randint(2**31 - 1))
         meeting = ray.get(workers[0].host.remote())
         ask("start", meeting, ray.put((W, mean, scale, sum(counts), seed, random_state)))
@@ -171,7 +174,7 @@ def train(
         "seconds": round(time.perf_counter() - began, 2),
         "loss": history[-1] if history else {},
     }
-    return replace(trained, history=history, summary=trained.summary | summary)
+    return replace(trained, history=history, summary=trained.summary | summary), sample
 
 
 def pooled(
@@ -185,9 +188,11 @@ def pooled(
     return mean, np.tensordot(weights, covariances, 1) + (weights[:, None] * away).T @ away
 
 
-def adopt(hasher: SiGAH, trained: Trained) -> None:
+def adopt(
+    hasher: SiGAH, trained: Trained, sample: Rows, random_state: np.random.RandomState
+) -> None:
     """Set the fitted attributes, as ``SiGAH.fit`` does."""
-    hasher._keep(trained)
+    hasher._keep(trained, sample, random_state)
     hasher.n_features_in_ = len(trained.mean)
     if hasattr(hasher, "feature_names_in_"):
         del hasher.feature_names_in_

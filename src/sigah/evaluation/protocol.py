@@ -127,10 +127,12 @@ def evaluate(
     n_train : int, optional
         Learn from this many vectors of the base, drawn by each seed, instead of all.
     on_run : callable
-        Called with the results so far after each run, to show progress and to save them.
+        Called with the results so far after each run, the latest last, to show progress and to
+        save them.
     resume : mapping, optional
-        Results of an interrupted call on the same data and machine. Runs that they hold with the
-        same parameters are not measured again.
+        Results of an earlier call on the same data and machine. Runs that they hold with the same
+        parameters are not measured again, and their runs of other methods, lengths and seeds are
+        kept.
 
     Returns
     -------
@@ -175,7 +177,11 @@ def evaluate(
         "environment": environment(),
         "runs": [],
     }
-    finished = {run_key(run): run for run in resumable_runs(resume, results)}
+    earlier = {place(run): run for run in resumable_runs(resume, results)}
+
+    def so_far() -> dict[str, Any]:
+        return {**results, "runs": [*earlier.values(), *results["runs"]]}
+
     truth, _ = cached_neighbors(base, queries, k)
     for bits in n_bits:
         for label, make in methods.items():
@@ -189,8 +195,9 @@ def evaluate(
                     "seed": seed,
                     "parameters": hasher.get_params(),
                 }
-                if run_key(run) in finished:
-                    results["runs"].append(finished[run_key(run)])
+                before = earlier.pop(place(run), None)
+                if before is not None and same(before["parameters"], run["parameters"]):
+                    results["runs"].append(before)
                     continue
                 learned_from = training_rows(base, n_train, seed)
                 began = time.perf_counter()
@@ -200,13 +207,13 @@ def evaluate(
                 run["metrics"]["fit_seconds"] = fit_seconds
                 results["runs"].append(run)
                 results["environment"] = environment()
-                on_run(results)
+                on_run(so_far())
     if not results["runs"]:
         raise ValueError(
             f"none of {', '.join(methods)} can make that many bits of {base.shape[1]} dimensions;"
             " lower n_bits, or take a method that can, as `sigah methods` lists"
         )
-    return results
+    return so_far()
 
 
 def training_rows(base: NDArray[Any], n_train: int | None, seed: int) -> NDArray[Any]:
@@ -217,9 +224,14 @@ def training_rows(base: NDArray[Any], n_train: int | None, seed: int) -> NDArray
     return base[np.sort(chosen)]
 
 
-def run_key(run: Mapping[str, Any]) -> str:
-    """What tells one run of an evaluation from another: method, length, seed and parameters."""
-    return json.dumps([run[key] for key in ("method", "n_bits", "seed", "parameters")])
+def place(run: Mapping[str, Any]) -> tuple[str, int, int]:
+    """What an evaluation has one run of: a method, a length and a seed."""
+    return run["method"], run["n_bits"], run["seed"]
+
+
+def same(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether parameters are those that a file tells of."""
+    return bool(before == json.loads(json.dumps(now)))
 
 
 def resumable_runs(

@@ -12,7 +12,11 @@ from sigah.hashers.names import make_hasher
 if TYPE_CHECKING:
     from sigah.experiments.material import Material
 
-__all__ = ["Case", "Column", "Experiment", "Measured", "Unit"]
+__all__ = ["FIXED", "Case", "Column", "Experiment", "Measured", "Unit"]
+
+# SiGAH with the paper's dictionary, random and fixed, to the end: its codes are those of "sigah",
+# and what it rebuilds from them is what the paper's figures on the generator are about
+FIXED = "sigah:dictionary=gaussian"
 
 Figures = Mapping[str, tuple[float | None, ...]]
 

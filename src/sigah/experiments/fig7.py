@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sigah.experiments.experiment import Case, Column, Experiment, Measured
+from sigah.experiments.experiment import FIXED, Case, Column, Experiment, Measured
 from sigah.experiments.views import history_plot, metric_plot
 
 __all__ = ["FIG7"]
@@ -62,7 +62,7 @@ FIG7 = Experiment(
     " the reconstruction error against iterations. Margins, energies and errors are in units of the"
     " mean variance. The paper says that mAP falls for large margins; its numbers are lost.",
     cases=tuple(
-        Case(f"m = {margin:g}", "sigah" if margin == 0.05 else f"sigah:margin={margin:g}")
+        Case(f"m = {margin:g}", FIXED if margin == 0.05 else f"{FIXED}:margin={margin:g}")
         for margin in MARGINS
     ),
     columns=(Column("pr_area", BITS),),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sigah.experiments.experiment import Case, Column, Experiment, Measured
+from sigah.experiments.experiment import FIXED, Case, Column, Experiment, Measured
 from sigah.experiments.views import METRICS, Table, entry, metric_plot
 
 __all__ = ["FIG8"]
@@ -15,9 +15,10 @@ WEIGHTS = (0.0, 0.001, 0.01, 0.1, 1.0)
 # the three weights of Eq. (20), and what they stand at here
 TERMS = {"sparsity": 0.003, "graph": 0.0, "adversarial": 0.03}
 # a 4-layer auto-encoder d - r - w - d is a generator whose dictionary of w columns is learned; a
-# 3-layer one, d - r - d, has none
+# 3-layer one, d - r - d, has none; "refitted" learns it after all else
 GENERATORS = {
-    "SiGAH": "sigah",
+    "SiGAH": FIXED,
+    "SiGAH, refitted": "sigah",
     "3-AE": "sigah:dictionary=identity:activation=identity:sparsity=0",
     **{
         f"4-AE, w = {text}": f"sigah:dictionary=learned:dictionary_ratio={ratio}:activation=relu"
@@ -70,7 +71,7 @@ FIG8 = Experiment(
         *(
             Case(
                 f"{term} = {weight:g}",
-                "sigah" if weight == default else f"sigah:{term}={weight:g}",
+                FIXED if weight == default else f"{FIXED}:{term}={weight:g}",
             )
             for term, default in TERMS.items()
             for weight in weights(default)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sigah.experiments.experiment import Case, Column, Experiment
+from sigah.experiments.experiment import FIXED, Case, Column, Experiment
 from sigah.experiments.views import paper_tables
 
 __all__ = ["TABLE4"]
@@ -15,8 +15,8 @@ TABLE4 = Experiment(
     about="Table 4 of the paper: its mAP (pr_area) with the weight of Eq. (21) at 0, and as it is."
     " Below it the same for the paper's literal reading, whose other terms are the paper's alone.",
     cases=(
-        Case(WITHOUT, "sigah:adversarial=0"),
-        Case(WITH, "sigah"),
+        Case(WITHOUT, f"{FIXED}:adversarial=0"),
+        Case(WITH, FIXED),
         Case(f"as the paper reads, {WITHOUT}", "sigah.paper:adversarial=0"),
         Case(f"as the paper reads, {WITH}", "sigah.paper"),
     ),

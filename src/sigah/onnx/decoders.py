@@ -64,7 +64,7 @@ def _(hasher: SiGAH, graph: Graph, codes: str) -> str:
     sparse = activated(graph, hasher.activation, graph("Add", sparse, hasher.generator_bias_))
     if hasher.dictionary == "identity":
         return graph("Add", graph("Mul", sparse, hasher.scale_), hasher.mean_)
-    if hasher.dictionary == "learned":
+    if hasher.dictionary in ("refitted", "learned"):
         dictionary = hasher.dictionary_
     else:
         d, n = len(hasher.mean_), len(hasher.generator_bias_)

@@ -117,7 +117,7 @@ def chapters(store: Store) -> list[Chapter]:
                 [shown for shown in sections if shown.tables or shown.figures],
             )
         )
-    return made
+    return [chapter for chapter in made if chapter.sections] or made
 
 
 def rank(one: Measured, order: Sequence[str]) -> tuple[int, str]:
