@@ -436,6 +436,14 @@ def test_partial_fit_learns_new_vectors(dictionary: str, blobs: Any) -> None:
     assert np.isfinite([entry["loss"] for entry in hasher.history_]).all()
 
 
+@pytest.mark.parametrize("before", ["refitted", "gaussian"])
+def test_partial_fit_can_begin_to_learn_the_dictionary(before: str, blobs: Any) -> None:
+    hasher = SiGAH(16, dictionary=before, n_steps=100, random_state=0).fit(blobs)
+    fitted = hasher._dictionary()
+    hasher.set_params(dictionary="learned").partial_fit(blobs, n_steps=1)
+    np.testing.assert_allclose(hasher.dictionary_, fitted, atol=0.01)
+
+
 def test_partial_fit_is_fit_for_a_hasher_that_never_learned(blobs: Any) -> None:
     first = SiGAH(16, n_steps=20, random_state=0).partial_fit(blobs)
     assert first.fingerprint == SiGAH(16, n_steps=20, random_state=0).fit(blobs).fingerprint

@@ -339,7 +339,8 @@ class SiGAH(DecoderMixin, LinearHasher):
             c=(mean @ self.weights_ - self.thresholds_).astype(np.float32),
             V=self.generator_weights_,
             g=self.generator_bias_,
-            A=self.dictionary_ if self.dictionary == "learned" else None,
+            # learned from where it stands; not there after a fit with other settings
+            A=getattr(self, "dictionary_", None) if self.dictionary == "learned" else None,
             dictionary_seed=int(self.dictionary_seed_[0]),
         )
         earlier = getattr(self, "history_", [])
@@ -390,13 +391,20 @@ class SiGAH(DecoderMixin, LinearHasher):
             self.activation, code_signs @ self.generator_weights_ + self.generator_bias_
         )
 
+    def _dictionary(self) -> NDArray[np.float32] | None:
+        """A, ``(d, n)``; None where the generator has none."""
+        if self.dictionary == "identity":
+            return None
+        if self.dictionary == "gaussian":
+            d, n = len(self.mean_), len(self.generator_bias_)
+            return gaussian_dictionary(d, n, int(self.dictionary_seed_[0]))
+        return self.dictionary_
+
     def _decode(self, code_signs: NDArray[np.float32]) -> NDArray[np.float32]:
         Z = self._represent(code_signs)
-        if self.dictionary in ("refitted", "learned"):
-            Z = Z @ self.dictionary_.T
-        elif self.dictionary == "gaussian":
-            d, n = len(self.mean_), len(self.generator_bias_)
-            Z = Z @ gaussian_dictionary(d, n, int(self.dictionary_seed_[0])).T
+        A = self._dictionary()
+        if A is not None:
+            Z = Z @ A.T
         return self.mean_ + self.scale_ * Z
 
     def _check_parameters(self) -> None:

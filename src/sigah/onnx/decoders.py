@@ -17,7 +17,7 @@ from sigah.hashers import (
     SiGAH,
     StochasticGenerativeHashing,
 )
-from sigah.hashers.sigah import LEAKY_SLOPE, gaussian_dictionary
+from sigah.hashers.sigah import LEAKY_SLOPE
 from sigah.onnx.graph import Graph, numbers_of, squared_norms
 
 __all__ = ["vectors_of"]
@@ -62,13 +62,9 @@ def _(hasher: SiGAH, graph: Graph, codes: str) -> str:
     code_signs = unpacked(graph, codes, hasher, -1, np.float32)
     sparse = graph("MatMul", code_signs, hasher.generator_weights_)
     sparse = activated(graph, hasher.activation, graph("Add", sparse, hasher.generator_bias_))
-    if hasher.dictionary == "identity":
+    dictionary = hasher._dictionary()
+    if dictionary is None:
         return graph("Add", graph("Mul", sparse, hasher.scale_), hasher.mean_)
-    if hasher.dictionary in ("refitted", "learned"):
-        dictionary = hasher.dictionary_
-    else:
-        d, n = len(hasher.mean_), len(hasher.generator_bias_)
-        dictionary = gaussian_dictionary(d, n, int(hasher.dictionary_seed_[0]))
     return graph("Add", graph("MatMul", sparse, hasher.scale_ * dictionary.T), hasher.mean_)
 
 

@@ -117,6 +117,7 @@ def chapters(store: Store) -> list[Chapter]:
                 [shown for shown in sections if shown.tables or shown.figures],
             )
         )
+    # a set with nothing but its row across sets needs no chapter, unless there is no other
     return [chapter for chapter in made if chapter.sections] or made
 
 

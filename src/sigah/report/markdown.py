@@ -127,7 +127,7 @@ def chapter_page(chapter: Chapter) -> str:
                 one.experiment.about,
                 f"Seeds: {one.seeds}. Run it with {command}.",
             ]
-        for title, table in sorted(panels):
+        for title, table in sorted(panels, key=lambda panel: panel[0]):  # (a) before (b)
             parts += [f"### {title}", table] if title else [table]
     return "\n\n".join(parts) + "\n"
 
