@@ -82,7 +82,7 @@ bench-onnx: setup
 # fills in the page.
 # Interrupted, it goes on where it stopped.
 SETS := mnist fashion-mnist
-FIXED := sigah:dictionary=gaussian
+FIXED := sigah:dictionary=gaussian:dictionary_ratio=2
 ABLATIONS := $(FIXED),$(FIXED):pair=0,$(FIXED):neighbor=0,$(FIXED):adversarial=0,$(FIXED):sparsity=0,$(FIXED):graph=0.001
 SAMPLED := binary_autoencoder,stochastic_generative,stochastic_generative:stochastic=false,itq,spherical,ordinal_constrained
 results: setup

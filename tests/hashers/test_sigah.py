@@ -15,6 +15,7 @@ from torch.nn import functional as F
 import sigah
 from sigah import SiGAH
 from sigah.codes import signs, unpack
+from sigah.hashers import ridge
 from sigah.hashers import sigah as estimator
 from sigah.hashers import sigah_networks as networks
 from sigah.hashers import sigah_training as training
@@ -216,6 +217,22 @@ def test_a_wider_dictionary_rebuilds_better(blobs: Any) -> None:
     assert wide > narrow
 
 
+@pytest.mark.parametrize(
+    ("settings", "d", "units"),
+    [
+        ({}, 50, 1024),
+        ({}, 512, 1024),
+        ({}, 784, 1568),
+        ({"dictionary_ratio": 0.5}, 50, 25),
+        ({"dictionary_ratio": 0.001}, 50, 1),
+        ({"dictionary": "identity"}, 50, 50),
+    ],
+)
+def test_width_of_the_sparse_layer(settings: dict[str, Any], d: int, units: int) -> None:
+    X = np.random.default_rng(0).normal(size=(20, d)).astype(np.float32)
+    assert SiGAH(8, n_steps=1, **settings).fit(X).generator_weights_.shape == (8, units)
+
+
 def test_sparsity_makes_the_representation_sparse(blobs: Any) -> None:
     def magnitude(weight: float) -> float:
         hasher = SiGAH(16, sparsity=weight, n_steps=200, random_state=0).fit(blobs)
@@ -234,7 +251,7 @@ def test_a_refitted_dictionary_changes_what_is_rebuilt_and_no_code(
     blobs: Any, tmp_path: Path
 ) -> None:
     fixed, refitted = (
-        SiGAH(32, dictionary=name, n_steps=100, random_state=0).fit(blobs[:800])
+        SiGAH(32, dictionary=name, dictionary_ratio=2, n_steps=100, random_state=0).fit(blobs[:800])
         for name in ("gaussian", "refitted")
     )
     codes_ = fixed.transform(blobs)
@@ -245,6 +262,17 @@ def test_a_refitted_dictionary_changes_what_is_rebuilt_and_no_code(
     np.testing.assert_array_equal(loaded.reconstruct(codes_), refitted.reconstruct(codes_))
 
 
+@pytest.mark.parametrize("n", [100, 1000])
+def test_fewer_images_than_units_are_enough_to_refit(n: int, digits: Any) -> None:
+    """Of 1,568 units: without a penalty chosen for few rows they would be fitted by heart."""
+    images, queries = digits
+    fixed, refitted = (
+        SiGAH(32, dictionary=name, n_steps=150, random_state=0).fit(images[:n])
+        for name in ("gaussian", "refitted")
+    )
+    assert refitted.score(queries) > 0.9 * fixed.score(queries)
+
+
 def test_the_dictionary_is_refitted_as_scikit_learn_would(
     blobs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,9 +280,12 @@ def test_the_dictionary_is_refitted_as_scikit_learn_would(
     hasher = SiGAH(16, n_steps=50, random_state=0).fit(blobs)
     z = signs(hasher.transform(blobs)) @ hasher.generator_weights_ + hasher.generator_bias_
     z = activate("leaky_relu", z).astype(np.float64)
-    alpha = estimator.RIDGE * np.square(z).sum() / len(z)
-    oracle = Ridge(alpha, fit_intercept=False).fit(z, (blobs - hasher.mean_) / hasher.scale_)
-    np.testing.assert_allclose(hasher.dictionary_, oracle.coef_, atol=1e-3)
+    weight, x = np.square(z).sum() / len(z), (blobs - hasher.mean_) / hasher.scale_
+    stronger = 1 + 2 * ridge.FEW_ROWS / len(z)
+    penalties = [stronger * weight * penalty for penalty in ridge.PENALTIES]
+    oracles = [Ridge(penalty, fit_intercept=False).fit(z, x) for penalty in penalties]
+    distances = [np.abs(oracle.coef_ - hasher.dictionary_).max() for oracle in oracles]
+    assert min(distances) < 1e-3 < max(distances)
 
 
 def test_a_dictionary_of_more_columns_than_vectors_is_refitted_too(blobs: Any) -> None:
@@ -335,6 +366,8 @@ def test_torch_is_left_as_it_was(blobs: Any) -> None:
         ({"device": "tpu"}, "device must be one of auto, cpu, cuda"),
         ({"pair": -1}, "pair must be a number and not negative"),
         ({"learning_rate": "fast"}, "learning_rate must be a positive number"),
+        ({"dictionary_ratio": 0}, "dictionary_ratio must be 'auto' or a positive number"),
+        ({"dictionary_ratio": "2"}, "dictionary_ratio must be 'auto' or a positive number"),
         ({"n_steps": 2.5}, "n_steps must be a whole number"),
         ({"n_steps": 0}, "n_steps must be a whole number of at least 1"),
         ({"batch_size": 1}, "batch_size must be a whole number of at least 2"),
@@ -404,7 +437,7 @@ def test_a_learned_dictionary_is_forgotten_by_another_fit(blobs: Any) -> None:
     hasher = SiGAH(16, dictionary="learned", n_steps=20, random_state=0).fit(blobs)
     plain = SiGAH(16, dictionary="gaussian", n_steps=20, random_state=0).fit(blobs)
     assert (
-        hasher.dictionary_ != gaussian_dictionary(24, 48, int(hasher.dictionary_seed_[0]))
+        hasher.dictionary_ != gaussian_dictionary(24, 1024, int(hasher.dictionary_seed_[0]))
     ).any()
     again = hasher.set_params(dictionary="gaussian").fit(blobs)
     assert again.fingerprint == plain.fingerprint
@@ -442,6 +475,15 @@ def test_partial_fit_can_begin_to_learn_the_dictionary(before: str, blobs: Any) 
     fitted = hasher._dictionary()
     hasher.set_params(dictionary="learned").partial_fit(blobs, n_steps=1)
     np.testing.assert_allclose(hasher.dictionary_, fitted, atol=0.01)
+
+
+@pytest.mark.parametrize("other", [{"n_bits": 32}, {"dictionary_ratio": 2}])
+def test_partial_fit_refuses_networks_of_another_size(other: dict[str, int], blobs: Any) -> None:
+    hasher = SiGAH(16, n_steps=20, random_state=0).fit(blobs)
+    before = hasher.weights_.copy()
+    with pytest.raises(ValueError, match="16 bits and 1024 units .* set them back"):
+        hasher.set_params(**other).partial_fit(blobs)
+    np.testing.assert_array_equal(hasher.weights_, before)
 
 
 def test_partial_fit_is_fit_for_a_hasher_that_never_learned(blobs: Any) -> None:

@@ -147,7 +147,7 @@ def test_a_plot_of_a_few_settings_is_a_table_and_a_curve_is_not(tmp_path: Path) 
     content = json.loads((tmp_path / "mnist.json").read_bytes())
     for run in content["runs"]:
         run["n_bits"] = 64
-        run["parameters"] = {"dictionary": "gaussian"}
+        run["parameters"] = {"dictionary": "gaussian", "dictionary_ratio": 2}
         if "margin" in run["method"]:
             run["parameters"]["margin"] = 1.0
         steps = range(50, 1050, 50)

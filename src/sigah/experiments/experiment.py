@@ -12,11 +12,12 @@ from sigah.hashers.names import make_hasher
 if TYPE_CHECKING:
     from sigah.experiments.material import Material
 
-__all__ = ["FIXED", "Case", "Column", "Experiment", "Measured", "Unit"]
+__all__ = ["FIXED", "GAUSSIAN", "Case", "Column", "Experiment", "Measured", "Unit"]
 
-# SiGAH with the paper's dictionary, random and fixed, to the end: its codes are those of "sigah",
-# and what it rebuilds from them is what the paper's figures on the generator are about
-FIXED = "sigah:dictionary=gaussian"
+# SiGAH with the paper's generator, whose dictionary of n = 2d vectors stays random and fixed: the
+# paper's figures are about what it rebuilds, and what changes it
+GAUSSIAN = "sigah:dictionary=gaussian"
+FIXED = f"{GAUSSIAN}:dictionary_ratio=2"
 
 Figures = Mapping[str, tuple[float | None, ...]]
 

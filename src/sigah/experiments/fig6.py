@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sigah.experiments.experiment import FIXED, Case, Column, Experiment, Measured
+from sigah.experiments.experiment import FIXED, GAUSSIAN, Case, Column, Experiment, Measured
 from sigah.experiments.views import galleries, paper_tables
 
 __all__ = ["FIG6"]
@@ -27,8 +27,8 @@ FIG6 = Experiment(
         Case("BA", "binary_autoencoder"),
         Case("SGH", "stochastic_generative"),
         Case("QoLSH (d bits)", "qolsh", bits="dim"),
-        Case("SiGAH, n = d/2", f"{FIXED}:dictionary_ratio=0.5"),
-        Case("SiGAH, n = d", f"{FIXED}:dictionary_ratio=1"),
+        Case("SiGAH, n = d/2", f"{GAUSSIAN}:dictionary_ratio=0.5"),
+        Case("SiGAH, n = d", f"{GAUSSIAN}:dictionary_ratio=1"),
         Case("SiGAH, n = 2d", FIXED),
         Case("SiGAH, refitted", "sigah"),
     ),

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve
 from sklearn.base import clone
 from sklearn.utils import check_random_state
 
 from sigah.hashers.base import DecoderMixin, LinearHasher
+from sigah.hashers.ridge import Moments, best_regression
 from sigah.hashers.rows import Rows
 
 if TYPE_CHECKING:
@@ -46,9 +46,18 @@ def activate(name: str, Z: NDArray[np.float32]) -> NDArray[np.float32]:
 
 ACTIVATIONS = ("leaky_relu", "relu", "tanh", "sigmoid", "silu", "identity")
 DICTIONARIES = ("refitted", "gaussian", "learned", "identity")
+LEAST_UNITS = 1 << 10  # of the sparse layer, where its width is not given
 REFIT_ROWS = 1 << 15  # rows that the dictionary is refitted to
 REFIT_BLOCK = 1 << 11  # rows whose sparse representations are held at a time
-RIDGE = 0.1  # of the weight of one vector, on all units together
+
+
+def sparse_units(dictionary: str, ratio: float | str, d: int) -> int:
+    """The width n of the generator's sparse layer, for vectors of d dimensions."""
+    if dictionary == "identity":
+        return d
+    if isinstance(ratio, str):  # "auto"
+        return max(2 * d, LEAST_UNITS)
+    return max(1, round(ratio * d))
 
 
 @lru_cache(maxsize=2)
@@ -111,8 +120,9 @@ class SiGAH(DecoderMixin, LinearHasher):
         ``4 d n`` bytes of a model file. "learned" trains it with all the rest, and "identity"
         leaves it out (n = d): the generators of the 4-layer and the 3-layer auto-encoder that
         Fig. 8 (d) compares with.
-    dictionary_ratio : float, default=2
-        Width n of the sparse layer, in dimensions of the vectors; not used by "identity".
+    dictionary_ratio : float or "auto", default="auto"
+        Width n of the sparse layer, in dimensions of the vectors; not used by "identity". "auto"
+        is 2, as in the paper, and 1,024 units where that is more: below 512 dimensions.
     activation : {"leaky_relu", "relu", "tanh", "sigmoid", "silu", "identity"}
         The generator's phi.
     relaxation : {"sign", "tanh"}, default="sign"
@@ -204,7 +214,7 @@ class SiGAH(DecoderMixin, LinearHasher):
         pair: float = 0.1,
         margin: float = 0.05,
         dictionary: str = "refitted",
-        dictionary_ratio: float = 2,
+        dictionary_ratio: float | str = "auto",
         activation: str = "leaky_relu",
         relaxation: str = "sign",
         initialization: str = "itq",
@@ -268,6 +278,7 @@ class SiGAH(DecoderMixin, LinearHasher):
             "adversarial": 0.1,
             "margin": 0.05,
             "dictionary": "gaussian",
+            "dictionary_ratio": 2,
             "neighbor": 0.0,
             "pair": 0.0,
             "relaxation": "tanh",
@@ -330,6 +341,13 @@ class SiGAH(DecoderMixin, LinearHasher):
             n_steps=max(1, self.n_steps // 5) if n_steps is None else n_steps,
         )
         quieter._check_parameters()
+        asked = self.n_bits, sparse_units(self.dictionary, self.dictionary_ratio, rows.dim)
+        if asked != (learned := self.generator_weights_.shape):
+            raise ValueError(
+                f"partial_fit goes on with {learned[0]} bits and {learned[1]} units in the sparse"
+                f" layer, but n_bits, dictionary and dictionary_ratio now mean {asked[0]} and"
+                f" {asked[1]}: set them back, or learn anew with fit"
+            )
         scale = float(self.scale_[0])
         mean = self.mean_.astype(np.float64)
         start = Start(
@@ -373,17 +391,22 @@ class SiGAH(DecoderMixin, LinearHasher):
         self, rows: Rows, random_state: np.random.RandomState
     ) -> NDArray[np.float32]:
         """A that best rebuilds x from z: the ridge regression of the ones on the others."""
-        n, d = len(self.generator_bias_), rows.dim
-        gram, moments = np.zeros((n, n)), np.zeros((n, d))
-        chosen = np.sort(random_state.permutation(len(rows))[:REFIT_ROWS])
+        chosen = random_state.permutation(len(rows))[:REFIT_ROWS]
+        fifth = len(chosen) // 5
+        rest, held_out = (
+            self._moments(rows, np.sort(part)) for part in (chosen[fifth:], chosen[:fifth])
+        )
+        return best_regression(rest, held_out).T.astype(np.float32)
+
+    def _moments(self, rows: Rows, chosen: NDArray[np.intp]) -> Moments:
+        """Moments of the sparse representations of some rows with the rows themselves."""
+        n = len(self.generator_bias_)
+        moments = Moments(np.zeros((n, n)), np.zeros((n, rows.dim)), 0)
         for first in range(0, len(chosen), REFIT_BLOCK):
             X = rows.take(chosen[first : first + REFIT_BLOCK])
             Z = self._represent(np.where(self._bits(X), np.float32(1), np.float32(-1)))
-            gram += Z.T @ Z
-            moments += Z.T @ ((X - self.mean_) / self.scale_)
-        gram[np.diag_indices(n)] += RIDGE * (np.trace(gram) / len(chosen) or 1.0)
-        A: NDArray[np.float32] = solve(gram, moments, assume_a="pos").T.astype(np.float32)
-        return A
+            moments += Moments.of(Z, (X - self.mean_) / self.scale_)
+        return moments
 
     def _represent(self, code_signs: NDArray[np.float32]) -> NDArray[np.float32]:
         """The sparse representations z = phi(V^T b + g), ``(m, n)``."""
@@ -421,9 +444,12 @@ class SiGAH(DecoderMixin, LinearHasher):
         for name in (*terms, "margin", "weight_decay"):
             if not (isinstance(value := getattr(self, name), NUMBER) and value >= 0):
                 raise ValueError(f"{name} must be a number and not negative, got {value!r}")
-        for name in ("dictionary_ratio", "learning_rate", "generator_learning_rate"):
+        for name in ("learning_rate", "generator_learning_rate"):
             if not (isinstance(value := getattr(self, name), NUMBER) and value > 0):
                 raise ValueError(f"{name} must be a positive number, got {value!r}")
+        ratio = self.dictionary_ratio
+        if ratio != "auto" and not (isinstance(ratio, NUMBER) and ratio > 0):
+            raise ValueError(f"dictionary_ratio must be 'auto' or a positive number, got {ratio!r}")
         for name, least in (
             ("n_neighbors", 1),
             ("n_steps", 1),

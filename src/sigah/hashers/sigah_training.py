@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from sigah.hashers.itq import itq_directions
 from sigah.hashers.rows import Rows, RowSource
-from sigah.hashers.sigah import gaussian_dictionary
+from sigah.hashers.sigah import gaussian_dictionary, sparse_units
 from sigah.hashers.sigah_networks import (
     SELF_COSINE,
     SELF_DISTANCE,
@@ -81,7 +81,7 @@ class Trainer:
         self.params = params
         self.n_rows = n_rows
         d, r = W.shape
-        n = d if params.dictionary == "identity" else max(1, round(params.dictionary_ratio * d))
+        n = sparse_units(params.dictionary, params.dictionary_ratio, d)
         draws = torch.Generator().manual_seed(seed)
         self.hash_layer = HashLayer(torch.from_numpy(W), params.relaxation).to(device)
         if params.initialization == "itq":

@@ -78,9 +78,9 @@ def export_encoder(hasher: BinaryHasher, path: str | PathLike[str]) -> None:
 def export_decoder(hasher: BinaryHasher, path: str | PathLike[str]) -> None:
     """Write the decoder of a fitted hasher as an ONNX graph from packed codes to float32 vectors.
 
-    The vectors are those of ``hasher.reconstruct``, up to the rounding of float32. SiGAH's Gaussian
-    dictionary, which a model file keeps as a seed, is written out: ``8 d^2`` bytes for vectors of d
-    dimensions and the usual ``dictionary_ratio`` of 2.
+    The vectors are those of ``hasher.reconstruct``, up to the rounding of float32. SiGAH's
+    dictionary takes ``4 d n`` bytes for vectors of d dimensions and n units in the sparse layer,
+    also the Gaussian one, of which a model file keeps only the seed.
 
     Parameters
     ----------
