@@ -54,7 +54,7 @@ $environment</p>
 <h2>Curves</h2>$curves
 <h2>Neighbours found with 64-bit codes</h2>
 <p>The first $shown neighbours of four test images a set: the exact ones, then those found with
-codes. A green bar marks an image that is among the exact 100 nearest.</p>$neighbours
+codes. A blue bar marks an image that is among the exact 100 nearest.</p>$neighbours
 <h2>Images decoded from their codes</h2>
 <p>The generator of SiGAH rebuilds an image from its bits alone.</p>$reconstructions
 </body></html>
