@@ -97,6 +97,7 @@ results: setup
 	done
 	$(BIN)/sigah evaluate mnist --methods $(SAMPLED) --bits 32,64 --seeds 5 --train 10000 --resume \
 	  --json results/mnist-10000.json
+	$(BIN)/python benchmarks/decoders.py
 	$(BIN)/python benchmarks/publish.py
 
 clean:

@@ -121,6 +121,17 @@ def metrics_table(name: str) -> str:
     return markdown(["method", "bits", *metrics.values()], lines)
 
 
+def decoders_table() -> str:
+    """The errors of every method's codes by its own decoder, and by two that all share."""
+    report = json.loads((ROOT / "benchmarks" / "results" / "decoders.json").read_text())
+    decoders = {"own": "its own decoder", "linear": "linear", "random layer": "random layer"}
+    lines = [
+        [row["data"], f"`{row['method']}`", *(with_deviation(row, name) for name in decoders)]
+        for row in report["rows"]
+    ]
+    return markdown(["data", "method", *decoders.values()], lines, left=2)
+
+
 def seconds_table(name: str) -> str:
     """Training time, in the form of the paper's Table 3, memory and encoding speed."""
     report = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
@@ -197,5 +208,6 @@ TABLES = {
     "seconds": lambda: seconds_table("fit_and_encode"),
     "seconds-million": lambda: seconds_table("fit_million"),
     "ablation": ablation_table,
+    "decoders": decoders_table,
     "wide": wide_table,
 }

@@ -1,0 +1,117 @@
+"""Whose codes say most about the vectors, whatever decodes them: relative errors on test queries.
+
+SiGAH decodes through a layer of rectified linear units, the other methods linearly, as in their
+papers; so their own errors compare decoders as well as codes. Here the codes of every method are
+also decoded in two ways that are the same for all: by a ridge regression, and by one on a layer of
+random rectified linear units as wide as SiGAH's. ``docs/results.md`` shows the results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sigah import datasets
+from sigah.codes import signs
+from sigah.evaluation import reconstruction_error
+from sigah.evaluation.protocol import environment
+from sigah.hashers.names import make_hasher
+from sigah.hashers.ridge import Moments, best_regression
+
+N_BITS = 64
+ROWS, BLOCK = 1 << 15, 1 << 12  # as many vectors as SiGAH refits its dictionary to
+LEAST_UNITS = 1024
+
+Floats = np.ndarray[Any, np.dtype[np.float32]]
+Features = Callable[[Floats], Floats]
+
+
+def linear(code_signs: Floats) -> Floats:
+    """The bits as -1 and 1, and a constant."""
+    return np.hstack([code_signs, np.ones((len(code_signs), 1), np.float32)])
+
+
+def random_layer(dim: int, seed: int) -> Features:
+    """Rectified random combinations of the bits, and a constant."""
+    random_state = np.random.RandomState(seed)
+    n_units = max(2 * dim, LEAST_UNITS)
+    weights = (random_state.randn(N_BITS, n_units) / np.sqrt(N_BITS)).astype(np.float32)
+    biases = random_state.randn(n_units).astype(np.float32)
+    return lambda code_signs: linear(np.maximum(code_signs @ weights + biases, 0))
+
+
+def moments(features: Features, S: Floats, X: Floats) -> Moments:
+    """Sums over vectors X of signs S, a block at a time."""
+    blocks = range(0, len(X), BLOCK)
+    first, *others = (Moments.of(features(S[i : i + BLOCK]), X[i : i + BLOCK]) for i in blocks)
+    return sum(others, first)
+
+
+def error(features: Features, S: Floats, X: Floats, T: Floats, Q: Floats) -> float:
+    """Relative error of queries Q of signs T, decoded as is best for vectors X of signs S."""
+    mean, fifth = X.mean(axis=0), len(X) // 5
+    rest = moments(features, S[fifth:], X[fifth:] - mean)
+    held_out = moments(features, S[:fifth], X[:fifth] - mean)
+    coefficients = best_regression(rest, held_out).astype(np.float32)
+    return reconstruction_error(Q, mean + features(T) @ coefficients)[1]
+
+
+def measure(name: str, method: str, seed: int) -> dict[str, float]:
+    """Relative errors of the method's own decoder, if it has one, and of those for all."""
+    split = datasets.load(name)
+    base = np.asarray(split.base, np.float32)
+    queries = np.asarray(split.queries, np.float32)
+    hasher: Any = make_hasher(method, N_BITS, seed, []).fit(base)
+    chosen = np.random.RandomState(seed).permutation(len(base))[:ROWS]
+    X, query_codes = base[chosen], hasher.transform(queries)
+    S, T = signs(hasher.transform(X)), signs(query_codes)
+    errors = {
+        "linear": error(linear, S, X, T, queries),
+        "random layer": error(random_layer(X.shape[1], seed), S, X, T, queries),
+    }
+    if hasattr(hasher, "reconstruct"):
+        errors["own"] = reconstruction_error(queries, hasher.reconstruct(query_codes))[1]
+    return errors
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sets", default="mnist,fashion-mnist")
+    parser.add_argument("--methods", default="sigah,itq,binary_autoencoder,stochastic_generative")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--json", type=Path, default=Path("benchmarks/results/decoders.json"))
+    arguments = parser.parse_args()
+    rows = []
+    for name, method in itertools.product(arguments.sets.split(","), arguments.methods.split(",")):
+        runs = [measure(name, method, seed) for seed in range(arguments.seeds)]
+        columns = {by: [run[by] for run in runs] for by in runs[0]}
+        row = {
+            "data": name,
+            "method": method,
+            "mean": {by: statistics.fmean(values) for by, values in columns.items()},
+            "std": {by: statistics.pstdev(values) for by, values in columns.items()},
+            "runs": runs,
+        }
+        rows.append(row)
+        shown = "  ".join(f"{by} {statistics.fmean(v):.3f}" for by, v in columns.items())
+        print(f"{name:14} {method:22} {shown}", flush=True)
+    report = {
+        "n_bits": N_BITS,
+        "seeds": arguments.seeds,
+        "rows_fitted": ROWS,
+        "environment": environment(),
+        "rows": rows,
+    }
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
