@@ -1,6 +1,6 @@
 """Whose codes say most about the vectors, whatever decodes them: relative errors on test queries.
 
-SiGAH decodes through a layer of rectified linear units, the other methods linearly, as in their
+SiGAH decodes through a layer of rectified linear units, most other methods linearly, as in their
 papers; so their own errors compare decoders as well as codes. Here the codes of every method are
 also decoded in two ways that are the same for all: by a ridge regression, and by one on a layer of
 random rectified linear units as wide as SiGAH's. ``docs/results.md`` shows the results.
@@ -8,26 +8,21 @@ random rectified linear units as wide as SiGAH's. ``docs/results.md`` shows the 
 
 from __future__ import annotations
 
-import argparse
-import itertools
-import json
-import statistics
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from seeds import run
 from sigah import datasets
 from sigah.codes import signs
 from sigah.evaluation import reconstruction_error
-from sigah.evaluation.protocol import environment
 from sigah.hashers.names import make_hasher
 from sigah.hashers.ridge import Moments, best_regression
+from sigah.hashers.sigah import REFIT_ROWS, sparse_units
 
 N_BITS = 64
-ROWS, BLOCK = 1 << 15, 1 << 12  # as many vectors as SiGAH refits its dictionary to
-LEAST_UNITS = 1024
+BLOCK = 1 << 12
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 Features = Callable[[Floats], Floats]
@@ -41,7 +36,7 @@ def linear(code_signs: Floats) -> Floats:
 def random_layer(dim: int, seed: int) -> Features:
     """Rectified random combinations of the bits, and a constant."""
     random_state = np.random.RandomState(seed)
-    n_units = max(2 * dim, LEAST_UNITS)
+    n_units = sparse_units("gaussian", "auto", dim)
     weights = (random_state.randn(N_BITS, n_units) / np.sqrt(N_BITS)).astype(np.float32)
     biases = random_state.randn(n_units).astype(np.float32)
     return lambda code_signs: linear(np.maximum(code_signs @ weights + biases, 0))
@@ -69,7 +64,7 @@ def measure(name: str, method: str, seed: int) -> dict[str, float]:
     base = np.asarray(split.base, np.float32)
     queries = np.asarray(split.queries, np.float32)
     hasher: Any = make_hasher(method, N_BITS, seed, []).fit(base)
-    chosen = np.random.RandomState(seed).permutation(len(base))[:ROWS]
+    chosen = np.random.RandomState(seed).permutation(len(base))[:REFIT_ROWS]
     X, query_codes = base[chosen], hasher.transform(queries)
     S, T = signs(hasher.transform(X)), signs(query_codes)
     errors = {
@@ -81,37 +76,11 @@ def measure(name: str, method: str, seed: int) -> dict[str, float]:
     return errors
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sets", default="mnist,fashion-mnist")
-    parser.add_argument("--methods", default="sigah,itq,binary_autoencoder,stochastic_generative")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--json", type=Path, default=Path("benchmarks/results/decoders.json"))
-    arguments = parser.parse_args()
-    rows = []
-    for name, method in itertools.product(arguments.sets.split(","), arguments.methods.split(",")):
-        runs = [measure(name, method, seed) for seed in range(arguments.seeds)]
-        columns = {by: [run[by] for run in runs] for by in runs[0]}
-        row = {
-            "data": name,
-            "method": method,
-            "mean": {by: statistics.fmean(values) for by, values in columns.items()},
-            "std": {by: statistics.pstdev(values) for by, values in columns.items()},
-            "runs": runs,
-        }
-        rows.append(row)
-        shown = "  ".join(f"{by} {statistics.fmean(v):.3f}" for by, v in columns.items())
-        print(f"{name:14} {method:22} {shown}", flush=True)
-    report = {
-        "n_bits": N_BITS,
-        "seeds": arguments.seeds,
-        "rows_fitted": ROWS,
-        "environment": environment(),
-        "rows": rows,
-    }
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(report, indent=1) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    run(
+        measure,
+        description=__doc__,
+        methods="sigah,itq,binary_autoencoder,stochastic_generative",
+        json_path="benchmarks/results/decoders.json",
+        settings={"n_bits": N_BITS, "rows_fitted": REFIT_ROWS},
+    )
