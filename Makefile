@@ -35,7 +35,7 @@ test-browser: setup
 	  command -v google-chrome >/dev/null || \
 	  { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq chromium; } || \
 	  { echo "Chromium is not installed: install it as root, with apt-get install chromium"; exit 1; }
-	$(BIN)/python -m pytest tests/report/test_browser.py
+	$(BIN)/python -m pytest tests/lab/report/test_browser.py
 
 # Learn, search and compare on MNIST and Fashion-MNIST; writes demo/index.html.
 demo: setup

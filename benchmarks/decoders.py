@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from seeds import run
-from sigah import datasets
 from sigah.codes import signs
 from sigah.evaluation import reconstruction_error
-from sigah.hashers.names import make_hasher
+from sigah.hashers.registry import make_hasher
 from sigah.hashers.ridge import Moments, best_regression
 from sigah.hashers.sigah import REFIT_ROWS, sparse_units
+from sigah.lab import datasets
 
 N_BITS = 64
 BLOCK = 1 << 12

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sigah import datasets, streams
+from sigah import streams
 from sigah.evaluation.protocol import environment
-from sigah.hashers.names import make_hasher
+from sigah.hashers.registry import make_hasher
+from sigah.lab import datasets
 
 METHODS = ("itq", "lsh", "spherical")
 LEARNED = 10_000

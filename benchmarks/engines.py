@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 
 from pgvector_two_stage import local_postgres
-from sigah import HammingIndex, datasets, load
+from sigah import HammingIndex, load
 from sigah.engines import connect, export, make_engine
 from sigah.evaluation.protocol import environment
-from sigah.hashers.names import make_hasher
+from sigah.hashers.registry import make_hasher
+from sigah.lab import datasets
 
 K, N_BITS, N_QUERIES, REPEATS = 10, 64, 1000, 3
 N_LABELS = 100

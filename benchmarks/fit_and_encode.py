@@ -26,7 +26,7 @@ import sigah
 from sigah.cli.vectors import read_vectors
 from sigah.evaluation.protocol import environment
 from sigah.hashers import METHODS
-from sigah.hashers.names import make_hasher
+from sigah.hashers.registry import make_hasher
 
 
 def fit_once(method: str, n_bits: int, vectors: str, model: str) -> dict[str, float]:

@@ -20,10 +20,10 @@ import onnxruntime
 from onnx import helper, numpy_helper
 from threadpoolctl import threadpool_limits
 
-from sigah import datasets
 from sigah.evaluation.protocol import environment
 from sigah.hashers import METHODS, DecoderMixin, LinearHasher
-from sigah.hashers.names import make_hasher
+from sigah.hashers.registry import make_hasher
+from sigah.lab import datasets
 from sigah.onnx import export_decoder, export_encoder
 
 BITS, N_TRAIN, TURNS = 64, 10_000, 5

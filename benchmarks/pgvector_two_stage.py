@@ -21,11 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from sigah import datasets, load
+from sigah import load
 from sigah.engines import export
 from sigah.evaluation import cached_neighbors
 from sigah.evaluation.protocol import environment
-from sigah.hashers.names import make_hasher
+from sigah.hashers.registry import make_hasher
+from sigah.lab import datasets
 
 K, N_BITS, N_QUERIES, REPEATS, BATCH = 10, 64, 100, 2, 5000
 OVERSAMPLING = {"hnsw": (5, 10, 20, 50), "scan": (10,)}

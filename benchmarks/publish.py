@@ -14,8 +14,8 @@ import re
 import sys
 from pathlib import Path
 
-from sigah.report.figures import curves_figure, ratios_figure, recall_figure
-from sigah.report.markdown import markdown_pages
+from sigah.lab.report.figures import curves_figure, ratios_figure, recall_figure
+from sigah.lab.report.markdown import markdown_pages
 from tables import engines, methods, scale, search, streams
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from seeds import run
-from sigah import HammingIndex, TwoStageSearch, datasets
+from sigah import HammingIndex, TwoStageSearch
 from sigah.evaluation import cached_neighbors
-from sigah.hashers.names import make_hasher
+from sigah.hashers.registry import make_hasher
+from sigah.lab import datasets
 
 K, OVERSAMPLING, N_BITS = 10, 10, 64
 DISTANCES = ("asymmetric", "spherical", "decoded", "raw")

@@ -30,8 +30,9 @@ from typing import Any
 import faiss
 import numpy as np
 
-from sigah import HammingIndex, SiGAH, datasets
+from sigah import HammingIndex, SiGAH
 from sigah.evaluation.protocol import environment
+from sigah.lab import datasets
 from sigah.search import flat, kernels
 
 BITS, KS, QUERIES = (32, 64, 128, 256, 512, 1024), (1, 10, 100, 1000), (1, 10, 100, 1000)

@@ -29,7 +29,7 @@ def blobs() -> Vectors:
 @pytest.fixture(scope="session")
 def digits() -> tuple[Vectors, Vectors]:
     """10,000 real MNIST images to learn from and 500 test images as queries."""
-    from sigah import datasets
+    from sigah.lab import datasets
 
     split = datasets.load("mnist")
     return split.base[:10000], split.queries[:500]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import sigah
 from sigah.hashers import METHODS, BinaryHasher, DecoderMixin, LinearHasher
-from sigah.hashers.names import make_hasher
+from sigah.hashers.registry import make_hasher
 from sigah.onnx import export_decoder, export_encoder
 
 ENCODERS = [name for name in METHODS if name != "qolsh"]
@@ -100,7 +100,7 @@ def test_vectors_at_the_border_of_a_code_get_the_same_bits(
 
 
 def test_sixty_thousand_images_and_those_at_a_threshold(tmp_path: Path) -> None:
-    from sigah import datasets
+    from sigah.lab import datasets
 
     images = datasets.load("mnist").base
     hasher = sigah.ITQ(64, n_iter=5, random_state=0).fit(images[:5000])

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from sigah.evaluation import read_results, summarize
-from sigah.experiments import EXPERIMENTS, Store
-from sigah.experiments.experiment import FIXED
-from sigah.experiments.views import Table
-from sigah.report.chapters import chapters
-from sigah.report.figures import LABELS
-from sigah.report.markdown import matrix
-from sigah.report.markdown import pipe_table as markdown
+from sigah.lab.experiments import EXPERIMENTS, Store
+from sigah.lab.experiments.experiment import FIXED
+from sigah.lab.experiments.views import Table
+from sigah.lab.report.chapters import chapters
+from sigah.lab.report.figures import LABELS
+from sigah.lab.report.markdown import matrix
+from sigah.lab.report.markdown import pipe_table as markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 SETS = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}

@@ -6,9 +6,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from sigah.lab.report.markdown import pipe_table as markdown
 from sigah.plan import plan
 from sigah.plan.words import summary
-from sigah.report.markdown import pipe_table as markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 

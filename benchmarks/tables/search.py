@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sigah.report.figures import LABELS
-from sigah.report.markdown import pipe_table as markdown
+from sigah.lab.report.figures import LABELS
+from sigah.lab.report.markdown import pipe_table as markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 SETS = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}

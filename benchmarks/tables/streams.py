@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from sigah.report.markdown import pipe_table as markdown
+from sigah.lab.report.markdown import pipe_table as markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -15,7 +15,7 @@ import pytest
 
 import sigah
 from sigah.hashers import METHODS
-from sigah.hashers.names import METHOD_NAMES
+from sigah.hashers.registry import METHOD_NAMES
 
 STEPS = ["--set", "n_steps=20"]
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import sigah
-from sigah import datasets
+from sigah.lab import datasets
 
 
 @pytest.fixture(autouse=True)

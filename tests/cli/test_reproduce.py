@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sigah import datasets
 from sigah.cli import main
-from sigah.experiments import material
-from sigah.experiments.experiment import QUICK
+from sigah.lab import datasets
+from sigah.lab.experiments import material
+from sigah.lab.experiments.experiment import QUICK
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     monkeypatch.setattr(datasets, "path", lambda name: here[name])
     here = {"mnist": tmp_path}
     monkeypatch.setattr(material, "available", lambda name: name in here)
-    monkeypatch.setattr("sigah.experiments.available", lambda name: name in here)
+    monkeypatch.setattr("sigah.lab.experiments.available", lambda name: name in here)
     for name in ("sigah", "sigah.paper"):
         monkeypatch.setitem(QUICK, name, ("n_steps=5",))
 

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import sigah
-from sigah import streams
+from sigah.rows import sample
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_a_folder_is_fitted_encoded_with_ids_and_indexed(
     )
     assert status == 0
     assert "learning from 500 of 2,000 vectors, drawn uniformly" in out
-    drawn = streams.sample(blobs, 500, 0)
+    drawn = sample(blobs, 500, 0)
     assert sigah.load(model).fingerprint == sigah.ITQ(16, random_state=0).fit(drawn).fingerprint
     status, out, _ = run("encode", model, f"{shards}:vector", "--ids", "key", "--out", codes)
     assert status == 0

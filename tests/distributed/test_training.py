@@ -33,9 +33,9 @@ def accumulated(params: SiGAH, X: Any, n_shares: int) -> dict[str, Any]:
     """
     import torch
 
-    from sigah.hashers.rows import Rows
     from sigah.hashers.sigah_networks import discriminator_loss, squared_distances
     from sigah.hashers.sigah_training import Trainer, batches, initial_projection
+    from sigah.rows.blocks import Rows
 
     shares = [X[rank::n_shares] for rank in range(n_shares)]
     mean, covariance = X.mean(axis=0, dtype=np.float64), np.cov(X.T.astype(np.float64), bias=True)

@@ -17,7 +17,7 @@ from sigah.cli.engines import read_labels
 from sigah.engines import connect, export
 from sigah.engines.base import About, Engine, _padded
 from sigah.engines.faiss import Faiss
-from sigah.engines.names import ENGINES, engine_class, parse_settings
+from sigah.engines.registry import ENGINES, engine_class, parse_settings
 
 CODES, IDS, QUERIES = make_codes(64, n=100)
 
@@ -263,7 +263,7 @@ def test_codes_without_a_model_are_refused(target: Path, run: Any) -> None:
 def test_an_interrupt_on_the_command_line_says_what_to_do(
     target: Path, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sigah.persistence import save_codes
+    from sigah.files import save_codes
 
     def interrupt(self: Any, rows: Any) -> None:
         raise KeyboardInterrupt

@@ -13,7 +13,7 @@ from sigah import AnchorGraphHashing
 from sigah.codes import unpack
 from sigah.hashers.anchor_graph import graph_eigenvectors, second_thresholds
 from sigah.hashers.anchors import anchor_weights, find_anchors, squared_distances
-from sigah.hashers.rows import Rows
+from sigah.rows.blocks import Rows
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from sigah.hashers.binary_autoencoder import (
     neighbour_precision,
     principal_rows,
 )
-from sigah.hashers.rows import Rows
+from sigah.rows.blocks import Rows
 
 
 def random_signs(rng: Any, *shape: int) -> Any:

@@ -17,7 +17,7 @@ import sigah
 from sigah import BinaryHasher, SiGAH
 from sigah.codes import unpack
 from sigah.hashers import METHODS, DecoderMixin, ScoringHasher
-from sigah.hashers.rows import Rows
+from sigah.rows.blocks import Rows
 
 QUICK: dict[str, dict[str, Any]] = {
     "sigah": {"n_steps": 20},

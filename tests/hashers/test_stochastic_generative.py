@@ -8,12 +8,12 @@ from scipy.special import expit
 
 from sigah import ITQ, StochasticGenerativeHashing
 from sigah.codes import unpack
-from sigah.hashers.rows import Rows
 from sigah.hashers.stochastic_generative import (
     description_length,
     moments,
     stochastic_neuron,
 )
+from sigah.rows.blocks import Rows
 
 torch = pytest.importorskip("torch")
 

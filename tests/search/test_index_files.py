@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sigah import HammingIndex, persistence
-from sigah.persistence import FileFormatError, save_index
+from sigah import HammingIndex, files
+from sigah.files import FileFormatError, save_index
 
 N = 300
 CODES = np.random.default_rng(0).integers(0, 256, (N, 8), dtype=np.uint8)
@@ -71,13 +71,13 @@ def test_a_mapped_file_is_opened_without_reading_it(tmp_path: Path, monkeypatch:
     index.add(np.zeros((100_000, 8), np.uint8))
     index.save(tmp_path / "index")
     hashed: list[int] = []
-    fingerprint = persistence.fingerprint
+    fingerprint = files.fingerprint
 
     def count(header: Any, arrays: Any) -> str:
         hashed.append(sum(np.asarray(array).nbytes for array in arrays.values()))
         return fingerprint(header, arrays)
 
-    for module in (persistence.seals, persistence.indexes):
+    for module in (files.seals, files.indexes):
         monkeypatch.setattr(module, "fingerprint", count)
     opened = HammingIndex.open(tmp_path / "index")
     assert sum(hashed) == 0
@@ -169,11 +169,11 @@ def test_missing_keys_and_foreign_files_are_refused(tmp_path: Path, file: Path) 
         save_index(tmp_path / "other", header, {"planes": PLANES, "ids": IDS})
         with pytest.raises(FileFormatError):
             open_and_use(tmp_path / "other", mmap=True)
-    persistence.save_model(tmp_path / "model", {"method": "lsh"}, {"weights": np.zeros(3)})
+    files.save_model(tmp_path / "model", {"method": "lsh"}, {"weights": np.zeros(3)})
     with pytest.raises(FileFormatError, match="not sigah-index"):
         HammingIndex.open(tmp_path / "model")
     with pytest.raises(FileFormatError, match="not sigah-model"):
-        persistence.load_model(file)
+        files.load_model(file)
     (tmp_path / "text").write_text("codes")
     with pytest.raises(FileFormatError):
         HammingIndex.open(tmp_path / "text")
@@ -181,15 +181,13 @@ def test_missing_keys_and_foreign_files_are_refused(tmp_path: Path, file: Path) 
         HammingIndex.open(tmp_path / "nothing")
     with pytest.raises(FileFormatError, match="not a regular file"):
         HammingIndex.open(tmp_path)
-    assert persistence.is_index(file)
-    assert not any(
-        persistence.is_index(tmp_path / name) for name in ("model", "text", "nothing", ".")
-    )
-    assert persistence.describe(file)["kind"] == "index"
+    assert files.is_index(file)
+    assert not any(files.is_index(tmp_path / name) for name in ("model", "text", "nothing", "."))
+    assert files.describe(file)["kind"] == "index"
 
 
 def test_files_of_a_newer_format_ask_for_a_newer_sigah(file: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(persistence.seals, "FORMAT_VERSION", 2)
+    monkeypatch.setattr(files.seals, "FORMAT_VERSION", 2)
     with pytest.raises(FileFormatError, match="upgrade sigah"):
         HammingIndex.open(file)
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import sigah
-from sigah import datasets
 from sigah.codes import unpack
 from sigah.hashers.base import BinaryHasher
+from sigah.lab import datasets
 from sigah.streams import drift
 from sigah.streams.drift import CANDIDATES, NEIGHBORS, canary_recall
 

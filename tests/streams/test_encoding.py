@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import sigah
-from sigah import persistence, streams
-from sigah.datasets import load_vectors
+from sigah import files, streams
 from sigah.hashers.base import BinaryHasher
+from sigah.rows import load_vectors
 
 X = np.random.default_rng(0).normal(size=(1000, 16)).astype(np.float32)
 ROWS_A_BLOCK = 64
@@ -41,7 +41,7 @@ def hasher() -> BinaryHasher:
 def expected(hasher: BinaryHasher, tmp_path: Path, vectors: Any = X) -> bytes:
     """The file as it is written in one go."""
     header = {"method": hasher.name, "fingerprint": hasher.fingerprint}
-    persistence.save_codes(tmp_path / "whole.npy", hasher.transform(vectors), header)
+    files.save_codes(tmp_path / "whole.npy", hasher.transform(vectors), header)
     return (tmp_path / "whole.npy").read_bytes()
 
 
@@ -149,12 +149,12 @@ def test_kill_9_in_the_middle(hasher: BinaryHasher, tmp_path: Path) -> None:
     out = tmp_path / "codes.npy"
     script = f"""
 import time, sigah
-from sigah import datasets, hashers, streams
-hashers.rows.BLOCK_BYTES = {ROWS_A_BLOCK * X[0].nbytes}
+from sigah import rows, streams
+rows.blocks.BLOCK_BYTES = {ROWS_A_BLOCK * X[0].nbytes}
 hasher = sigah.load({str(tmp_path / "model")!r})
 quick = hasher.transform
 hasher.transform = lambda rows: (time.sleep(0.03), quick(rows))[1]
-streams.encode(hasher, datasets.load_vectors({str(tmp_path / "x.npy")!r}), {str(out)!r})
+streams.encode(hasher, rows.load_vectors({str(tmp_path / "x.npy")!r}), {str(out)!r})
 """
     process = subprocess.Popen([sys.executable, "-c", script])
     journal = tmp_path / "codes.npy.journal"
@@ -344,7 +344,7 @@ MEASURED = """
 import json, sys
 import numpy as np
 import sigah
-from sigah import datasets, streams
+from sigah import rows, streams
 
 def peak():
     lines = open("/proc/self/status").read().splitlines()
@@ -354,8 +354,8 @@ hasher = sigah.load("model")
 hasher.transform(np.zeros((1, 64), np.float32))
 streams.encode(hasher, np.zeros((5, 64), np.float32), "warm.npy")
 before = peak()
-streams.encode(hasher, datasets.load_vectors(sys.argv[1]), "codes.npy")
-streams.sample(datasets.load_vectors(sys.argv[1]), 1000, 0)
+streams.encode(hasher, rows.load_vectors(sys.argv[1]), "codes.npy")
+rows.sample(rows.load_vectors(sys.argv[1]), 1000, 0)
 print(peak() - before)
 """
 
@@ -409,10 +409,10 @@ def test_parquet_keeps_ids(folder: bool, hasher: BinaryHasher, tmp_path: Path) -
     table = pq.read_table(out)
     assert table.column("id").to_pylist() == names
     assert b"".join(table.column("code").to_pylist()) == hasher.transform(X).tobytes()
-    codes, ids, header = streams.read_parquet(out)
+    codes, ids, header = files.read_parquet(out)
     np.testing.assert_array_equal(codes, hasher.transform(X))
     assert ids.to_pylist() == names
-    persistence.check_same_model(header, {"fingerprint": hasher.fingerprint})
+    files.check_same_model(header, {"fingerprint": hasher.fingerprint})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["codes.parquet", "in"]
 
 
@@ -422,7 +422,7 @@ def test_parquet_counts_rows_where_there_are_no_ids(
     monkeypatch.setattr("sigah.streams.journal.BYTES_PER_READ", 100)  # many row groups
     out = tmp_path / "codes.parquet"
     streams.encode(hasher, iter([X]), out)
-    codes, ids, _ = streams.read_parquet(out)
+    codes, ids, _ = files.read_parquet(out)
     assert ids.to_pylist() == list(range(1000))
     np.testing.assert_array_equal(codes, hasher.transform(X))
 
@@ -435,10 +435,10 @@ def test_parquet_that_cannot_be_trusted(hasher: BinaryHasher, tmp_path: Path) ->
     with pytest.raises(
         ValueError, match=r"codes\.parquet: the file does not say|cannot be trusted"
     ):
-        streams.read_parquet(out)
+        files.read_parquet(out)
     out.write_bytes(b"PAR1 and nothing else")
     with pytest.raises(ValueError, match=r"codes\.parquet"):
-        streams.read_parquet(out)
+        files.read_parquet(out)
 
 
 def test_ids_that_do_not_exist(hasher: BinaryHasher, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import typer
 from sigah import distributed
 from sigah.cli.codes import Model, check_folder
 from sigah.hashers import SiGAH
-from sigah.hashers.names import make_hasher
+from sigah.hashers.registry import make_hasher
 
 __all__ = ["app"]
 

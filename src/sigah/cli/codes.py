@@ -11,10 +11,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from sigah import persistence, streams
+from sigah import files, rows, streams
 from sigah.cli.vectors import read_vectors
 from sigah.hashers import METHODS, DecoderMixin, ScoringHasher, load
-from sigah.hashers.names import METHOD_NAMES, make_hasher
+from sigah.hashers.registry import METHOD_NAMES, make_hasher
 
 __all__ = [
     "Model",
@@ -79,7 +79,7 @@ def fit(
     if "verbose" in hasher.get_params():
         hasher.set_params(verbose=True)
     source = read_vectors(vectors)
-    rows = streams.training_rows(source, sample, seed)
+    rows = rows.training_rows(source, sample, seed)
     if len(rows) < len(source):
         typer.echo(f"learning from {len(rows):,} of {len(source):,} vectors, drawn uniformly")
     (hasher.fit if earlier is None else hasher.partial_fit)(rows)
@@ -124,7 +124,7 @@ def encode(
     if out.suffix.lower() == ".safetensors":
         codes = hasher.transform(source)
         header = {"method": hasher.name, "fingerprint": hasher.fingerprint}
-        persistence.save_codes(out, codes, header)
+        files.save_codes(out, codes, header)
         n_rows, how = len(codes), ""
     else:
         try:
@@ -142,7 +142,7 @@ def encode(
 
 def inspect(file: Annotated[Path, typer.Argument(help="A model, code or index file.")]) -> None:
     """Say what a file of sigah is, as JSON, after verifying it."""
-    typer.echo(json.dumps(persistence.describe(file), indent=2))
+    typer.echo(json.dumps(files.describe(file), indent=2))
 
 
 def methods() -> None:

@@ -18,7 +18,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from sigah import datasets
+from sigah.lab import datasets
 
 __all__ = ["app", "fetch_with_bar"]
 

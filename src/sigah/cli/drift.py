@@ -13,8 +13,8 @@ from rich.table import Table
 
 from sigah.cli.codes import Model, check_folder
 from sigah.cli.vectors import read_vectors
+from sigah.files import atomic_write
 from sigah.hashers import load
-from sigah.persistence import atomic_write
 
 __all__ = ["drift"]
 

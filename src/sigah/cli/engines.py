@@ -13,7 +13,7 @@ from sigah import engines
 from sigah.cli.codes import Model, check_folder
 from sigah.cli.search import Codes, Neighbours, Out, in_blocks, read_codes, show_neighbours
 from sigah.cli.vectors import read_vectors
-from sigah.engines.names import parse_settings
+from sigah.engines.registry import parse_settings
 from sigah.hashers import load
 
 __all__ = ["export", "query"]

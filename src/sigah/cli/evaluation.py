@@ -10,11 +10,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from sigah import datasets
 from sigah.cli.codes import check_folder
 from sigah.cli.data import fetch_with_bar
 from sigah.cli.vectors import read_vectors
-from sigah.hashers.names import METHOD_NAMES, make_hasher
+from sigah.hashers.registry import METHOD_NAMES, make_hasher
+from sigah.lab import datasets
 
 __all__ = ["demo", "evaluate"]
 
@@ -55,7 +55,7 @@ def evaluate(
     """
     from sigah.evaluation import evaluate as run_evaluation
     from sigah.evaluation import read_results, write_results
-    from sigah.report.table import results_table
+    from sigah.evaluation.table import results_table
 
     if resume and json_file is None:
         raise ValueError("--resume needs --json FILE, the file whose runs are to be kept")
@@ -103,8 +103,8 @@ def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the page.")] = Path("demo"),
 ) -> None:
     """Learn, search and compare on MNIST and Fashion-MNIST; writes one HTML page."""
-    from sigah.report.demo import SETS
-    from sigah.report.demo import demo as run_demo
+    from sigah.lab.demo import SETS
+    from sigah.lab.demo import demo as run_demo
 
     for name in SETS:
         fetch_with_bar(name)

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from sigah.experiments import Experiment, Store
+    from sigah.lab.experiments import Experiment, Store
 
 __all__ = ["report", "reproduce"]
 
@@ -41,7 +41,7 @@ def reproduce(
 
     Example: sigah reproduce table2 --quick
     """
-    from sigah.experiments import EXPERIMENTS, Store
+    from sigah.lab.experiments import EXPERIMENTS, Store
 
     if name != "all" and name not in EXPERIMENTS:
         raise ValueError(
@@ -65,8 +65,8 @@ def plan(
     experiments: list[Experiment], data: list[str] | None, *, quick: bool, console: Console
 ) -> dict[str, list[Experiment]]:
     """The experiments to run on each set; sets that are absent are told, and not run on."""
-    from sigah.datasets import CATALOG
-    from sigah.experiments import available, explain_absence
+    from sigah.lab.datasets import CATALOG
+    from sigah.lab.experiments import available, explain_absence
 
     work: dict[str, list[Experiment]] = {}
     absent: dict[str, None] = {}
@@ -97,7 +97,7 @@ def run_on(
 ) -> None:
     """Run experiments on one data set, which is loaded once."""
     from sigah.cli.data import fetch_with_bar
-    from sigah.experiments import available, explain_absence, prepare, run_experiment
+    from sigah.lab.experiments import available, explain_absence, prepare, run_experiment
 
     if not available(name):
         try:
@@ -129,8 +129,8 @@ def run_on(
 
 def show(experiment: Experiment, store: Store, sets: set[str], console: Console) -> None:
     """Print the tables of an experiment on some sets; curves and pictures are for the page."""
-    from sigah.experiments.views import Table
-    from sigah.report.table import paper_table
+    from sigah.evaluation.table import paper_table
+    from sigah.lab.experiments.views import Table
 
     measured = [one for one in store.collect(experiment) if one.data["name"] in sets]
     for panel in experiment.view(experiment, measured):
@@ -157,8 +157,8 @@ def report(
     Example: sigah report --results results --out report.html
     """
     from sigah.cli.codes import check_folder
-    from sigah.report.markdown import write_markdown
-    from sigah.report.page import write_report
+    from sigah.lab.report.markdown import write_markdown
+    from sigah.lab.report.page import write_report
 
     check_folder(out)
     if not results.is_dir():

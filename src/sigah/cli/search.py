@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from sigah import persistence, streams
+from sigah import files
 from sigah.cli.codes import Model, check_folder
 from sigah.cli.vectors import read_vectors
 from sigah.hashers import load
@@ -78,7 +78,7 @@ def search(
     if index.fingerprint is None:
         typer.echo(f"warning: {base} does not say which model made it", err=True)
     else:
-        persistence.check_same_model(
+        files.check_same_model(
             {"fingerprint": index.fingerprint}, {"fingerprint": hasher.fingerprint}
         )
     looked_up = read_vectors(queries)
@@ -124,7 +124,7 @@ def add(index: Index, codes: Codes, ids: Ids = None) -> None:
     packed, header, chosen = read_codes(codes, ids)
     held = HammingIndex.open(index)
     if held.fingerprint is not None:
-        persistence.check_same_model(header, {"fingerprint": held.fingerprint})
+        files.check_same_model(header, {"fingerprint": held.fingerprint})
     held.add(packed, chosen)
     held.save(index)
     typer.echo(f"{index}: {len(held):,} codes, {len(packed):,} of them new")
@@ -161,9 +161,9 @@ def search_codes(
     if out is not None:
         check_folder(out)
     held = HammingIndex.open(index)
-    queries, header = persistence.load_codes(codes, mmap=True)
+    queries, header = files.load_codes(codes, mmap=True)
     if held.fingerprint is not None and header is not None:
-        persistence.check_same_model(header, {"fingerprint": held.fingerprint})
+        files.check_same_model(header, {"fingerprint": held.fingerprint})
     if tables:
         held.build_tables()
     allowed = read_ids(chosen)
@@ -180,9 +180,9 @@ def stats(index: Index) -> None:
 
 def _open_any(path: Path) -> HammingIndex:
     """An index file, or an index of a file of codes."""
-    if persistence.is_index(path):
+    if files.is_index(path):
         return HammingIndex.open(path)
-    codes, header = persistence.load_codes(path)
+    codes, header = files.load_codes(path)
     fingerprint = None if header is None else header["fingerprint"]
     index = HammingIndex(8 * codes.shape[1], fingerprint=fingerprint)
     index.add(codes)
@@ -194,8 +194,8 @@ def read_codes(
 ) -> tuple[NDArray[np.uint8], dict[str, Any] | None, NDArray[Any] | None]:
     """Codes, their header, and the ids that were asked for or that a Parquet file has."""
     if path.suffix.lower() != ".parquet":
-        return *persistence.load_codes(path, mmap=True), read_ids(ids)
-    codes, column, header = streams.read_parquet(path)
+        return *files.load_codes(path, mmap=True), read_ids(ids)
+    codes, column, header = files.read_parquet(path)
     stored = column.to_numpy()
     if ids is None and stored.dtype.kind not in "iu":
         raise ValueError(f"{path}: ids of an index are whole numbers, these are {column.type}")
@@ -234,7 +234,7 @@ def show_neighbours(
 ) -> None:
     """Write neighbours to a file, or print those of the first queries."""
     if out is not None:
-        with persistence.atomic_write(out) as file:
+        with files.atomic_write(out) as file:
             np.savez(file, distances=distances, ids=ids)
         k = ids.shape[1]
         typer.echo(f"{out}: {k} neighbours of {len(ids):,} queries among {size:,} codes")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sigah import datasets
+from sigah import rows
 from sigah.cli.data import fetch_with_bar
+from sigah.lab import datasets
 
 __all__ = ["read_vectors"]
 
@@ -20,7 +21,7 @@ def read_vectors(argument: str) -> Any:
     name, _, part = argument.partition(":")
     # a folder of the same name, say of results, does not hide a set: ./mnist is that folder
     if Path(argument).is_file() or name not in datasets.CATALOG:
-        return datasets.load_vectors(argument)
+        return rows.load_vectors(argument)
     if part not in ("", "base", "queries"):
         raise ValueError(f"{argument}: a set has the parts {name}:base and {name}:queries")
     try:

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sigah.datasets.readers.common import naming, require
 from sigah.distributed.folders import Manifest, read_manifest
-from sigah.persistence import atomic_write
+from sigah.files import atomic_write
+from sigah.rows.lazy import naming, require
 
 __all__ = ["FORMAT", "load_encoded", "read_codes", "write_codes"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sigah.codes import check_n_bits
-from sigah.persistence import FileFormatError, atomic_write
+from sigah.files import FileFormatError, atomic_write
 
 __all__ = ["Manifest", "new_folder", "read_manifest", "write_manifest"]
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from sigah.datasets.readers.common import naming, require
-from sigah.datasets.readers.tables import column_of_lists, rows_of_lists
+from sigah.rows.formats.tables import column_of_lists, rows_of_lists
+from sigah.rows.lazy import naming, require
 
 __all__ = ["Part", "parquet_files", "read_part", "split"]
 

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from sigah.codes import check_codes
 from sigah.distributed.cluster import cluster
 from sigah.distributed.shards import shard_files
-from sigah.persistence import FileFormatError
+from sigah.files import FileFormatError
 from sigah.search import kernels
 from sigah.search.checks import check_count
 from sigah.search.index import HammingIndex

@@ -24,9 +24,9 @@ from sklearn.utils import check_random_state
 from sigah.codes import check_n_bits
 from sigah.distributed.cluster import cluster
 from sigah.distributed.parquet import Part, split
-from sigah.hashers.rows import Rows, RowSource
 from sigah.hashers.sigah import SiGAH
 from sigah.progress import bar
+from sigah.rows.blocks import Rows, RowSource
 from sigah.search.checks import check_count
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from sigah.distributed.cluster import require_ray
 from sigah.distributed.parquet import Part, read_part
-from sigah.hashers.rows import Rows
 from sigah.hashers.sigah import SiGAH
 from sigah.hashers.sigah_training import Trained, Trainer, batches, quiet_cpu, to_numpy
+from sigah.rows.blocks import Rows
 
 __all__ = ["Worker"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sigah.engines.base import About, Engine, Rows
 from sigah.engines.loading import Exported, export
-from sigah.engines.names import ENGINES, make_engine
+from sigah.engines.registry import ENGINES, make_engine
 from sigah.engines.vectors import VectorSearch, connect
 
 __all__ = [

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sigah.codes import check_codes
 from sigah.engines.base import About, Engine, Rows, check_labels
-from sigah.engines.names import make_engine
+from sigah.engines.registry import make_engine
 from sigah.progress import bar
 from sigah.search.checks import check_ids
 

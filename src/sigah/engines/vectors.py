@@ -8,8 +8,8 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from sigah.engines.base import Engine
-from sigah.engines.names import make_engine
-from sigah.persistence import check_same_model
+from sigah.engines.registry import make_engine
+from sigah.files import check_same_model
 
 __all__ = ["VectorSearch", "connect"]
 

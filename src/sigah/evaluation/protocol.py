@@ -16,7 +16,7 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
-from sigah import persistence
+from sigah import files
 from sigah.evaluation.metrics import (
     average_precision,
     bit_statistics,
@@ -293,7 +293,7 @@ def processor_name() -> str:
 
 def write_results(path: str | os.PathLike[str], results: Mapping[str, Any]) -> None:
     """Write results as JSON, atomically."""
-    with persistence.atomic_write(path) as file:
+    with files.atomic_write(path) as file:
         file.write(json.dumps(results, allow_nan=False).encode())
 
 

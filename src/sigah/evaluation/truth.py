@@ -28,8 +28,8 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
-from sigah.hashers.rows import is_row_source
-from sigah.persistence import atomic_write
+from sigah.files import atomic_write
+from sigah.rows.blocks import is_row_source
 
 __all__ = ["cached_neighbors", "content_hash", "exact_neighbors"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from os import PathLike
 
-from sigah import persistence
+from sigah import files
 from sigah.hashers.anchor_graph import AnchorGraphHashing
 from sigah.hashers.base import BinaryHasher, DecoderMixin, LinearHasher, ScoringHasher
 from sigah.hashers.binary_autoencoder import BinaryAutoencoder
@@ -102,11 +102,11 @@ def load(path: str | PathLike[str]) -> BinaryHasher:
     ...     sigah.load(os.path.join(folder, "model")).transform(X).shape
     (100, 8)
     """
-    header, arrays = persistence.load_model(path)
+    header, arrays = files.load_model(path)
     try:
         method = METHODS[header["method"]]
         return method._from_model(header, arrays)
     except (KeyError, TypeError) as error:
-        raise persistence.FileFormatError(
+        raise files.FileFormatError(
             f"{path} holds a model that this sigah does not know ({error}); upgrade sigah"
         ) from error

@@ -14,7 +14,7 @@ from scipy import sparse
 
 from sigah.hashers.anchors import anchor_weights, check_count, find_anchors, squared_distances
 from sigah.hashers.base import ScoringHasher
-from sigah.hashers.rows import Rows
+from sigah.rows.blocks import Rows
 
 __all__ = ["AnchorGraphHasher", "AnchorGraphHashing", "graph_eigenvectors", "second_thresholds"]
 

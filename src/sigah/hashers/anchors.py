@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sigah.hashers.rows import Rows
+from sigah.rows.blocks import Rows
 
 __all__ = [
     "anchor_weights",

@@ -22,9 +22,9 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from sigah import persistence
+from sigah import files
 from sigah.codes import check_codes, check_n_bits, signs
-from sigah.hashers.rows import Rows, is_row_source
+from sigah.rows.blocks import Rows, is_row_source
 
 __all__ = ["BinaryHasher", "DecoderMixin", "LinearHasher", "ScoringHasher"]
 
@@ -131,7 +131,7 @@ class BinaryHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         }
         if hasattr(self, "feature_names_in_"):
             header["feature_names_in"] = list(self.feature_names_in_)
-        persistence.save_model(path, header, arrays)
+        files.save_model(path, header, arrays)
 
     @classmethod
     def _from_model(cls, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Self:
@@ -139,7 +139,7 @@ class BinaryHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         hasher = cls(**header["parameters"])
         missing = set(cls.fitted_arrays) - set(arrays)
         if missing:
-            raise persistence.FileFormatError(f"the model lacks the arrays {sorted(missing)}")
+            raise files.FileFormatError(f"the model lacks the arrays {sorted(missing)}")
         for name in (*cls.fitted_arrays, *(n for n in cls.optional_arrays if n in arrays)):
             setattr(hasher, name, arrays[name])
         hasher.n_features_in_ = header["n_features_in"]
@@ -152,7 +152,7 @@ class BinaryHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     def fingerprint(self) -> str:
         """Identity of the fitted model (hex); code files carry it."""
         check_is_fitted(self)
-        return persistence.fingerprint(
+        return files.fingerprint(
             {"method": self.name, "n_bits": self.n_bits}, self._learned_arrays()
         )
 
@@ -163,7 +163,7 @@ class BinaryHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     def _rows(self, X: Any, *, reset: bool) -> Rows:
         if hasattr(X, "__next__"):
             raise ValueError(
-                "X is an iterator, whose rows pass only once: fit on sigah.streams.sample(X, n),"
+                "X is an iterator, whose rows pass only once: fit on sigah.rows.sample(X, n),"
                 " and encode with sigah.streams.encode(hasher, X, file)"
             )
         if not is_row_source(X):

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from sigah.hashers.base import DecoderMixin, LinearHasher
 from sigah.hashers.itq import random_rotation, rotate_to_codes
-from sigah.hashers.rows import Rows
 from sigah.progress import track
+from sigah.rows.blocks import Rows
 
 __all__ = [
     "BinaryAutoencoder",

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigah.hashers.base import DecoderMixin, LinearHasher
-from sigah.hashers.rows import Rows
 from sigah.progress import track
+from sigah.rows.blocks import Rows
 
 __all__ = ["ITQ", "itq_directions", "principal_directions", "rotate_to_codes"]
 

@@ -15,8 +15,8 @@ from threadpoolctl import threadpool_limits
 from sigah.hashers.anchors import check_count, check_weight
 from sigah.hashers.base import BinaryHasher, DecoderMixin
 from sigah.hashers.itq import principal_directions
-from sigah.hashers.rows import Rows
 from sigah.progress import bar
+from sigah.rows.blocks import Rows
 
 __all__ = ["KMeansHashing", "balanced_subspaces", "code_distances", "pull_centres"]
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from sigah.hashers.base import LinearHasher
-from sigah.hashers.rows import Rows
+from sigah.rows.blocks import Rows
 
 __all__ = ["LSH"]
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from sigah.hashers.anchors import check_count, find_anchors, squared_distances
 from sigah.hashers.base import LinearHasher
 from sigah.hashers.itq import principal_directions
-from sigah.hashers.rows import Rows
 from sigah.progress import bar
+from sigah.rows.blocks import Rows
 
 __all__ = [
     "OrdinalConstrainedHashing",

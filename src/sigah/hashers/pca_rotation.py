@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sigah.hashers.base import DecoderMixin, LinearHasher
 from sigah.hashers.itq import principal_directions, random_rotation
-from sigah.hashers.rows import Rows
+from sigah.rows.blocks import Rows
 
 __all__ = ["PCARotation"]
 

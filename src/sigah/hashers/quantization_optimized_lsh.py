@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigah.hashers.base import BinaryHasher, DecoderMixin
-from sigah.hashers.rows import Rows
+from sigah.rows.blocks import Rows
 
 __all__ = ["QoLSH", "optimise_signs", "random_frame"]
 

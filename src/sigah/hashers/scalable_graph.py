@@ -15,8 +15,8 @@ from threadpoolctl import threadpool_limits
 
 from sigah.hashers.anchors import check_count, squared_distances
 from sigah.hashers.base import ScoringHasher
-from sigah.hashers.rows import Rows
 from sigah.progress import bar
+from sigah.rows.blocks import Rows
 
 __all__ = [
     "ScalableGraphHashing",

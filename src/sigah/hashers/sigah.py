@@ -18,7 +18,7 @@ from sklearn.utils import check_random_state
 
 from sigah.hashers.base import DecoderMixin, LinearHasher
 from sigah.hashers.ridge import Moments, best_regression
-from sigah.hashers.rows import Rows
+from sigah.rows.blocks import Rows
 
 if TYPE_CHECKING:
     from sigah.hashers.sigah_training import Trained

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sigah.hashers.itq import itq_directions
-from sigah.hashers.rows import Rows, RowSource
 from sigah.hashers.sigah import gaussian_dictionary, sparse_units
 from sigah.hashers.sigah_networks import (
     SELF_COSINE,
@@ -31,6 +30,7 @@ from sigah.hashers.sigah_networks import (
     squared_distances,
 )
 from sigah.progress import bar
+from sigah.rows.blocks import Rows, RowSource
 
 if TYPE_CHECKING:
     from sigah.hashers.sigah import SiGAH

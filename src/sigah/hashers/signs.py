@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigah.hashers.base import LinearHasher
-from sigah.hashers.rows import Rows
+from sigah.rows.blocks import Rows
 
 __all__ = ["SignHashing"]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sigah.hashers.base import ScoringHasher
 from sigah.hashers.itq import principal_directions
-from sigah.hashers.rows import Rows
+from sigah.rows.blocks import Rows
 
 __all__ = ["SpectralHashing", "smallest_modes"]
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from sigah.hashers.anchors import check_count, squared_distances
 from sigah.hashers.base import ScoringHasher
-from sigah.hashers.rows import Rows
 from sigah.progress import bar
+from sigah.rows.blocks import Rows
 
 __all__ = ["SphericalHashing", "forces", "halving_radii"]
 

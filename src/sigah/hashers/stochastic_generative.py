@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from sigah.hashers.anchors import check_count, check_weight
 from sigah.hashers.base import DecoderMixin, LinearHasher
-from sigah.hashers.rows import Rows
 from sigah.progress import bar
+from sigah.rows.blocks import Rows
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigah import __version__
+from sigah.files import atomic_write
 from sigah.hashers import BinaryHasher
-from sigah.persistence import atomic_write
 
 __all__ = ["Graph", "numbers_of", "squared_norms"]
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sigah.codes import check_codes, check_n_bits
-from sigah.persistence import FileFormatError, open_index, save_index
+from sigah.files import FileFormatError, open_index, save_index
 from sigah.search import answers, flat
 from sigah.search.checks import check_count, check_ids
 from sigah.search.index_files import header_and_arrays, segment_from

@@ -19,7 +19,7 @@ Arrays = dict[str, NDArray[Any]]
 def header_and_arrays(
     segment: Segment, n_bits: int, fingerprint: str | None
 ) -> tuple[Header, Arrays]:
-    """A segment as :func:`sigah.persistence.save_index` takes it; nothing is copied."""
+    """A segment as :func:`sigah.files.save_index` takes it; nothing is copied."""
     header = {
         "n_bits": n_bits,
         "count": len(segment),

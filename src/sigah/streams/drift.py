@@ -19,9 +19,9 @@ from sklearn.utils import check_random_state
 from sigah.codes import unpack
 from sigah.evaluation import exact_neighbors, rank_counts, recall_at
 from sigah.hashers import BinaryHasher, DecoderMixin, ScoringHasher
-from sigah.hashers.rows import RowSource
-from sigah.streams.sampling import sample
-from sigah.streams.sources import Batches
+from sigah.rows.blocks import RowSource
+from sigah.rows.sampling import sample
+from sigah.rows.sources import Batches
 
 __all__ = ["Comparison", "Drift", "drift"]
 
@@ -123,7 +123,7 @@ def drift(
     hasher : BinaryHasher
         Fitted.
     old, new : array-like, rows or batches
-        As for :func:`sigah.streams.sample`. Old ones are best vectors like those of the training
+        As for :func:`sigah.rows.sample`. Old ones are best vectors like those of the training
         set that were not learned from: a model fits what it learned from a little better than
         anything else, the more so the fewer there were.
     n : int, default=2000

@@ -2,7 +2,7 @@
 
 Three things happen at once: a thread reads the next blocks, one a core multiplies, and this one
 writes the codes down in order. The codes go to a partial file with a journal (``journal.py``), and
-take their place at the end: as ``.npy``, byte for byte what :func:`sigah.persistence.save_codes`
+take their place at the end: as ``.npy``, byte for byte what :func:`sigah.files.save_codes`
 writes, or as Parquet beside the ids of the vectors.
 """
 
@@ -22,13 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from sigah import persistence
+from sigah import files
+from sigah.files.parquet import IdColumn, write_parquet
 from sigah.hashers import BinaryHasher
-from sigah.hashers.rows import RowSource
 from sigah.progress import bar
+from sigah.rows.blocks import RowSource
+from sigah.rows.sources import Batches, as_rows, identity, read_blocks
 from sigah.streams.journal import Journal
-from sigah.streams.parquet import IdColumn, write_parquet
-from sigah.streams.sources import Batches, as_rows, identity, read_blocks
 
 __all__ = ["Encoded", "encode"]
 
@@ -75,7 +75,7 @@ def encode(
     hasher : BinaryHasher
         Fitted.
     source : array-like, rows or batches
-        As for :func:`sigah.streams.sample`. Batches begin anew after an interruption, because
+        As for :func:`sigah.rows.sample`. Batches begin anew after an interruption, because
         nothing tells whether they are the same.
     out : path-like
         ``.npy``, or ``.parquet`` (with ``sigah[data]``): the columns ``id`` and ``code``, fixed
@@ -131,7 +131,7 @@ def encode(
     if rows is not None:
         hasher.transform(rows[0:1])  # whether the vectors fit, before there is any file
     task = {"model": header["fingerprint"], "source": None if rows is None else identity(rows)}
-    head = b"" if columns else persistence.npy_head((0, width))
+    head = b"" if columns else files.npy_head((0, width))
     with Journal(target, task, width, len(head), resume=rows is not None) as journal:
         resumed = journal.n_rows
         _encode_rest(hasher, source if rows is None else rows, journal, show)
@@ -139,9 +139,9 @@ def encode(
         if not journal.n_rows:
             journal.remove()
             raise ValueError("there are no vectors: the batches have no rows")
-        seal = persistence.seal_codes(header, shape, journal.chunks())
+        seal = files.seal_codes(header, shape, journal.chunks())
         if columns is None:
-            journal.become(persistence.npy_head(shape), persistence.npy_tail(seal))
+            journal.become(files.npy_head(shape), files.npy_tail(seal))
         else:
             write_parquet(target, width, journal.chunks(), columns, seal)
             journal.remove()

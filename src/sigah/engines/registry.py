@@ -1,0 +1,84 @@
+"""Engines as words name them, loaded when they are asked for."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterable
+from importlib import import_module
+from os import PathLike
+from typing import Any
+
+from sigah.engines.base import Engine
+
+__all__ = ["ENGINES", "engine_class", "make_engine", "parse_settings"]
+
+ENGINES = {
+    "clickhouse": "sigah.engines.clickhouse:ClickHouse",
+    "faiss": "sigah.engines.faiss:Faiss",
+    "lancedb": "sigah.engines.lancedb:LanceDB",
+    "milvus": "sigah.engines.milvus:Milvus",
+    "pgvector": "sigah.engines.pgvector:PgVector",
+    "usearch": "sigah.engines.usearch:USearch",
+}
+
+
+def engine_class(name: str) -> type[Engine]:
+    """The class of an engine; its library is not loaded yet."""
+    if name not in ENGINES:
+        raise ValueError(f"unknown engine {name!r}; known: {', '.join(ENGINES)}")
+    module, _, found = ENGINES[name].partition(":")
+    engine: type[Engine] = getattr(import_module(module), found)
+    return engine
+
+
+def make_engine(name: str, target: str | PathLike[str], **settings: Any) -> Engine:
+    """An engine at a target, which is not reached yet.
+
+    Parameters
+    ----------
+    name : str
+        A name of :data:`ENGINES`.
+    target : str or path-like
+        A path or an address.
+    **settings
+        Of the engine: ``kind`` and what else its class has.
+
+    Raises
+    ------
+    ValueError
+        If there is no such engine or setting.
+    """
+    engine = engine_class(name)
+    known = _settings_of(engine)
+    for key in settings:
+        if key not in known:
+            raise ValueError(f"{key!r} is no setting of {name}; it has {', '.join(known)}")
+    return engine(str(target), **settings)
+
+
+def parse_settings(name: str, words: Iterable[str]) -> dict[str, Any]:
+    """Settings from ``name=value`` words.
+
+    Examples
+    --------
+    >>> from sigah.engines.registry import parse_settings
+    >>> parse_settings("faiss", ["kind=ivf", "probes=16"])
+    {'kind': 'ivf', 'probes': 16}
+    """
+    settings: dict[str, Any] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals:
+            known = ", ".join(_settings_of(engine_class(name)))
+            raise ValueError(f"{word!r} is no setting (NAME=VALUE); {name} has {known}")
+        try:
+            settings[key] = json.loads(value.lower())
+        except json.JSONDecodeError:
+            settings[key] = value
+    return settings
+
+
+def _settings_of(engine: type[Engine]) -> list[str]:
+    parameters = inspect.signature(engine).parameters.values()
+    return [one.name for one in parameters if one.kind is one.KEYWORD_ONLY]

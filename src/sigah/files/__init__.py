@@ -1,0 +1,47 @@
+"""Files: open formats, versioned, checksummed, written atomically, never pickled.
+
+``models``, ``codes`` and ``indexes`` are the kinds of files, and ``description`` tells them apart.
+Each holds arrays and a header, which ``seals`` makes and checks, in one of two containers:
+``safetensors_files`` or ``npy_files``. ``atomic`` writes a file whole or not at all, and ``damage``
+turns whatever a bad file provokes into one error.
+"""
+
+from __future__ import annotations
+
+from sigah.files.atomic import atomic_write
+from sigah.files.codes import (
+    check_same_model,
+    load_codes,
+    save_codes,
+    seal_codes,
+    unseal_codes,
+)
+from sigah.files.description import describe
+from sigah.files.errors import FileFormatError
+from sigah.files.indexes import is_index, open_index, save_index
+from sigah.files.models import load_model, save_model
+from sigah.files.npy_files import npy_head, npy_tail
+from sigah.files.parquet import read_parquet
+from sigah.files.seals import METADATA_KEY, Header, fingerprint
+
+__all__ = [
+    "METADATA_KEY",
+    "FileFormatError",
+    "Header",
+    "atomic_write",
+    "check_same_model",
+    "describe",
+    "fingerprint",
+    "is_index",
+    "load_codes",
+    "load_model",
+    "npy_head",
+    "npy_tail",
+    "open_index",
+    "read_parquet",
+    "save_codes",
+    "save_index",
+    "save_model",
+    "seal_codes",
+    "unseal_codes",
+]

@@ -1,0 +1,35 @@
+"""Whatever a foreign or damaged file provokes, told as one error that names the file."""
+
+from __future__ import annotations
+
+import tokenize
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from sigah.files.atomic import StrPath
+
+__all__ = ["DAMAGE", "FileFormatError", "reading"]
+
+# what the parsers of safetensors, .npy headers and JSON raise on bytes that are not theirs
+DAMAGE = (SafetensorError, ValueError, TypeError, KeyError, RecursionError, tokenize.TokenError)
+
+
+class FileFormatError(ValueError):
+    """A file is damaged, too new, or not what it is taken for."""
+
+    __module__ = "sigah.files"  # where its users find it; tracebacks say so
+
+
+@contextmanager
+def reading(path: StrPath) -> Iterator[None]:
+    """Turn whatever a foreign or damaged file provokes into one error that names the file."""
+    if Path(path).exists() and not Path(path).is_file():  # opening a pipe would wait for ever
+        raise FileFormatError(f"cannot open {path}: it is not a regular file")
+    try:
+        yield
+    except DAMAGE as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise FileFormatError(f"cannot open {path}: {reason}") from error

@@ -1,0 +1,120 @@
+"""Files of indexes: written without a copy of the arrays, and opened without reading them.
+
+An index may be too large to be read whole when it is opened: the text of its header also has
+the SHA-256 of the rest of that text, and the arrays are verified before their first use.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from safetensors import safe_open
+
+from sigah.files.atomic import StrPath, atomic_write
+from sigah.files.errors import DAMAGE, reading
+from sigah.files.safetensors_files import map_safetensors
+from sigah.files.seals import (
+    DTYPES,
+    INDEX_FORMAT,
+    METADATA_KEY,
+    Arrays,
+    Header,
+    canonical_json,
+    fingerprint,
+    format_fields,
+    plain_arrays,
+    verify_arrays,
+)
+
+__all__ = ["is_index", "open_index", "save_index"]
+
+ALIGNMENT = 64  # bytes, of the arrays of an index: what vector instructions read at once
+
+
+def save_index(path: StrPath, header: Mapping[str, Any], arrays: Mapping[str, ArrayLike]) -> None:
+    """Write the arrays of an index as one safetensors file, atomically and without copying them.
+
+    Parameters
+    ----------
+    path : str or path-like
+    header : mapping
+        JSON content; ``format`` and ``format_version`` are filled in.
+    arrays : mapping of str to array-like
+        Each but the last must have a multiple of 64 bytes, so that all begin at one.
+
+    Raises
+    ------
+    ValueError
+        If the header or an array cannot be stored.
+    OSError
+        If the file cannot be written.
+    """
+    plain = plain_arrays(arrays)
+    header = {**header, **format_fields(INDEX_FORMAT)}
+    checksum = fingerprint(header, plain)
+    seal = {
+        "header": header,
+        "sha256": checksum,
+        "seal": fingerprint(header | {"of": checksum}, {}),
+    }
+    layout: dict[str, Any] = {"__metadata__": {METADATA_KEY: canonical_json(seal)}}
+    names = {dtype: name for name, dtype in DTYPES.items()}
+    end = 0
+    for name, array in plain.items():
+        start, end = end, end + array.nbytes
+        layout[name] = {
+            "dtype": names[array.dtype.str], "shape": array.shape, "data_offsets": [start, end]
+        }  # fmt: skip
+    text = json.dumps(layout).encode()
+    text += b" " * (-(8 + len(text)) % ALIGNMENT)
+    with atomic_write(path) as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for array in plain.values():
+            file.write(array.reshape(-1).view(np.uint8).data)
+
+
+def open_index(path: StrPath) -> tuple[Header, Arrays, Callable[[], None]]:
+    """Map the arrays of an index file, in a time that does not grow with them.
+
+    Returns
+    -------
+    header : dict
+    arrays : dict of str to ndarray
+        Views of the mapped file, not verified yet.
+    verify : callable
+        Reads all arrays and raises FileFormatError if the file is damaged.
+
+    Raises
+    ------
+    FileFormatError
+        If the file is not an index, is of a newer format, or its header is damaged.
+    OSError
+        If the file cannot be read.
+    """
+    with reading(path):
+        header, arrays, seal = map_safetensors(path, INDEX_FORMAT)
+        if seal["seal"] != fingerprint(header | {"of": seal["sha256"]}, {}):
+            raise ValueError("the checksum of its header does not match; the file is damaged")
+
+    def verify() -> None:
+        with reading(path):
+            verify_arrays(header, arrays, seal["sha256"])
+
+    return header, arrays, verify
+
+
+def is_index(path: StrPath) -> bool:
+    """Whether a file says that it is an index; what else it holds is not looked at."""
+    if not Path(path).is_file():
+        return False
+    try:
+        with safe_open(path, framework="np") as file:
+            seal = json.loads((file.metadata() or {})[METADATA_KEY])
+        return bool(seal["header"]["format"] == INDEX_FORMAT)
+    except DAMAGE:
+        return False

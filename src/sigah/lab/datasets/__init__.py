@@ -1,0 +1,18 @@
+"""Named data sets: a catalogue, and where each comes from."""
+
+from __future__ import annotations
+
+from sigah.lab.datasets.cache import check, fetch, load, path
+from sigah.lab.datasets.catalog import CATALOG, GROUPS
+from sigah.lab.datasets.dataset import Dataset, Split
+
+__all__ = [
+    "CATALOG",
+    "GROUPS",
+    "Dataset",
+    "Split",
+    "check",
+    "fetch",
+    "load",
+    "path",
+]

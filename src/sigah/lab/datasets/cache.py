@@ -1,0 +1,294 @@
+"""The cache of named sets: fetched once, checked, and loaded from.
+
+A set is a folder below ``$SIGAH_CACHE`` (or the user's cache directory) of plain ``.npy`` files and
+a ``manifest.json`` that says where they came from and what checksum each array has. An array whose
+checksum the catalogue knows must have that one, wherever it was fetched from.
+
+Every byte is verified by :func:`fetch` and :func:`check`. Loading verifies arrays of up to 64 MiB;
+of larger ones it compares header and size only, which takes no time.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import platformdirs
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from sigah.files import atomic_write
+from sigah.lab.datasets.catalog import CATALOG
+from sigah.lab.datasets.dataset import Dataset, Split
+from sigah.lab.datasets.downloads import Progress
+from sigah.rows.lazy import naming
+from sigah.rows.readers import read_npy
+
+__all__ = ["check", "fetch", "load", "path"]
+
+MANIFEST = "manifest.json"
+VERIFIED_ON_LOAD = 64 << 20  # bytes: hashed in well under a second
+BLOCK_BYTES = 8 << 20
+
+Arrays = dict[str, NDArray[Any]]
+Record = dict[str, Any]  # dtype, shape and sha256 of an array
+
+
+def fetch(name: str, *, progress: Progress | None = None) -> Path:
+    """Put a data set into the cache, unless it is there and whole; return its folder.
+
+    The sources of the set are tried in turn. Cached arrays are verified and a damaged set is
+    fetched again. Files are replaced atomically, so an interrupted fetch harms nothing; what it
+    had downloaded is used by the next one.
+
+    Parameters
+    ----------
+    name : str
+        A key of :data:`CATALOG`.
+    progress : callable, optional
+        Called as ``progress(label, done, total)``: bytes, with total None where it is unknown.
+
+    Raises
+    ------
+    ValueError
+        If the catalogue has no such set.
+    OSError
+        If every source failed (the message lists why), or the cache cannot be written. Sets that
+        cannot be downloaded are explained: which file to put where.
+
+    Examples
+    --------
+    >>> from sigah.lab import datasets
+    >>> datasets.fetch("minst")
+    Traceback (most recent call last):
+    ValueError: no data set is named 'minst', do you mean mnist? `sigah data list` shows all
+    """
+    entry, folder = _entry(name), _folder(name)
+    try:
+        _cached(entry, whole=True)
+        return folder
+    except (FileNotFoundError, ValueError):
+        failures = []
+    downloads = folder / "downloads"
+    for source in entry.sources:
+        downloads.mkdir(parents=True, exist_ok=True)
+        try:
+            arrays = source.read(downloads, progress or _silent)
+            _store(entry, arrays, str(source), progress or _silent)
+        except OSError as error:
+            failures.append(f"\n- {source}: {error}")
+        except ValueError as error:
+            failures.append(f"\n- {source}: {error}")
+            shutil.rmtree(downloads)  # wrong bytes must not be resumed
+        else:
+            del arrays  # they may be maps of the files that go now
+            shutil.rmtree(downloads)
+            return folder
+    raise OSError(
+        f"{name} could not be fetched:{''.join(failures)}\nWhen that is mended, run"
+        f" `sigah data fetch {name}` again: downloads go on where they stopped."
+    )
+
+
+def path(name: str) -> Path:
+    """Return the folder of a fetched data set.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the set has not been fetched.
+
+    Examples
+    --------
+    >>> from sigah.lab import datasets
+    >>> datasets.path("mnist").name  # doctest: +SKIP
+    'mnist'
+    """
+    entry, folder = _entry(name), _folder(name)
+    needed = [f"{part}.npy" for part in entry.shapes]
+    if set(entry.shapes) > set(entry.sha256):
+        needed.append(MANIFEST)
+    if not all((folder / file).is_file() for file in needed):
+        raise FileNotFoundError(f"{name} is not in {folder}; run `sigah data fetch {name}`")
+    return folder
+
+
+def load(name: str, *, progress: Progress | None = None) -> Split:
+    """Read a data set, fetching it first if it is not in the cache.
+
+    Parameters
+    ----------
+    name : str
+        A key of :data:`CATALOG`.
+    progress : callable, optional
+        As in :func:`fetch`.
+
+    Returns
+    -------
+    Split
+        Images are pixels / 255, in [0, 1]; other vectors are as they were published. Labels are
+        None for a set that has none.
+
+    Raises
+    ------
+    ValueError
+        If the catalogue has no such set, or the cached files are damaged.
+    OSError
+        If the set had to be fetched and could not be.
+
+    Examples
+    --------
+    >>> from sigah.lab import datasets
+    >>> datasets.load("mnist").base.shape  # doctest: +SKIP
+    (60000, 784)
+    """
+    entry = _entry(name)
+    try:
+        path(name)
+    except FileNotFoundError:
+        fetch(name, progress=progress)
+    arrays = _cached(entry)
+    labels = {part: np.array(arrays[part]) for part in arrays if part.endswith("labels")}
+    return Split(
+        _scaled(arrays["base"], entry.divisor),
+        _scaled(arrays["queries"], entry.divisor),
+        labels.get("base_labels"),
+        labels.get("query_labels"),
+    )
+
+
+def check(name: str) -> Path:
+    """Verify every byte of a fetched data set; return its folder.
+
+    Raises
+    ------
+    ValueError
+        If the catalogue has no such set, or the cached files are damaged.
+    FileNotFoundError
+        If the set has not been fetched.
+
+    Examples
+    --------
+    >>> from sigah.lab import datasets
+    >>> datasets.check("mnist").name  # doctest: +SKIP
+    'mnist'
+    """
+    _cached(_entry(name), whole=True)
+    return path(name)
+
+
+def _entry(name: str) -> Dataset:
+    if name not in CATALOG:
+        close = difflib.get_close_matches(name, CATALOG, n=1)
+        guess = f", do you mean {close[0]}?" if close else ";"
+        raise ValueError(f"no data set is named {name!r}{guess} `sigah data list` shows all")
+    return CATALOG[name]
+
+
+def _folder(name: str) -> Path:
+    cache = os.environ.get("SIGAH_CACHE") or platformdirs.user_cache_dir("sigah", appauthor=False)
+    return Path(cache) / name
+
+
+def _silent(label: str, done: int, total: int | None) -> None:
+    pass
+
+
+def _store(entry: Dataset, arrays: Mapping[str, Any], origin: str, progress: Progress) -> None:
+    """Write the arrays of a set and its manifest, all or none, and verify them on the way."""
+    entry.check(arrays)
+    folder = _folder(entry.name)
+    with ExitStack() as files:  # the manifest is entered first, and so takes its place last
+        manifest = files.enter_context(atomic_write(folder / MANIFEST))
+        records = {}
+        for part, dtype in entry.dtypes.items():
+            file = files.enter_context(atomic_write(folder / f"{part}.npy"))
+            records[part] = _write(file, part, arrays[part], dtype, progress)
+        for part, expected in entry.sha256.items():
+            _compare(part, records[part]["sha256"], expected)
+        content = {"set": entry.name, "source": origin, "arrays": records}
+        manifest.write(json.dumps(content, indent=2).encode() + b"\n")
+
+
+def _write(
+    file: BinaryIO, part: str, rows: Any, dtype: np.dtype[Any], progress: Progress
+) -> Record:
+    """Write any source of rows as ``.npy``, in blocks, and say what was written."""
+    shape = tuple(map(int, rows.shape))
+    npy.write_array_header_1_0(
+        file, {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    )
+    digest, row_bytes = hashlib.sha256(), int(np.prod(shape[1:])) * dtype.itemsize
+    step = max(1, BLOCK_BYTES // row_bytes)
+    for start in range(0, shape[0], step):
+        block = _converted(rows[start : start + step], part, dtype)
+        file.write(block.data)
+        digest.update(block.data)
+        progress(f"storing {part}", (start + len(block)) * row_bytes, shape[0] * row_bytes)
+    return {"dtype": dtype.name, "shape": shape, "sha256": digest.hexdigest()}
+
+
+def _converted(block: Any, part: str, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The same numbers in another dtype; only float32 may round."""
+    block = np.ascontiguousarray(block)
+    with np.errstate(invalid="ignore", over="ignore"):
+        converted: NDArray[Any] = block.astype(dtype, copy=False)
+    if dtype.kind != "f" and (converted != block).any():
+        raise ValueError(f"{part} holds numbers that {dtype} cannot hold")
+    return converted
+
+
+def _cached(entry: Dataset, *, whole: bool = False) -> Arrays:
+    """Memory-map the cached arrays and verify them: all of them, or the small ones."""
+    folder = path(entry.name)
+    try:
+        arrays = {part: read_npy(folder / f"{part}.npy") for part in entry.shapes}
+        entry.check(arrays)
+        records = _records(entry, folder / MANIFEST)
+        for part, array in arrays.items():
+            shape, dtype = list(array.shape), entry.dtypes[part]
+            known = records[part].get("shape", shape)
+            if array.dtype != dtype or shape != known or not array.flags.c_contiguous:
+                raise ValueError(
+                    f"{part} is {array.dtype.str} of shape {shape}, expected {dtype.str} of shape"
+                    f" {known}, row by row"
+                )
+            if whole or array.nbytes <= VERIFIED_ON_LOAD:
+                _compare(part, hashlib.sha256(array.data).hexdigest(), records[part]["sha256"])
+    except ValueError as error:
+        raise ValueError(
+            f"the cached {entry.name} in {folder} is damaged; run `sigah data fetch {entry.name}`"
+            f" to replace it ({error})"
+        ) from error
+    return arrays
+
+
+def _records(entry: Dataset, manifest: Path) -> dict[str, Record]:
+    """What is known of each array: from the catalogue, or else from the manifest."""
+    records: dict[str, Record] = {part: {"sha256": text} for part, text in entry.sha256.items()}
+    if unknown := set(entry.shapes) - set(entry.sha256):
+        with naming(manifest):
+            stored = json.loads(manifest.read_bytes())["arrays"]
+            for part in unknown:
+                records[part] = {key: stored[part][key] for key in ("shape", "sha256")}
+    return records
+
+
+def _compare(part: str, found: str, expected: str) -> None:
+    if found != expected:
+        raise ValueError(f"{part} has sha256 {found}, expected {expected}")
+
+
+def _scaled(array: NDArray[Any], divisor: int) -> NDArray[np.float32]:
+    """Stored vectors as float32: as they lie on disk if they are that, in memory otherwise."""
+    if array.dtype == np.float32 and divisor == 1:
+        return array
+    return np.divide(array, np.float32(divisor), dtype=np.float32)

@@ -1,0 +1,62 @@
+"""Descriptors of photographs in Debian packages."""
+
+from __future__ import annotations
+
+from sigah.lab.datasets.dataset import Dataset
+from sigah.lab.datasets.descriptors.gist import COLOUR, TINY
+from sigah.lab.datasets.descriptors.photo_sets import PhotoGist, PhotoSift
+
+__all__ = ["SETS"]
+
+LICENCE = (
+    "photographs: CC0, CC BY 4.0, CC BY-SA 3.0 and 4.0, GPL 2 or later, as in the copyright files"
+    " of the packages"
+)
+SIFT_REFERENCE = "Lowe, Distinctive image features from scale-invariant keypoints, IJCV 2004"
+GIST_REFERENCE = (
+    "Oliva and Torralba, Modeling the shape of the scene: a holistic representation of the spatial"
+    " envelope, IJCV 2001"
+)
+
+SETS = (
+    Dataset(
+        name="photo-sift",
+        summary="SIFT of photographs in Debian packages, whole numbers up to 255; queries from"
+        " other photographs",
+        licence=LICENCE,
+        reference=SIFT_REFERENCE,
+        n_base=1_000_000,
+        n_queries=10_000,
+        dim=128,
+        dtype="uint8",
+        stand_in_for="SIFT1M",
+        # there are 1,028,265 with OpenCV 5.0.0: the margin is for other versions
+        sources=(PhotoSift(1_000_000, 10_000, longest=4000),),
+    ),
+    Dataset(
+        name="photo-gist-384",
+        summary="grey GIST of random squares of photographs in Debian packages, shrunk to"
+        " 32 x 32; queries from other photographs",
+        licence=LICENCE,
+        reference=GIST_REFERENCE,
+        n_base=100_000,
+        n_queries=1_000,
+        dim=384,
+        dtype="float32",
+        stand_in_for="Tiny100K",
+        sources=(PhotoGist(100_000, 1_000, "L", TINY, longest=2600),),
+    ),
+    Dataset(
+        name="photo-gist-960",
+        summary="colour GIST of random squares of photographs in Debian packages, shrunk to"
+        " 32 x 32; queries from other photographs",
+        licence=LICENCE,
+        reference=GIST_REFERENCE,
+        n_base=100_000,
+        n_queries=1_000,
+        dim=960,
+        dtype="float32",
+        stand_in_for="GIST1M",
+        sources=(PhotoGist(100_000, 1_000, "RGB", COLOUR, longest=2600),),
+    ),
+)

@@ -1,0 +1,170 @@
+"""What an experiment is: methods, code lengths, metrics, and the paper's own figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from sigah.hashers import BinaryHasher
+from sigah.hashers.registry import make_hasher
+
+if TYPE_CHECKING:
+    from sigah.lab.experiments.material import Material
+
+__all__ = ["FIXED", "GAUSSIAN", "Case", "Column", "Experiment", "Measured", "Unit"]
+
+# SiGAH with the paper's generator, whose dictionary of n = 2d vectors stays random and fixed: the
+# paper's figures are about what it rebuilds, and what changes it
+GAUSSIAN = "sigah:dictionary=gaussian"
+FIXED = f"{GAUSSIAN}:dictionary_ratio=2"
+
+Figures = Mapping[str, tuple[float | None, ...]]
+
+# settings that make a method quick rather than good
+QUICK = {
+    "sigah": ("n_steps=100",),
+    "sigah.paper": ("n_steps=100",),
+    "stochastic_generative": ("n_steps=100",),
+    "binary_autoencoder": ("n_iter=3",),
+    "ordinal_constrained": ("max_iter=30", "n_anchors=100", "n_samples=1000"),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A method with its settings, as the experiment calls it.
+
+    Attributes
+    ----------
+    label : str
+        The name of its row or curve.
+    method : str
+        As ``sigah evaluate --methods`` takes it: ``sigah:adversarial=0``.
+    bits : "dim" or None
+        "dim": one bit a dimension, whatever length is asked for.
+    style : str
+        The method whose colour it has in plots.
+    """
+
+    label: str
+    method: str
+    bits: Literal["dim"] | None = None
+    style: str = ""
+
+    def n_bits(self, asked: int, dim: int) -> int:
+        """The code length: what was asked, or the dimension rounded down to whole bytes."""
+        return asked if self.bits is None else max(8, dim // 8 * 8)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A metric at a code length."""
+
+    metric: str
+    bits: int
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The smallest piece of work: one hasher fitted with one seed, and measured."""
+
+    label: str
+    asked_bits: int
+    method: str
+    n_bits: int
+    seed: int
+    quick: bool
+
+    def hasher(self) -> BinaryHasher:
+        """The unfitted hasher."""
+        settings = QUICK.get(self.method.partition(":")[0], ()) if self.quick else ()
+        return make_hasher(self.method, self.n_bits, self.seed, settings)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All runs of one experiment on one data set.
+
+    Attributes
+    ----------
+    data : mapping
+        The block ``data`` of the results: name, sizes, checksums.
+    runs : mapping of (label, bits) to runs
+        One run a seed.
+    """
+
+    data: Mapping[str, Any]
+    runs: Mapping[tuple[str, int], Sequence[Mapping[str, Any]]]
+
+    @property
+    def title(self) -> str:
+        """The name of the set, and what of it was used if not all."""
+        return f"{self.data['name']} ({self.part})" if self.part else str(self.data["name"])
+
+    @property
+    def part(self) -> str:
+        """What of the set was used; empty if all of it."""
+        sample = self.data["n_train"]
+        sampled = f"learned from {sample:,} vectors" if sample != self.data["n_base"] else ""
+        return ", ".join(part for part in (self.data.get("part", ""), sampled) if part)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A table or figure of the paper (arXiv 2306.06928).
+
+    Attributes
+    ----------
+    name, title, about : str
+        What the command line calls it, what it shows, and what of the paper's setting is known.
+    cases : tuple of Case
+    columns : tuple of Column
+        What a table shows; in any case the code lengths that are run.
+    data : tuple of str
+        The sets of the full form.
+    view : callable
+        From the measurements on all data sets to tables, plots and galleries.
+    paper : mapping
+        By data set and label, the paper's figure for each column; None where its text has lost it.
+    needs : tuple of str
+        What a run must hold beyond the metrics and curves that all have: "history", "gallery",
+        "labels", or a metric.
+    """
+
+    name: str
+    title: str
+    about: str
+    cases: tuple[Case, ...]
+    columns: tuple[Column, ...]
+    data: tuple[str, ...]
+    view: Callable[[Experiment, Sequence[Measured]], list[Any]]
+    paper: Mapping[str, Figures] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+
+    def lacks(self, material: Material) -> str:
+        """Why this cannot be run on the data; empty if it can."""
+        if "gallery" in self.needs and material.picture is None:
+            return f"{self.name} shows pictures, and the vectors of {material.name} are none"
+        if "labels" in self.needs and (
+            material.base_labels is None or material.query_labels is None
+        ):
+            return f"{self.name} is judged by labels, and {material.name} has none"
+        return ""
+
+    def units(self, dim: int, seeds: int, *, quick: bool) -> list[Unit]:
+        """All the work on a data set of this dimension; lengths that a method cannot make left out.
+
+        Seeds come last, so that an interrupted run has few methods whole rather than all begun.
+        """
+        units = []
+        for asked in dict.fromkeys(column.bits for column in self.columns):
+            for case in self.cases:
+                n_bits = case.n_bits(asked, dim)
+                if case.bits == "dim" and asked != max(column.bits for column in self.columns):
+                    continue  # one length only: it stands beside the longest codes
+                for seed in range(seeds):
+                    unit = Unit(case.label, asked, case.method, n_bits, seed, quick)
+                    if n_bits <= dim or unit.hasher().exceeds_dimension:
+                        units.append(unit)
+        return units

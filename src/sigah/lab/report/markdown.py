@@ -1,0 +1,219 @@
+"""Results as Markdown: a page a data set, for documentation that stands beside the code."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from sigah.files import atomic_write
+from sigah.lab.experiments import EXPERIMENTS, Store
+from sigah.lab.experiments.views import METRICS, Entry, Plot, Table
+from sigah.lab.report.chapters import ACROSS, Chapter, chapters, section
+from sigah.lab.report.summary import JUDGED, LENGTHS, MARKS, Margin, SetSummary, headline
+
+__all__ = ["markdown_pages", "matrix", "pipe_table", "write_markdown"]
+
+SECONDS = ("fit_seconds", "fit_cpu_seconds")
+LEGEND = (
+    "✓: better than every other method by more than a standard deviation; =: within one; ✗: worse"
+    " by more. The number is how far SiGAH is ahead of the best other method of equal length,"
+    " whichever that is (positive is better); the deviation is that of the difference of two runs."
+)
+
+
+def pipe_table(head: Sequence[str], lines: Sequence[Sequence[str]], left: int = 1) -> str:
+    """A table; the first ``left`` columns are aligned left, the others right.
+
+    Examples
+    --------
+    >>> from sigah.lab.report.markdown import pipe_table
+    >>> print(pipe_table(["method", "map"], [["`itq`", "0.5"]]))
+    | method | map |
+    | --- | ---: |
+    | `itq` | 0.5 |
+    """
+    rule = ["---"] * left + ["---:"] * (len(head) - left)
+    return "\n".join("| " + " | ".join(line) + " |" for line in (head, rule, *lines))
+
+
+def write_markdown(
+    results: str | os.PathLike[str], folder: str | os.PathLike[str]
+) -> dict[str, str]:
+    """Write the pages of :func:`markdown_pages` into a folder, which is made if need be.
+
+    Returns
+    -------
+    dict of str to str
+        The text of every file by its name.
+    """
+    pages = markdown_pages(results)
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for name, text in pages.items():
+        with atomic_write(Path(folder) / name) as file:
+            file.write(text.encode())
+    return pages
+
+
+def markdown_pages(results: str | os.PathLike[str]) -> dict[str, str]:
+    """The pages of a folder of results: ``README.md``, and one for each data set.
+
+    Parameters
+    ----------
+    results : path-like
+        A folder of JSON files, of ``sigah reproduce`` or ``sigah evaluate``.
+
+    Returns
+    -------
+    dict of str to str
+        Text by file name. The same results make the same text.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds nothing of any experiment.
+    """
+    store = Store(results)
+    sets = chapters(store)
+    if not sets:
+        raise ValueError(f"{results} holds no results; measure some with `sigah reproduce`")
+    return {"README.md": index(store, sets)} | {
+        f"{chapter.anchor}.md": chapter_page(chapter) for chapter in sets
+    }
+
+
+def index(store: Store, sets: Sequence[Chapter]) -> str:
+    """The summary, and what has a row a data set."""
+    parts = [
+        "# Results by data set",
+        "Made from the JSON by `sigah report --markdown`; the same with curves and pictures, in one"
+        " page: `sigah report`.",
+        headline(chapter.summary for chapter in sets if chapter.summary),
+        matrix(sets),
+        LEGEND,
+    ]
+    for name in ACROSS:
+        if measured := store.collect(EXPERIMENTS[name]):
+            one = section(EXPERIMENTS[name], measured, name)
+            parts += [f"## {one.place}: {one.experiment.title}", one.experiment.about]
+            parts += [experiment_table(table) for table in one.tables]
+    return "\n\n".join(parts) + "\n"
+
+
+def chapter_page(chapter: Chapter) -> str:
+    """All tables of a data set."""
+    data = chapter.data
+    about = f"{chapter.about}. " if chapter.about else ""
+    parts = [
+        f"# {chapter.title}",
+        f"{about}{data['n_base']:,} vectors of {data['dim']} dimensions, {data['n_queries']:,}"
+        f" queries, {data['k']:,} true neighbours each.",
+    ]
+    if chapter.summary:
+        parts += [chapter.summary.sentence, margins(chapter.summary), LEGEND]
+    for one in chapter.sections:
+        panels: list[tuple[str, str]] = [
+            (one.title(table), experiment_table(table)) for table in one.tables
+        ]
+        panels += [
+            (one.title(panel), settings_table(panel))
+            for panel in one.figures
+            if isinstance(panel, Plot) and all(series.few for series in panel.series)
+        ]
+        if panels:
+            command = f"`sigah reproduce {one.experiment.name} --data {data['name']}`"
+            parts += [
+                f"## {one.place}: {one.experiment.title}",
+                one.experiment.about,
+                f"Seeds: {one.seeds}. Run it with {command}.",
+            ]
+        for title, table in sorted(panels, key=lambda panel: panel[0]):  # (a) before (b)
+            parts += [f"### {title}", table] if title else [table]
+    return "\n\n".join(parts) + "\n"
+
+
+def matrix(sets: Sequence[Chapter], *, folder: str = "", metrics: Sequence[str] = JUDGED) -> str:
+    """A row a data set, linked to its page in ``folder``: SiGAH's mark and margin a metric."""
+    columns = [(metric, bits) for metric in metrics for bits in LENGTHS]
+    lines = [
+        [f"[{chapter.title}]({folder}{chapter.anchor}.md)"]
+        + [short(chapter.summary.margins.get(column)) for column in columns]
+        for chapter in sets
+        if chapter.summary
+    ]
+    return pipe_table(["data set", *(f"{METRICS[m]} {bits}" for m, bits in columns)], lines)
+
+
+def short(margin: Margin | None) -> str:
+    """A mark and a margin: "✓ +.110"."""
+    if margin is None:
+        return "–"
+    sign = "+" if margin.lead >= 0 else "−"
+    return f"{MARKS[margin.mark]} {sign}{abs(margin.lead):.3f}".replace("0.", ".", 1)
+
+
+def margins(summary: SetSummary) -> str:
+    """SiGAH beside the best other method, metric by metric."""
+    head = ["metric", "bits", "ahead by", "deviations", "SiGAH", "best other", "", "in the paper"]
+    lines = [
+        [
+            METRICS[margin.metric],
+            str(margin.bits),
+            f"{MARKS[margin.mark]} {margin.lead:+.3f}",
+            "–" if margin.deviations is None else f"{margin.deviations:+.1f}",
+            f"{margin.ours:.3f}",
+            margin.rival,
+            f"{margin.theirs:.3f}",
+            "–" if margin.paper is None else f"{margin.paper:+.3f}",
+        ]
+        for margin in summary.margins.values()
+    ]
+    return pipe_table(head, lines)
+
+
+def experiment_table(table: Table) -> str:
+    """Ours, and where the paper has a figure, the paper's and the difference; the best in bold."""
+    compared = [
+        any(cells[column].paper is not None for _, cells in table.rows)
+        for column in range(len(table.metrics))
+    ]
+    head = ["method"]
+    for heading, beside in zip(table.headings, compared, strict=True):
+        head += [heading, "paper", "diff."] if beside else [heading]
+    lines = []
+    for row, (label, cells) in enumerate(table.rows):
+        line = [label]
+        for column, cell in enumerate(cells):
+            digits = 1 if table.metrics[column] in SECONDS else 3
+            text = with_deviation(cell, digits)
+            line.append(f"**{text}**" if table.best(column) == row else text)
+            if compared[column]:
+                line.append("–" if cell.paper is None else f"{cell.paper:.{digits}f}")
+                line.append("–" if cell.difference is None else f"{cell.difference:+.{digits}f}")
+        lines.append(line)
+    return pipe_table(head, lines)
+
+
+def settings_table(plot: Plot) -> str:
+    """The points of a plot of a few settings, a row a setting."""
+    cells = {
+        (x, number): with_deviation(Entry(None, y, spread, len(series.deviation)), 3)
+        for number, series in enumerate(plot.series)
+        for x, y, spread in zip(
+            series.x, series.y, series.deviation or (0.0,) * len(series.x), strict=True
+        )
+    }
+    head = [plot.x_label, *(f"{plot.y_label}, {series.label}" for series in plot.series)]
+    lines = [
+        [f"{x:g}", *(cells.get((x, number), "–") for number in range(len(plot.series)))]
+        for x in sorted({x for x, _ in cells})
+    ]
+    return pipe_table(head, lines)
+
+
+def with_deviation(cell: Entry, digits: int) -> str:
+    """Mean, and deviation where several seeds ran."""
+    if cell.mean is None:
+        return "–"
+    spread = f" ± {cell.deviation:.{digits}f}" if cell.seeds > 1 else ""
+    return f"{cell.mean:.{digits}f}{spread}"

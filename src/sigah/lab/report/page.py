@@ -1,0 +1,194 @@
+"""``sigah report``: one self-contained page of all that is measured."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import jinja2
+
+from sigah.files import atomic_write
+from sigah.lab.experiments import EXPERIMENTS, Store
+from sigah.lab.experiments.views import METRICS, Gallery, Plot
+from sigah.lab.report.chapters import (
+    ACROSS,
+    Chapter,
+    Section,
+    chapters,
+    papers_alone,
+    place,
+    provenance,
+    section,
+    verdict,
+)
+from sigah.lab.report.plots import as_data, draw, file_name, save
+from sigah.lab.report.summary import JUDGED, LENGTHS, MARKS, headline
+
+__all__ = ["write_report"]
+
+DIGITS = {"fit_seconds": 1, "fit_cpu_seconds": 1, "deviations": 1, "reconstruction_error": 3}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A drawn panel: its data, and its size in CSS pixels."""
+
+    title: str
+    description: str
+    uri: str
+    width: int
+    height: int
+    wide: bool
+
+
+def write_report(
+    results: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    plots: str | os.PathLike[str] | None = None,
+) -> list[str]:
+    """Write the page, and the plots as files if asked.
+
+    Parameters
+    ----------
+    results : path-like
+        A folder of JSON files, of ``sigah reproduce`` or ``sigah evaluate``.
+    out : path-like
+        The HTML file; it loads nothing from elsewhere.
+    plots : path-like, optional
+        Folder for every plot and gallery as SVG and PNG.
+
+    Returns
+    -------
+    list of str
+        The experiments that the page shows.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds nothing of any experiment.
+    """
+    store = Store(results)
+    sets = chapters(store)
+    if not sets:
+        raise ValueError(f"{results} holds no results; measure some with `sigah reproduce`")
+    across = [
+        section(EXPERIMENTS[name], measured, name)
+        for name in ACROSS
+        if (measured := store.collect(EXPERIMENTS[name]))
+    ]
+    shown = experiments_of([*(one for chapter in sets for one in chapter.sections), *across])
+    page = template().render(
+        chapters=sets,
+        across=across,
+        alone=list(papers_alone(store)),
+        absent=[place(name) for name in EXPERIMENTS if not store.collect(EXPERIMENTS[name])],
+        summaries=[(chapter, chapter.summary) for chapter in sets if chapter.summary],
+        headline=headline(chapter.summary for chapter in sets if chapter.summary),
+        one_seed=any(
+            margin.seeds == 1
+            for chapter in sets
+            if chapter.summary
+            for margin in chapter.summary.margins.values()
+        ),
+        quick=any(chapter.data.get("quick") for chapter in sets),
+        files=[provenance(path, content) for path, content in sorted(store.files.items())],
+        pictures=draw_all(sets, Path(plots) if plots else None),
+    )
+    with atomic_write(out) as file:
+        file.write(page.encode())
+    return shown
+
+
+def template() -> jinja2.Template:
+    """The page to be filled in; its style sheet stands beside it."""
+    folder = resources.files("sigah.lab.report")
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=jinja2.FunctionLoader(lambda name: folder.joinpath(name).read_text()),
+    )
+    environment.filters |= {"figure": figure, "signed": signed, "lead": lead}
+    environment.globals |= {
+        "verdict": verdict,
+        "metrics": METRICS,
+        "judged": JUDGED,
+        "lengths": LENGTHS,
+        "marks": MARKS,
+    }
+    return environment.get_template("report.html")
+
+
+def draw_all(sets: Sequence[Chapter], plots: Path | None) -> dict[str, list[Picture]]:
+    """The pictures of every section by its anchor, also written as files if asked."""
+    if plots is not None:
+        plots.mkdir(parents=True, exist_ok=True)
+    return {
+        one.anchor: [draw_one(one, panel, plots) for panel in one.figures]
+        for chapter in sets
+        for one in chapter.sections
+    }
+
+
+def draw_one(one: Section, panel: Plot | Gallery, plots: Path | None) -> Picture:
+    """One plot or gallery."""
+    drawn = draw(panel)
+    if plots is not None:
+        save(drawn, plots, file_name(one.experiment.name, panel.title))
+    wide = isinstance(panel, Gallery)
+    labels = (
+        [label for label, _ in panel.rows]
+        if isinstance(panel, Gallery)
+        else [series.label for series in panel.series]
+    )
+    width, height = drawn.get_size_inches() * 96
+    return Picture(
+        one.title(panel),
+        f"{one.place}, {panel.title}: {', '.join(labels)}",
+        as_data(drawn, "png" if wide else "svg"),
+        round(width),
+        round(height),
+        wide,
+    )
+
+
+def experiments_of(sections: Sequence[Section]) -> list[str]:
+    """The names of the experiments shown, in their own order."""
+    names = {one.experiment.name for one in sections}
+    return [name for name in EXPERIMENTS if name in names]
+
+
+def figure(value: float | None, metric: str) -> str:
+    """A number as it is printed; a dash where there is none.
+
+    Examples
+    --------
+    >>> from sigah.lab.report.page import figure
+    >>> figure(0.58034, "pr_area"), figure(1120, "fit_seconds"), figure(None, "map")
+    ('0.5803', '1,120.0', '–')
+    """
+    if value is None:
+        return "–"
+    return f"{value:,.{DIGITS.get(metric, 4)}f}"
+
+
+def signed(value: float, metric: str) -> str:
+    """A difference with its sign."""
+    return ("+" if value >= 0 else "−") + figure(abs(value), metric)
+
+
+def lead(value: float) -> str:
+    """A margin in three digits, for the matrix.
+
+    Examples
+    --------
+    >>> from sigah.lab.report.page import lead
+    >>> lead(0.1098), lead(-0.0398)
+    ('+.110', '−.040')
+    """
+    return ("+" if value >= 0 else "−") + f"{abs(value):.3f}".removeprefix("0")

@@ -1,0 +1,143 @@
+"""Plots and galleries of experiments as Matplotlib figures, for the page and for papers."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from sigah.files import atomic_write
+from sigah.lab.experiments.views import Gallery, Plot, Series
+from sigah.lab.report.figures import STYLE, line_style
+
+__all__ = ["as_data", "draw", "file_name", "save"]
+
+COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito
+# text stays text, and the same figure has the same bytes
+SVG: Any = {"svg.fonttype": "none", "svg.hashsalt": "sigah", "font.sans-serif": ["DejaVu Sans"]}
+HIT = "#0072b2"
+WIDE = 3  # labels in a row of a legend
+
+
+def draw(panel: Plot | Gallery) -> Figure:
+    """The figure of a plot or a gallery."""
+    if isinstance(panel, Gallery):
+        return draw_gallery(panel)
+    lines = -(-len(panel.series) // WIDE) if len(panel.series) > 1 else 0
+    with mpl.rc_context(STYLE):
+        # axes of one size, and the legend below them, where it covers no curve
+        figure = Figure(figsize=(4.8, 3.2 + 0.2 * lines), layout="constrained")
+        axes = figure.subplots()
+        for series, colour in zip(panel.series, colours(panel.series), strict=True):
+            draw_series(axes, series, colour)
+        axes.set(xlabel=panel.x_label, ylabel=panel.y_label)
+        set_scale(axes, panel)
+        if panel.unit:
+            axes.set_ylim(0, 1.02)
+            if panel.scale == "linear":
+                axes.set_xlim(0, 1)
+        if lines:
+            figure.legend(loc="outside lower center", ncols=WIDE, fontsize=8)
+    return figure
+
+
+def draw_gallery(panel: Gallery) -> Figure:
+    """Rows of pictures with their labels to the left, and a bar below each hit."""
+    height, width = panel.rows[0][1].shape[1:]
+    high, wide = round(1.16 * height), round(1.08 * width)  # a picture and the gap after it
+    longest = max(len(images) for _, images in panel.rows)
+    sheet = np.ones((high * len(panel.rows), wide * longest), np.float32)
+    labels = [label.replace(", ", ",\n") for label, _ in panel.rows]
+    # room for the longest line of a label at about .08 inches a letter
+    margin = 0.2 + 0.08 * max(len(line) for label in labels for line in label.split("\n"))
+    inches = (margin + 0.5 * longest, 0.54 * len(panel.rows))
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=inches)
+        axes = figure.add_axes((margin / inches[0], 0, 1 - margin / inches[0], 1))
+        axes.set_axis_off()
+        for row, (label, images) in enumerate(panel.rows):
+            place = (-0.3 * width, high * row + height / 2)
+            axes.text(*place, labels[row], ha="right", va="center", linespacing=1)
+            for column, image in enumerate(images):
+                top, left = high * row, wide * column
+                sheet[top : top + height, left : left + width] = 1 - image  # dark on paper
+                if label in panel.hits and panel.hits[label][column]:
+                    axes.plot(
+                        (left, left + width - 1),
+                        (top + 1.05 * height, top + 1.05 * height),
+                        color=HIT,
+                        linewidth=2.4,
+                        solid_capstyle="butt",
+                    )
+        axes.imshow(sheet, cmap="gray", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+    return figure
+
+
+def draw_series(axes: Axes, series: Series, colour: str | tuple[float, ...]) -> None:
+    """One curve, with a band of one deviation."""
+    line: dict[str, Any] = {"color": colour, "linewidth": 1.8}
+    if series.style:
+        line = line_style(series.style)
+    if not series.style and series.few:
+        line |= {"marker": "o", "markersize": 4}
+    axes.plot(series.x, series.y, **{**line, "label": series.label})
+    if series.deviation:
+        y, spread = np.array(series.y), np.array(series.deviation)
+        axes.fill_between(
+            series.x, y - spread, y + spread, color=line["color"], alpha=0.15, linewidth=0
+        )
+
+
+def colours(series: Sequence[Series]) -> list[str | tuple[float, ...]]:
+    """A colour a curve: apart for a few, a ramp for a row of settings."""
+    if len(series) <= len(COLOURS):
+        return list(COLOURS[: len(series)])
+    ramp = mpl.colormaps["viridis"]
+    return [tuple(ramp(i / len(series))) for i in range(len(series))]
+
+
+def set_scale(axes: Axes, panel: Plot) -> None:
+    """The x axis: linear, logarithmic, or logarithmic with a place for 0."""
+    xs = sorted({x for series in panel.series for x in series.x})
+    if panel.scale == "log":
+        axes.set_xscale("log")
+    elif panel.scale == "weights" and any(x > 0 for x in xs):
+        axes.set_xscale("symlog", linthresh=min(x for x in xs if x > 0), linscale=0.4)
+        axes.set_xticks(xs, [f"{x:g}" for x in xs], rotation=45 if len(xs) > 6 else 0)
+        axes.minorticks_off()
+
+
+def as_data(figure: Figure, kind: str) -> str:
+    """A figure as a data URI: "svg" for lines, "png" for pictures."""
+    content = encode(figure, kind)
+    media = "image/svg+xml" if kind == "svg" else "image/png"
+    return f"data:{media};base64,{base64.b64encode(content).decode()}"
+
+
+def save(figure: Figure, folder: Path, name: str) -> None:
+    """Write a figure as SVG and as PNG of 300 dots an inch."""
+    for kind in ("svg", "png"):
+        with atomic_write(folder / f"{name}.{kind}") as file:
+            file.write(encode(figure, kind, dpi=300))
+
+
+def file_name(*parts: str) -> str:
+    """A plain name for a file: ``fig7-mnist-a-retrieval``."""
+    return re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
+
+
+def encode(figure: Figure, kind: str, dpi: int = 110) -> bytes:
+    """The bytes of a figure; the same for the same figure."""
+    buffer = io.BytesIO()
+    with mpl.rc_context(SVG):
+        metadata = {"Date": None} if kind == "svg" else {"Software": None}
+        figure.savefig(buffer, format=kind, dpi=dpi, metadata=metadata)
+    return buffer.getvalue()

@@ -1,0 +1,1 @@
+"""Formats of vector files: one family, one file; each is read as hostile input."""

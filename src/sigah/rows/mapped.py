@@ -1,0 +1,53 @@
+"""Memory maps: asking for pages ahead of their use, and giving back those that were read.
+
+A page that is touched is read alone or with a few others; a disk is faster when it is asked for all
+that is wanted next. The pages of a mapped file stay in the memory of the process until the system
+needs them elsewhere. Whoever reads a large file once, in order, gives them back as it goes; they
+stay in the system's cache and are read again, should anybody ask.
+"""
+
+from __future__ import annotations
+
+import mmap
+from typing import Any
+
+import numpy as np
+
+from sigah.rows.lazy import Array
+
+__all__ = ["expect", "forget", "mapping"]
+
+
+def mapping(array: Array) -> np.memmap[Any, Any] | None:
+    """The memory map that an array is a view of, if it is one of a file that others may share."""
+    owner: Any = array
+    while isinstance(owner, (np.ndarray, memoryview)):
+        if isinstance(owner, np.memmap) and isinstance(owner.base, mmap.mmap):
+            # the pages of a private map ("c") may hold changes that are nowhere else
+            return owner if owner.mode in ("r", "r+") else None
+        owner = owner.obj if isinstance(owner, memoryview) else owner.base
+    return None
+
+
+def expect(array: Array) -> None:
+    """Let the system read the pages behind a view of a memory map; of other arrays, do nothing."""
+    _advise(array, "MADV_WILLNEED")
+
+
+def forget(array: Array) -> None:
+    """Give back the pages behind a view of a memory map; of other arrays, do nothing.
+
+    Values are read from the file again when they are next used.
+    """
+    _advise(array, "MADV_DONTNEED")
+
+
+def _advise(array: Array, advice: str) -> None:
+    mapped = mapping(array)
+    if mapped is None or not array.size or not hasattr(mmap, advice):
+        return
+    pages: mmap.mmap = mapped.base  # type: ignore[assignment]
+    origin = np.frombuffer(pages, np.uint8).ctypes.data
+    first, last = np.lib.array_utils.byte_bounds(array)
+    start = (first - origin) // mmap.PAGESIZE * mmap.PAGESIZE
+    pages.madvise(getattr(mmap, advice), start, min(last - origin, len(pages)) - start)

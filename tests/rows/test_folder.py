@@ -1,0 +1,107 @@
+"""A folder of vector files is one source of rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import sigah
+from sigah.rows import FolderRows, folder, load_vectors, mapped
+
+VECTORS = np.random.default_rng(0).normal(size=(100, 12)).astype(np.float32)
+
+
+def write(file: Path, rows: np.ndarray) -> None:
+    if file.suffix == ".npy":
+        np.save(file, rows)
+    elif file.suffix == ".fbin":
+        file.write_bytes(np.array(rows.shape, "<u4").tobytes() + rows.tobytes())
+    else:
+        lists = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1])
+        pq.write_table(pa.table({"x": lists, "y": lists}), file)
+
+
+def test_files_follow_each_other_by_name(tmp_path: Path) -> None:
+    for name, part in zip(
+        ("p10.npy", "p2.fbin", "p3.npy"), np.split(VECTORS, [30, 31]), strict=True
+    ):
+        write(tmp_path / name, part)
+    (tmp_path / "_SUCCESS").write_text("")
+    (tmp_path / ".p1.npy.swp").write_text("")
+    (tmp_path / "more.npy.d").mkdir()
+    rows = load_vectors(tmp_path)
+    assert isinstance(rows, FolderRows)
+    assert (rows.shape, rows.dtype) == ((100, 12), np.float32)
+    np.testing.assert_array_equal(rows[:], VECTORS)
+    np.testing.assert_array_equal(rows[29:32], VECTORS[29:32])
+    np.testing.assert_array_equal(rows[np.array([99, 0, 30])], VECTORS[[99, 0, 30]])
+    np.testing.assert_array_equal(load_vectors(tmp_path, mmap=False), VECTORS)
+    hasher = sigah.ITQ(8, random_state=0).fit(rows)
+    assert hasher.fingerprint == sigah.ITQ(8, random_state=0).fit(VECTORS).fingerprint
+    np.testing.assert_array_equal(hasher.transform(rows), hasher.transform(VECTORS))
+
+
+def test_the_table_of_every_file_is_named_once(tmp_path: Path) -> None:
+    for number, part in enumerate(np.split(VECTORS, [30, 60])):
+        write(tmp_path / f"{number}.parquet", part)
+    np.testing.assert_array_equal(load_vectors(f"{tmp_path}:y")[:], VECTORS)
+    with pytest.raises(ValueError, match=r"0\.parquet: holds 2 columns"):
+        load_vectors(tmp_path)
+    with pytest.raises(ValueError, match=r"0\.parquet: there is no column 'z'"):
+        load_vectors(f"{tmp_path}:z")
+
+
+def test_numbers_of_several_types_become_one_that_holds_all(tmp_path: Path) -> None:
+    write(tmp_path / "a.npy", np.arange(12, dtype=np.uint8)[None])
+    write(tmp_path / "b.npy", np.full((1, 12), 0.1))
+    rows = load_vectors(tmp_path)
+    assert rows.dtype == np.float64
+    assert rows[:].tolist() == [list(range(12)), [0.1] * 12]
+
+
+def test_more_files_than_may_be_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder, "OPEN_FILES", 2)
+    for number, row in enumerate(VECTORS):
+        write(tmp_path / f"{number:02}.npy", row[None])
+    np.testing.assert_array_equal(load_vectors(tmp_path)[:], VECTORS)
+
+
+def test_what_is_wrong_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="the folder holds no vector files"):
+        load_vectors(tmp_path)
+    write(tmp_path / "a.npy", VECTORS)
+    write(tmp_path / "b.npy", VECTORS[:, :5])
+    with pytest.raises(ValueError, match=r"b\.npy has dimension 5, but a\.npy .* has 12"):
+        load_vectors(tmp_path)
+    (tmp_path / "b.npy").write_bytes(b"no vectors")
+    with pytest.raises(ValueError, match=r"b\.npy: not a \.npy file"):
+        load_vectors(tmp_path)
+    write(tmp_path / "b.npy", VECTORS)
+    rows = load_vectors(tmp_path)
+    (tmp_path / "b.npy").unlink()
+    np.testing.assert_array_equal(rows[150:], VECTORS[50:])  # open already
+
+
+def test_forgotten_pages_are_read_again(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", VECTORS)
+    for rows in (np.load(tmp_path / "x.npy", mmap_mode="r"), VECTORS.copy(), VECTORS[:0]):
+        expected = rows.copy()
+        mapped.forget(rows[3:])
+        mapped.forget(rows[::2, 1:])
+        np.testing.assert_array_equal(rows, expected)
+
+
+def test_changes_that_are_nowhere_else_are_not_forgotten(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", VECTORS)
+    private = np.load(tmp_path / "x.npy", mmap_mode="c")
+    private += 1
+    mapped.forget(private)
+    np.testing.assert_array_equal(private, VECTORS + 1)
+    shared = np.load(tmp_path / "x.npy", mmap_mode="r+")
+    shared += 1
+    mapped.forget(shared)
+    np.testing.assert_array_equal(shared, VECTORS + 1)
