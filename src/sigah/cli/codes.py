@@ -79,10 +79,10 @@ def fit(
     if "verbose" in hasher.get_params():
         hasher.set_params(verbose=True)
     source = read_vectors(vectors)
-    rows = rows.training_rows(source, sample, seed)
-    if len(rows) < len(source):
-        typer.echo(f"learning from {len(rows):,} of {len(source):,} vectors, drawn uniformly")
-    (hasher.fit if earlier is None else hasher.partial_fit)(rows)
+    training = rows.training_rows(source, sample, seed)
+    if len(training) < len(source):
+        typer.echo(f"learning from {len(training):,} of {len(source):,} vectors, drawn uniformly")
+    (hasher.fit if earlier is None else hasher.partial_fit)(training)
     if "verbose" in hasher.get_params():
         hasher.set_params(verbose=False)
     hasher.save(out)

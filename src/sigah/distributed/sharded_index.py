@@ -11,12 +11,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sigah.checks import check_whole
 from sigah.codes import check_codes
 from sigah.distributed.cluster import cluster
 from sigah.distributed.shards import shard_files
 from sigah.files import FileFormatError
 from sigah.search import kernels
-from sigah.search.checks import check_count
 from sigah.search.index import HammingIndex
 
 __all__ = ["ShardedIndex"]
@@ -146,7 +146,7 @@ class ShardedIndex:
             If a shard cannot be started again.
         """
         queries = check_codes(codes, n_bits=self.n_bits)
-        k = check_count("k", k, at_least=1)
+        k = check_whole(k, "k", least=1)
         n_rows = max(1, ANSWER_BYTES // (len(self._shards) * k * 12))
         blocks = [queries[start : start + n_rows] for start in range(0, len(queries), n_rows)]
         found = [merged(self._ask("search", block, k)) for block in blocks or [queries]]
@@ -174,7 +174,7 @@ class ShardedIndex:
             If the codes are not packed codes of ``n_bits`` bits, or ``radius`` is negative.
         """
         queries = check_codes(codes, n_bits=self.n_bits)
-        radius = check_count("radius", radius, at_least=0)
+        radius = check_whole(radius, "radius", least=0)
         return merged_balls(self._ask("range_search", queries, radius))
 
     def close(self) -> None:

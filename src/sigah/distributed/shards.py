@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sigah.checks import check_whole
 from sigah.distributed import encoded
 from sigah.distributed.encoded import read_codes
 from sigah.distributed.folders import Manifest, new_folder, read_manifest, write_manifest
-from sigah.search.checks import check_count
 from sigah.search.index import HammingIndex
 
 __all__ = ["FORMAT", "build_shards", "write_shards"]
@@ -55,7 +55,7 @@ def build_shards(source: str | PathLike[str], out: str | PathLike[str], n_shards
     >>> build_shards("codes", "shards", n_shards=4)["count"]  # doctest: +SKIP
     1000000
     """
-    n_shards = check_count("n_shards", n_shards, at_least=1)
+    n_shards = check_whole(n_shards, "n_shards", least=1)
     manifest = read_manifest(source, encoded.FORMAT)
     if manifest["count"] < n_shards:
         raise ValueError(f"{manifest['count']} codes cannot fill {n_shards} shards")

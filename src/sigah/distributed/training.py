@@ -21,13 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
+from sigah.checks import check_whole
 from sigah.codes import check_n_bits
 from sigah.distributed.cluster import cluster
 from sigah.distributed.parquet import Part, split
 from sigah.hashers.sigah import SiGAH
 from sigah.progress import bar
 from sigah.rows.blocks import Rows, RowSource
-from sigah.search.checks import check_count
 
 if TYPE_CHECKING:
     from sigah.hashers.sigah_training import Trained
@@ -86,7 +86,7 @@ def fit(
     >>> fit(SiGAH(64, random_state=0), "vectors.parquet").save("vectors.model")  # doctest: +SKIP
     """
     n_bits = check_n_bits(hasher.n_bits)
-    n_workers = check_count("n_workers", n_workers, at_least=1)
+    n_workers = check_whole(n_workers, "n_workers", least=1)
     hasher._check_parameters()
     if hasher.early_stopping or hasher.device == "cuda":
         raise ValueError("training on a cluster knows no early_stopping and no device='cuda'")

@@ -21,8 +21,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sigah.checks import check_whole
 from sigah.codes import check_codes
-from sigah.search.checks import check_count
 from sigah.search.kernels import MISSING_DISTANCE, MISSING_ID
 
 __all__ = ["About", "Engine", "Rows", "check_labels", "require"]
@@ -223,7 +223,7 @@ class Engine(ABC):
         if self.about is None:
             raise ValueError(f"{self.where} is not open; sigah.engines.connect opens it")
         queries = check_codes(codes, n_bits=self.about.n_bits, name="queries")
-        k = check_count("k", k, at_least=1)
+        k = check_whole(k, "k", least=1)
         labels = None if filter is None else self._wanted(filter)
         distances = np.full((len(queries), k), MISSING_DISTANCE, np.int32)
         ids = np.full((len(queries), k), MISSING_ID, np.int64)

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sigah.checks import check_whole
 from sigah.engines.base import About, require
 from sigah.engines.files import FileEngine
-from sigah.search.checks import check_count
 
 __all__ = ["Faiss"]
 
@@ -54,10 +54,10 @@ class Faiss(FileEngine):
         expansion: int = 128,
     ) -> None:
         super().__init__(target, kind=kind)
-        self.lists = None if lists is None else check_count("lists", lists, at_least=1)
-        self.probes = check_count("probes", probes, at_least=1)
-        self.links = check_count("links", links, at_least=2)
-        self.expansion = check_count("expansion", expansion, at_least=1)
+        self.lists = None if lists is None else check_whole(lists, "lists", least=1)
+        self.probes = check_whole(probes, "probes", least=1)
+        self.links = check_whole(links, "links", least=2)
+        self.expansion = check_whole(expansion, "expansion", least=1)
         self._faiss: Any = None
         self._ids: NDArray[np.int64] | None = None  # ascending; read when first needed
 

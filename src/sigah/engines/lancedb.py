@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sigah.checks import check_whole
 from sigah.engines.base import About, Engine, Rows, require
-from sigah.search.checks import check_count
 
 __all__ = ["LanceDB"]
 
@@ -51,8 +51,8 @@ class LanceDB(Engine):
     ) -> None:
         super().__init__(target, kind=kind)
         self.table = table
-        self.lists = None if lists is None else check_count("lists", lists, at_least=1)
-        self.probes = check_count("probes", probes, at_least=1)
+        self.lists = None if lists is None else check_whole(lists, "lists", least=1)
+        self.probes = check_whole(probes, "probes", least=1)
         self._lancedb: Any = None
         self._table: Any = None
 

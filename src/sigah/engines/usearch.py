@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sigah.checks import check_whole
 from sigah.engines.base import About, require
 from sigah.engines.files import FileEngine
-from sigah.search.checks import check_count
 
 __all__ = ["USearch"]
 
@@ -48,8 +48,8 @@ class USearch(FileEngine):
         exact: bool = False,
     ) -> None:
         super().__init__(target, kind=kind)
-        self.links = check_count("links", links, at_least=2)
-        self.expansion = check_count("expansion", expansion, at_least=1)
+        self.links = check_whole(links, "links", least=2)
+        self.expansion = check_whole(expansion, "expansion", least=1)
         if not isinstance(exact, bool):
             raise ValueError(f"exact must be true or false, got {exact!r}")
         self.exact = exact

@@ -28,6 +28,7 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
+from sigah.checks import check_whole
 from sigah.files import atomic_write
 from sigah.rows.blocks import is_row_source
 
@@ -86,7 +87,7 @@ def exact_neighbors(base: Any, queries: Any, k: int, *, block: int = 8192) -> Ne
         raise ValueError(f"queries have {queries.shape[1]} dimensions, but the base has {d}")
     if n > np.iinfo(np.int32).max:
         raise ValueError(f"the base has {n} rows, more than int32 indices can count")
-    k, block = _check_count("k", k, at_most=n), _check_count("block", block)
+    k, block = _check_k(k, n), check_whole(block, "block")
     total, peak = _survey(base, "base", block)
     _, query_peak = _survey(queries, "queries", block)
     # A power of two that brings the largest value near 1, so that nothing overflows. Magnifying
@@ -141,7 +142,7 @@ def cached_neighbors(
     (array([0, 1, 2], dtype=int32), True)
     """
     base, queries = _check_rows(base, "base"), _check_rows(queries, "queries")
-    k = _check_count("k", k, at_most=len(base))
+    k = _check_k(k, len(base))
     name = " ".join([CACHE_FORMAT, content_hash(base), content_hash(queries), str(k)])
     key = hashlib.sha256(name.encode()).digest()
     cache = cache_dir or os.environ.get("SIGAH_CACHE")
@@ -345,12 +346,11 @@ def _check_rows(source: Any, name: str) -> Any:
     return source
 
 
-def _check_count(name: str, value: object, *, at_most: int | None = None) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-    if at_most is not None and value > at_most:
-        raise ValueError(f"{name} = {value} neighbours were asked for, but the base has {at_most}")
-    return int(value)
+def _check_k(k: object, n_base: int) -> int:
+    k = check_whole(k, "k")
+    if k > n_base:
+        raise ValueError(f"k = {k} neighbours were asked for, but the base has {n_base}")
+    return k
 
 
 def _survey(source: Any, name: str, block: int) -> tuple[NDArray[np.float64], float]:

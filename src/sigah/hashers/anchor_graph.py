@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from sigah.hashers.anchors import anchor_weights, check_count, find_anchors, squared_distances
+from sigah.checks import check_whole
+from sigah.hashers.anchors import anchor_weights, find_anchors, squared_distances
 from sigah.hashers.base import ScoringHasher
 from sigah.rows.blocks import Rows
 
@@ -109,9 +110,9 @@ class AnchorGraphHasher(ScoringHasher):
         """Set ``W_``, the hash functions at the anchors, from the graph's Z ``(n, m)``."""
 
     def _fit(self, rows: Rows, random_state: np.random.RandomState) -> None:
-        check_count("n_anchors", self.n_anchors, at_least=2)
-        check_count("n_nearest", self.n_nearest, at_least=1)
-        check_count("n_samples", self.n_samples, at_least=1)
+        check_whole(self.n_anchors, "n_anchors", least=2)
+        check_whole(self.n_nearest, "n_nearest", least=1)
+        check_whole(self.n_samples, "n_samples", least=1)
         if self.n_bits >= self.n_anchors:
             raise ValueError(
                 f"{type(self).__name__} makes fewer bits than it has anchors: n_bits={self.n_bits},"

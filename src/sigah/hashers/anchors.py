@@ -8,7 +8,6 @@ learning", ICML 2010.
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,25 +16,9 @@ from sigah.rows.blocks import Rows
 
 __all__ = [
     "anchor_weights",
-    "check_count",
-    "check_weight",
     "find_anchors",
     "squared_distances",
 ]
-
-
-def check_count(name: str, value: Any, *, at_least: int) -> int:
-    """A whole number among a method's parameters, or an error that names it."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < at_least:
-        raise ValueError(f"{name} must be a whole number of at least {at_least}, got {value!r}")
-    return int(value)
-
-
-def check_weight(name: str, value: Any) -> None:
-    """A number of at least 0 among a method's parameters, or an error that names it."""
-    number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    if not number or not 0 <= value < np.inf:
-        raise ValueError(f"{name} must be a number of at least 0, got {value!r}")
 
 
 def find_anchors(

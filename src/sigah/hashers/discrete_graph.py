@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from sigah.checks import check_nonnegative, check_whole
 from sigah.hashers.anchor_graph import AnchorGraphHasher, graph_eigenvectors
-from sigah.hashers.anchors import check_count, check_weight
 from sigah.progress import bar
 
 __all__ = ["DiscreteGraphHashing", "balanced_orthogonal", "objective", "signed_gradient"]
@@ -160,8 +160,8 @@ class DiscreteGraphHashing(AnchorGraphHasher):
         self.verbose = verbose
 
     def _learn(self, Z: sparse.csr_matrix, random_state: np.random.RandomState) -> None:
-        check_weight("rho", self.rho)
-        check_count("max_iter", self.max_iter, at_least=1)
+        check_nonnegative(self.rho, "rho")
+        check_whole(self.max_iter, "max_iter", least=1)
         degrees = np.maximum(np.asarray(Z.sum(axis=0)).ravel(), np.finfo(np.float32).tiny)
         W, _ = graph_eigenvectors(Z, self.n_bits)
         Z = Z.astype(np.float32)

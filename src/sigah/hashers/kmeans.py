@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from sigah.hashers.anchors import check_count, check_weight
+from sigah.checks import check_nonnegative, check_whole
 from sigah.hashers.base import BinaryHasher, DecoderMixin
 from sigah.hashers.itq import principal_directions
 from sigah.progress import bar
@@ -196,9 +196,9 @@ class KMeansHashing(DecoderMixin, BinaryHasher):
         if isinstance(b, (bool, float)) or b not in (1, 2, 4, 8):
             raise ValueError(f"bits_per_subspace must be 1, 2, 4 or 8, got {b!r}")
         affinity = self.affinity
-        check_weight("affinity", affinity)
-        check_count("max_iter", self.max_iter, at_least=1)
-        check_count("n_samples", self.n_samples, at_least=1)
+        check_nonnegative(affinity, "affinity")
+        check_whole(self.max_iter, "max_iter", least=1)
+        check_whole(self.n_samples, "n_samples", least=1)
         n_subspaces = self.n_bits // b
         mean, covariance = rows.mean_and_covariance()
         padding = -rows.dim % n_subspaces

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sigah.hashers.anchors import check_count, find_anchors, squared_distances
+from sigah.checks import check_whole
+from sigah.hashers.anchors import find_anchors, squared_distances
 from sigah.hashers.base import LinearHasher
 from sigah.hashers.itq import principal_directions
 from sigah.progress import bar
@@ -208,10 +209,10 @@ class OrdinalConstrainedHashing(LinearHasher):
     def _fit(self, rows: Rows, random_state: np.random.RandomState) -> None:
         n_principal = self.n_bits
         if self.n_principal is not None:
-            n_principal = check_count("n_principal", self.n_principal, at_least=self.n_bits)
-        check_count("n_anchors", self.n_anchors, at_least=3)
+            n_principal = check_whole(self.n_principal, "n_principal", least=self.n_bits)
+        check_whole(self.n_anchors, "n_anchors", least=3)
         for name in ("n_neighbors", "max_iter", "n_samples"):
-            check_count(name, getattr(self, name), at_least=1)
+            check_whole(getattr(self, name), name, least=1)
         mean, covariance = rows.mean_and_covariance()
         P = principal_directions(covariance, min(n_principal, rows.dim))
         anchors = find_anchors(

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh
 from threadpoolctl import threadpool_limits
 
-from sigah.hashers.anchors import check_count, squared_distances
+from sigah.checks import check_whole
+from sigah.hashers.anchors import squared_distances
 from sigah.hashers.base import ScoringHasher
 from sigah.progress import bar
 from sigah.rows.blocks import Rows
@@ -244,9 +245,9 @@ class ScalableGraphHashing(ScoringHasher):
         self.verbose = verbose
 
     def _fit(self, rows: Rows, random_state: np.random.RandomState) -> None:
-        check_count("n_bases", self.n_bases, at_least=1)
-        check_count("n_iter", self.n_iter, at_least=0)
-        check_count("n_samples", self.n_samples, at_least=1)
+        check_whole(self.n_bases, "n_bases", least=1)
+        check_whole(self.n_iter, "n_iter", least=0)
+        check_whole(self.n_samples, "n_samples", least=1)
         self.mean_ = rows.mean()
         n = min(len(rows), self.n_samples)
         chosen = np.sort(random_state.choice(len(rows), n, replace=False))

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sigah.hashers.anchors import check_count, squared_distances
+from sigah.checks import check_whole
+from sigah.hashers.anchors import squared_distances
 from sigah.hashers.base import ScoringHasher
 from sigah.progress import bar
 from sigah.rows.blocks import Rows
@@ -168,8 +169,8 @@ class SphericalHashing(ScoringHasher):
         self.verbose = verbose
 
     def _fit(self, rows: Rows, random_state: np.random.RandomState) -> None:
-        check_count("max_iter", self.max_iter, at_least=1)
-        check_count("n_samples", self.n_samples, at_least=2)
+        check_whole(self.max_iter, "max_iter", least=1)
+        check_whole(self.n_samples, "n_samples", least=2)
         self.mean_ = rows.mean().astype(np.float32)
         n = min(len(rows), self.n_samples) // 2 * 2  # even, so that a half is a whole number
         X = rows.take(np.sort(random_state.choice(len(rows), n, replace=False)))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sigah.hashers.anchors import check_count, check_weight
+from sigah.checks import check_nonnegative, check_whole
 from sigah.hashers.base import DecoderMixin, LinearHasher
 from sigah.progress import bar
 from sigah.rows.blocks import Rows
@@ -146,10 +146,10 @@ class StochasticGenerativeHashing(DecoderMixin, LinearHasher):
     def _fit(self, rows: Rows, random_state: np.random.RandomState) -> None:
         import torch  # loaded by training alone
 
-        check_count("n_steps", self.n_steps, at_least=1)
-        check_count("batch_size", self.batch_size, at_least=1)
+        check_whole(self.n_steps, "n_steps", least=1)
+        check_whole(self.batch_size, "batch_size", least=1)
         for name in ("learning_rate", "alpha", "beta"):
-            check_weight(name, getattr(self, name))
+            check_nonnegative(getattr(self, name), name)
         rows = rows.in_memory()
         mean, variance = moments(rows)
         unit = float(np.sqrt(variance.mean())) or 1.0

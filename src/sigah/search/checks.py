@@ -1,18 +1,11 @@
-"""Arguments of searches, checked: whole numbers and ids."""
+"""Ids as arguments, checked."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["check_count", "check_ids"]
-
-
-def check_count(name: str, value: object, *, at_least: int) -> int:
-    """A whole number, or an error that names it."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < at_least:
-        raise ValueError(f"{name} must be a whole number of at least {at_least}, got {value!r}")
-    return int(value)
+__all__ = ["check_ids"]
 
 
 def check_ids(ids: ArrayLike, n: int | None = None, *, name: str = "ids") -> NDArray[np.int64]:

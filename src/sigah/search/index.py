@@ -11,10 +11,11 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sigah.checks import check_whole
 from sigah.codes import check_codes, check_n_bits
 from sigah.files import FileFormatError, open_index, save_index
 from sigah.search import answers, flat
-from sigah.search.checks import check_count, check_ids
+from sigah.search.checks import check_ids
 from sigah.search.index_files import header_and_arrays, segment_from
 from sigah.search.multi_index import MultiIndex
 from sigah.search.segment import (
@@ -92,7 +93,7 @@ class HammingIndex:
         self.n_threads = (
             available_threads()
             if n_threads is None
-            else check_count("n_threads", n_threads, at_least=1)
+            else check_whole(n_threads, "n_threads", least=1)
         )
         self.fingerprint = fingerprint
         # Segments never change; a writer puts a new tuple in the place of the old one, and a reader
@@ -298,7 +299,7 @@ class HammingIndex:
         if metric not in ("hamming", "spherical"):
             raise ValueError(f"metric must be 'hamming' or 'spherical', got {metric!r}")
         queries = check_codes(codes, n_bits=self.n_bits)
-        k = check_count("k", k, at_least=1)
+        k = check_whole(k, "k", least=1)
         parts = selected(self._segments, filter)
         if metric == "spherical":
             return answers.spherical_nearest(parts, queries, k)
@@ -346,7 +347,7 @@ class HammingIndex:
         (array([0, 2, 3]), array([0, 1, 1], dtype=int32), array([0, 1, 3]))
         """
         queries = check_codes(codes, n_bits=self.n_bits)
-        radius = min(check_count("radius", radius, at_least=0), self.n_bits)
+        radius = min(check_whole(radius, "radius", least=0), self.n_bits)
         parts = selected(self._segments, filter)
         balls, self.last_search = answers.within(parts, queries, radius, self.n_threads)
         return balls
