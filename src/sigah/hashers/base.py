@@ -36,6 +36,7 @@ class BinaryHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     """
 
     name: ClassVar[str]  # what the command line and model files call the method
+    revision: ClassVar[int] = 1  # raised when the same data and seed learn or encode differently
     fit_cost: ClassVar[str]  # "instant" or "seconds" (at most 60): 60,000 x 784, 64 bits, two cores
     exceeds_dimension: ClassVar[bool] = False  # whether n_bits may exceed the vectors' dimension
     min_rows_per_bit: ClassVar[int] = 1  # training rows needed for each bit; 0: any number
