@@ -2,8 +2,8 @@
 
 ``models``, ``codes`` and ``indexes`` are the kinds of files, and ``description`` tells them apart.
 Each holds arrays and a header, which ``seals`` makes and checks, in one of two containers:
-``safetensors_files`` or ``npy_files``. ``atomic`` writes a file whole or not at all, and ``damage``
-turns whatever a bad file provokes into one error.
+``safetensors_files`` or ``npy_files``. ``targets`` says what may be replaced, ``atomic`` writes a
+file whole or not at all, and ``errors`` turns whatever a bad file provokes into one error.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from sigah.files.models import load_model, save_model
 from sigah.files.npy_files import npy_head, npy_tail
 from sigah.files.parquet import read_parquet
 from sigah.files.seals import METADATA_KEY, Header, fingerprint
+from sigah.files.targets import check_target, kind_of
 
 __all__ = [
     "METADATA_KEY",
@@ -30,9 +31,11 @@ __all__ = [
     "Header",
     "atomic_write",
     "check_same_model",
+    "check_target",
     "describe",
     "fingerprint",
     "is_index",
+    "kind_of",
     "load_codes",
     "load_model",
     "npy_head",
