@@ -120,7 +120,7 @@ def main() -> None:
     import psycopg
 
     split = datasets.load("mnist")
-    truth = cached_neighbors(split.base, split.queries, 1000)[0][:N_QUERIES, :K]
+    truth = cached_neighbors(split.base, split.queries, 1000).ids[:N_QUERIES, :K]
     if arguments.model is None:
         hasher = make_hasher("sigah", N_BITS, 0).fit(split.base)
     else:

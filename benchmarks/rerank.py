@@ -27,7 +27,7 @@ def recall(ids: np.ndarray[Any, Any], truth: np.ndarray[Any, Any]) -> float:
 def measure(name: str, method: str, seed: int) -> dict[str, float]:
     """Recall of all distances, for one method on one set."""
     split = datasets.load(name)
-    truth = cached_neighbors(split.base, split.queries, 1000)[0][:, :K]
+    truth = cached_neighbors(split.base, split.queries, 1000).ids[:, :K]
     hasher = make_hasher(method, N_BITS, seed, []).fit(split.base)
     index = HammingIndex(N_BITS)
     index.add(hasher.transform(split.base))

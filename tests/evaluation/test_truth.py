@@ -77,7 +77,7 @@ def test_neighbors_are_the_sorted_list_of_all_rows(
     problem: tuple[NDArray[Any], NDArray[Any], int, int],
 ) -> None:
     base, queries, k, block = problem
-    indices, distances = exact_neighbors(base, queries, k, block=block)
+    distances, indices = exact_neighbors(base, queries, k, block=block)
     assert (indices.dtype, distances.dtype) == (np.int32, np.float64)
     exact_base, exact_queries = base.astype(np.int64), queries.astype(np.int64)
     assert indices.tolist() == by_definition(exact_base, exact_queries, k)
@@ -92,7 +92,7 @@ def test_an_offset_costs_no_accuracy(offset: float, dtype: type) -> None:
         (offset + noise(900, 40)).astype(dtype),
         (offset + noise(9, 40, seed=1)).astype(dtype),
     )
-    indices, distances = exact_neighbors(base, queries, 300)
+    distances, indices = exact_neighbors(base, queries, 300)
     np.testing.assert_array_equal(indices, in_long_double(base, queries, 300))
     exact = np.square(base.astype(np.longdouble)[indices] - queries[:, None]).sum(axis=2)
     np.testing.assert_allclose(distances, exact.astype(np.float64), rtol=1e-14)
@@ -112,7 +112,7 @@ def test_differences_far_below_float32_are_told_apart(gap: float) -> None:
     base = noise(800, 6)
     base[::2] += gap
     queries = base[:6] + 0.1 * noise(6, 6, seed=1)
-    indices, _ = exact_neighbors(base, queries, 40, block=128)
+    _, indices = exact_neighbors(base, queries, 40, block=128)
     np.testing.assert_array_equal(indices, in_long_double(base, queries, 40))
 
 
@@ -125,13 +125,13 @@ def test_neighbors_one_rounding_apart_are_told_apart(step: float) -> None:
     base *= 1 + step * rng.permutation(2000)[:, None]
     queries = np.zeros((1, 64))
     expected = in_long_double(base, queries, 50)
-    np.testing.assert_array_equal(exact_neighbors(base, queries, 50)[0], expected)
+    np.testing.assert_array_equal(exact_neighbors(base, queries, 50).ids, expected)
 
 
 @pytest.mark.parametrize("scale", [1e-310, 1e-200, 1e-160, 1e-30, 1e30, 1e149])
 def test_any_magnitude_is_served(scale: float) -> None:
     base, queries = scale * noise(300, 5), scale * noise(5, 5, seed=1)
-    indices, distances = exact_neighbors(base, queries, 20)
+    distances, indices = exact_neighbors(base, queries, 20)
     brute = np.array([np.square(base - query).sum(axis=1) for query in queries])
     order = np.argsort(brute, axis=1, kind="stable")[:, :20]
     np.testing.assert_array_equal(indices, order)
@@ -142,20 +142,20 @@ def test_any_magnitude_is_served(scale: float) -> None:
 def test_what_underflows_beside_large_rows_is_told_apart(small: float) -> None:
     base, queries = small * noise(300, 5), small * noise(9, 5, seed=1)
     base[:2] = [[1], [-1]]
-    indices, _ = exact_neighbors(base, queries, 20)
+    _, indices = exact_neighbors(base, queries, 20)
     np.testing.assert_array_equal(indices, in_long_double(base, queries, 20))
 
 
 def test_one_far_row_spoils_nothing() -> None:
     base, queries = noise(700, 8), noise(5, 8, seed=1)
     base[123] = 1e15
-    indices, _ = exact_neighbors(base, queries, 700)
+    _, indices = exact_neighbors(base, queries, 700)
     np.testing.assert_array_equal(indices, in_long_double(base, queries, 700))
     assert (indices[:, -1] == 123).all()
 
 
 def test_equal_rows_are_in_order_of_index() -> None:
-    indices, distances = exact_neighbors(np.full((500, 3), 0.1), np.full((2, 3), 0.7), 60)
+    distances, indices = exact_neighbors(np.full((500, 3), 0.1), np.full((2, 3), 0.7), 60)
     np.testing.assert_array_equal(indices, [range(60)] * 2)
     assert (distances == distances[0, 0]).all()
 
@@ -166,7 +166,7 @@ def test_duplicates_tie_exactly_at_any_dimension(d: int) -> None:
     copies = [1, 2, 17, 18, 39]
     base[copies] = base[1]
     queries = np.vstack([base[1], base[1] + 0.01])
-    indices, distances = exact_neighbors(base, queries, 5, block=19)
+    distances, indices = exact_neighbors(base, queries, 5, block=19)
     np.testing.assert_array_equal(indices, [copies, copies])
     assert (distances[0] == 0).all()
     assert (distances[1] == distances[1, 0]).all()
@@ -201,7 +201,7 @@ def test_distances_agree_with_faiss() -> None:
     index = faiss.IndexFlatL2(32)
     index.add(base)
     theirs, _ = index.search(queries, 100)
-    np.testing.assert_allclose(exact_neighbors(base, queries, 100)[1], theirs, rtol=1e-4)
+    np.testing.assert_allclose(exact_neighbors(base, queries, 100).distances, theirs, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -334,6 +334,20 @@ def test_an_unusable_cache_is_reported_before_the_work(
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):
         cached_neighbors(**{**problem, "cache_dir": tmp_path / "file"})
+
+
+def test_a_default_cache_that_cannot_be_written_is_done_without(
+    problem: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A read-only home; a file in the place of the folder, for root may write anywhere."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SIGAH_CACHE", str(tmp_path / "file"))
+    asked = {**problem, "cache_dir": None}
+    expected = exact_neighbors(asked["base"], asked["queries"], asked["k"])
+    assert same(cached_neighbors(**asked), expected)
+    monkeypatch.setenv("SIGAH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(truth, "atomic_write", lambda path: (_ for _ in ()).throw(OSError("full")))
+    assert same(cached_neighbors(**asked), expected)
 
 
 def test_content_hash_sees_content_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -217,7 +217,7 @@ def test_bad_parameters_are_named(blobs: Any, wrong: dict[str, Any]) -> None:
 
 def test_digits_are_found_better_than_by_chance_planes(digits: Any) -> None:
     base, queries = digits
-    truth = exact_neighbors(*digits, 100)[0]
+    truth = exact_neighbors(*digits, 100).ids
     ours, lsh = (
         measure(hasher.fit(base), base, queries, truth)["metrics"]
         for hasher in (

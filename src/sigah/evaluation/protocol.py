@@ -182,7 +182,7 @@ def evaluate(
     def so_far() -> dict[str, Any]:
         return {**results, "runs": [*earlier.values(), *results["runs"]]}
 
-    truth, _ = cached_neighbors(base, queries, k)
+    truth = cached_neighbors(base, queries, k).ids
     for bits in n_bits:
         for label, make in methods.items():
             for seed in seeds:

@@ -19,10 +19,11 @@ import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import platformdirs
@@ -32,9 +33,23 @@ from sigah.checks import check_whole
 from sigah.files import atomic_write
 from sigah.rows.blocks import is_row_source
 
-__all__ = ["cached_neighbors", "content_hash", "exact_neighbors"]
+__all__ = ["Neighbors", "cached_neighbors", "content_hash", "exact_neighbors"]
 
-Neighbors = tuple[NDArray[np.int32], NDArray[np.float64]]
+
+class Neighbors(NamedTuple):
+    """The nearest rows of the base, for each query.
+
+    Attributes
+    ----------
+    distances : ndarray of float64, shape (q, k)
+        Squared Euclidean distances, ascending.
+    ids : ndarray of int32, shape (q, k)
+        Rows of the base; where distances tie, ids ascend.
+    """
+
+    distances: NDArray[np.float64]
+    ids: NDArray[np.int32]
+
 
 SCORES_PER_STEP = 1 << 25  # 128 MiB of float32
 QUERIES_PER_TASK = 32
@@ -62,10 +77,9 @@ def exact_neighbors(base: Any, queries: Any, k: int, *, block: int = 8192) -> Ne
 
     Returns
     -------
-    indices : ndarray of int32, shape (q, k)
-        Rows of the base, nearest first, ties by index.
-    distances : ndarray of float64, shape (q, k)
-        Squared Euclidean distances.
+    Neighbors
+        ``distances`` (q, k), squared Euclidean, float64; and ``ids`` (q, k), rows of the base,
+        nearest first, int32. Where distances tie, ids ascend.
 
     Raises
     ------
@@ -78,8 +92,9 @@ def exact_neighbors(base: Any, queries: Any, k: int, *, block: int = 8192) -> Ne
     >>> import numpy as np
     >>> from sigah.evaluation import exact_neighbors
     >>> base = np.array([[0.0, 0.0], [3.0, 4.0], [3.0, 4.0], [1.0, 0.0]])
-    >>> exact_neighbors(base, np.array([[3.0, 3.0]]), k=3)
-    (array([[1, 2, 3]], dtype=int32), array([[ 1.,  1., 13.]]))
+    >>> distances, ids = exact_neighbors(base, np.array([[3.0, 3.0]]), k=3)
+    >>> distances, ids
+    (array([[ 1.,  1., 13.]]), array([[1, 2, 3]], dtype=int32))
     """
     base, queries = _check_rows(base, "base"), _check_rows(queries, "queries")
     n, d = base.shape
@@ -93,13 +108,13 @@ def exact_neighbors(base: Any, queries: Any, k: int, *, block: int = 8192) -> Ne
     # A power of two that brings the largest value near 1, so that nothing overflows. Magnifying
     # stops early enough for underflow in the float64 distances to be less than in the scores.
     scale = 2.0 ** -max(math.frexp(max(peak, query_peak))[1], -400)
-    indices, distances = np.empty((len(queries), k), np.int32), np.empty((len(queries), k))
+    found = _empty(len(queries), k)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         search = _Search(base, block, total / n, scale, pool)
         for rows, vectors in _blocks(queries, block):
             settled = search.nearest(vectors.astype(np.float64), k, width=k + k // 8 + 32)
-            indices[rows], distances[rows] = settled
-    return indices, distances
+            found.distances[rows], found.ids[rows] = settled
+    return found
 
 
 def cached_neighbors(
@@ -115,19 +130,20 @@ def cached_neighbors(
     base, queries, k
         As in :func:`exact_neighbors`.
     cache_dir : path-like, optional
-        The cache; by default ``$SIGAH_CACHE`` or the user's cache directory.
+        The cache. By default ``$SIGAH_CACHE`` or the user's cache directory; if that cannot be
+        written, nothing is kept.
 
     Returns
     -------
-    indices : ndarray of int32, shape (q, k)
-    distances : ndarray of float64, shape (q, k)
+    Neighbors
+        As of :func:`exact_neighbors`.
 
     Raises
     ------
     ValueError
         As in :func:`exact_neighbors`.
     OSError
-        If the cache cannot be read or written.
+        If ``cache_dir`` is given and cannot be written.
 
     Examples
     --------
@@ -136,9 +152,9 @@ def cached_neighbors(
     >>> from sigah.evaluation import cached_neighbors
     >>> base = np.random.default_rng(0).normal(size=(100, 8))
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     first, _ = cached_neighbors(base, base[:3], k=2, cache_dir=folder)
-    ...     again, _ = cached_neighbors(base, base[:3], k=2, cache_dir=folder)
-    >>> again[:, 0], bool((first == again).all())
+    ...     first = cached_neighbors(base, base[:3], k=2, cache_dir=folder)
+    ...     again = cached_neighbors(base, base[:3], k=2, cache_dir=folder)
+    >>> again.ids[:, 0], bool((first.ids == again.ids).all())
     (array([0, 1, 2], dtype=int32), True)
     """
     base, queries = _check_rows(base, "base"), _check_rows(queries, "queries")
@@ -147,18 +163,21 @@ def cached_neighbors(
     key = hashlib.sha256(name.encode()).digest()
     cache = cache_dir or os.environ.get("SIGAH_CACHE")
     folder = Path(cache or platformdirs.user_cache_dir("sigah", appauthor=False)) / "truth"
-    folder.mkdir(parents=True, exist_ok=True)  # before the work: a cache in a wrong place fails now
+    # only a cache that was asked for has to work; it fails before the search, not after it
+    optional: Any = nullcontext() if cache_dir else suppress(OSError)
+    with optional:
+        folder.mkdir(parents=True, exist_ok=True)
     path = folder / key.hex()
-    if path.exists():
+    with suppress(OSError):
         found = _unseal(path.read_bytes(), key, (len(queries), k))
         if found is not None:
             return found
-    indices, distances = exact_neighbors(base, queries, k)
-    content = indices.astype("<i4").tobytes() + distances.astype("<f8").tobytes()
-    with atomic_write(path) as file:
+    exact = exact_neighbors(base, queries, k)
+    content = exact.ids.astype("<i4").tobytes() + exact.distances.astype("<f8").tobytes()
+    with optional, atomic_write(path) as file:
         file.write(hashlib.sha256(key + content).digest())
         file.write(content)
-    return indices, distances
+    return exact
 
 
 def content_hash(array: Any) -> str:
@@ -210,7 +229,7 @@ class _Search:
     def nearest(self, queries: NDArray[np.float64], k: int, width: int) -> Neighbors:
         """Neighbours from at least ``width`` candidates, or as many more as the proof needs."""
         width = min(width, len(self.base))
-        indices, distances = np.empty((len(queries), k), np.int32), np.empty((len(queries), k))
+        found = _empty(len(queries), k)
         step = max(1, SCORES_PER_STEP // (self.block + width))
         for start in range(0, len(queries), step):
             some = queries[start : start + step]
@@ -218,11 +237,11 @@ class _Search:
             rows = np.arange(start, start + len(some))
             if proven.any():
                 settled = self.rank(some[proven], candidates[proven], k)
-                indices[rows[proven]], distances[rows[proven]] = settled
+                found.distances[rows[proven]], found.ids[rows[proven]] = settled
             if not proven.all():
                 settled = self.nearest(some[~proven], k, 8 * width)
-                indices[rows[~proven]], distances[rows[~proven]] = settled
-        return indices, distances
+                found.distances[rows[~proven]], found.ids[rows[~proven]] = settled
+        return found
 
     def propose(
         self, queries: NDArray[np.float64], k: int, width: int
@@ -270,9 +289,9 @@ class _Search:
             )
             distances += np.concatenate(list(parts))
         order = np.argsort(distances, axis=1, kind="stable")[:, :k]
-        return (
-            np.take_along_axis(candidates, order, axis=1),
+        return Neighbors(
             np.take_along_axis(distances, order, axis=1),
+            np.take_along_axis(candidates, order, axis=1),
         )
 
     def _float32(self, vectors: NDArray[Any]) -> NDArray[np.float32]:
@@ -375,6 +394,10 @@ def _unseal(sealed: bytes, key: bytes, shape: tuple[int, int]) -> Neighbors | No
     if hashlib.sha256(key + content).digest() != checksum:
         return None
     count = math.prod(shape)
-    indices = np.frombuffer(content, "<i4", count).reshape(shape)
+    ids = np.frombuffer(content, "<i4", count).reshape(shape)
     distances = np.frombuffer(content, "<f8", count, offset=4 * count).reshape(shape)
-    return indices.astype(np.int32), distances.astype(np.float64)
+    return Neighbors(distances.astype(np.float64), ids.astype(np.int32))
+
+
+def _empty(n_queries: int, k: int) -> Neighbors:
+    return Neighbors(np.empty((n_queries, k)), np.empty((n_queries, k), np.int32))

@@ -90,7 +90,7 @@ def demo(out: Path, *, announce: Callable[[Any], None]) -> Path:
     for name in SETS:
         split = datasets.load(name)
         announce(f"{name}: exact neighbours of {len(split.queries):,} queries (cached after this)")
-        truth, _ = cached_neighbors(split.base, split.queries, 1000)
+        truth = cached_neighbors(split.base, split.queries, 1000).ids
         result = evaluate(
             methods,
             split.base,

@@ -207,7 +207,7 @@ class TwoStageSearch:
         >>> index = HammingIndex(n_bits=16)
         >>> index.add(hasher.transform(base))
         >>> search = TwoStageSearch(index, hasher, by="raw", vectors=base)
-        >>> truth, _ = exact_neighbors(base, held_out, k=10)
+        >>> truth = exact_neighbors(base, held_out, k=10).ids
         >>> found = search.calibrate(held_out, truth, target_recall=0.9)
         >>> found.reached, found.recall >= 0.9, search.oversampling == found.oversampling
         (True, True, True)

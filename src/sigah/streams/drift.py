@@ -257,7 +257,7 @@ def canary_recall(rows: NDArray[np.float32], codes: NDArray[np.uint8]) -> Float:
     half = len(rows) // 2
     found = []
     for queries, base in ((slice(half), slice(half, None)), (slice(half, None), slice(half))):
-        truth, _ = exact_neighbors(rows[base], rows[queries], NEIGHBORS)
+        truth = exact_neighbors(rows[base], rows[queries], NEIGHBORS).ids
         counts = rank_counts(codes[base], codes[queries], truth, ks=[NEIGHBORS])[NEIGHBORS]
         found.append(recall_at(counts, CANDIDATES))
     return np.concatenate(found)

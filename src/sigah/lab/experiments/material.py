@@ -73,7 +73,7 @@ class Material:
     @cached_property
     def truth(self) -> NDArray[np.int32]:
         """The exact neighbours of each query, from the cache where they are known."""
-        return cached_neighbors(self.base, self.queries, self.k)[0]
+        return cached_neighbors(self.base, self.queries, self.k).ids
 
 
 def prepare(name: str, *, quick: bool) -> Material:
