@@ -21,11 +21,8 @@ import pytest
 
 import sigah
 from sigah.engines import VectorSearch, connect, export, loading, make_engine
-from sigah.search import HammingIndex
-
-N = 10_000
-FIRST = 2**62  # ids that a float would round
-WORDS = np.array(["cat", "dog", "it's; DROP TABLE", "Käse 🧀"], object)
+from sigah.testing import ENGINE_CHECKS, EngineCase
+from sigah.testing.engines import WORDS, make_codes
 
 SEARCH = """
 import json, sys
@@ -40,9 +37,9 @@ print(json.dumps([distances.tolist(), ids.tolist()]))
 DIE = """
 import json, os, sys
 import numpy as np
-from sigah.engines import names, export
+from sigah.engines import export, registry
 name, target, settings, codes, ids, labels = sys.argv[1:]
-engine = names.engine_class(name)
+engine = registry.engine_class(name)
 engine.batch = 250
 put, calls = engine.put, []
 def die_in_the_third(self, rows):
@@ -56,16 +53,6 @@ engine.put = die_in_the_third
 export(name, target, np.load(codes), fingerprint="c0ffee", ids=np.load(ids), labels=np.load(labels),
        **json.loads(settings))
 """
-
-
-def make_codes(n_bits: int, n: int = N, n_queries: int = 20) -> Any:
-    """Codes in clusters, so that near ones exist, their ids in no order, and queries."""
-    rng = np.random.default_rng(n_bits)
-    centres = rng.random((50, n_bits)) < 0.5
-    flips = rng.random((n + n_queries, n_bits)) < 0.15
-    bits = centres[rng.integers(50, size=n + n_queries)] ^ flips
-    packed = np.packbits(bits, axis=1)
-    return packed[:n], FIRST + 7 * rng.permutation(n), packed[n:]
 
 
 class EngineContract:
@@ -90,86 +77,17 @@ class EngineContract:
         return connect(self.name, target, **self.settings)
 
     def check(self, found: Any, codes: Any, ids: Any, queries: Any) -> None:
-        """Compare neighbours with those of our own index."""
-        distances, found_ids = found
-        k = distances.shape[1]
-        index = HammingIndex(8 * codes.shape[1])
-        index.add(codes, ids)
-        expected, expected_ids = index.search(queries, k)
-        place = {int(one): row for row, one in enumerate(ids)}
-        for row in range(len(queries)):
-            chosen = found_ids[row][found_ids[row] >= 0]
-            assert len(set(chosen.tolist())) == len(chosen)
-            differing = queries[row] ^ codes[[place[int(one)] for one in chosen]]
-            honest = np.bitwise_count(differing).sum(axis=1)
-            np.testing.assert_array_equal(distances[row][: len(chosen)], honest)
-        if self.recall < 1:
-            assert (distances <= expected[:, -1:]).mean() >= self.recall
-            return
-        np.testing.assert_array_equal(distances, expected)
-        for row in range(len(queries)):  # at the last distance, ties may be cut anywhere
-            inside = expected[row] < expected[row, -1]
-            assert set(found_ids[row][inside]) == set(expected_ids[row][inside])
+        EngineCase(self.name, "", self.settings, self.recall).compare(found, codes, ids, queries)
 
-    @pytest.mark.parametrize("n_bits", [32, 64, 72, 128, 264])
-    def test_neighbours_are_those_of_our_own_index(self, n_bits: int, target: str) -> None:
-        codes, ids, queries = make_codes(n_bits)
-        assert self.export(target, codes, ids=ids) == (N, N)
+    @pytest.mark.parametrize("promise", ENGINE_CHECKS)
+    def test_it_keeps_its_promises(self, promise: str, target: str) -> None:
+        ENGINE_CHECKS[promise](EngineCase(self.name, target, self.settings, self.recall))
+
+    def test_what_it_cannot_do_is_known(self, target: str) -> None:
+        self.export(target, make_codes(64, n=100)[0])
         with self.connect(target) as engine:
-            assert len(engine) == N
-            assert engine.about.n_bits == n_bits
-            assert engine.about.fingerprint == "c0ffee"
-            self.check(engine.search(queries, 10), codes, ids, queries)
-            self.check(engine.search(codes[:5], 1), codes, ids, codes[:5])
-            some = np.sort(ids[:100])
-            rows = engine.get(some)
-            order = np.argsort(rows.ids)
-            np.testing.assert_array_equal(rows.ids[order], some)
-            np.testing.assert_array_equal(rows.codes[order], codes[:100][np.argsort(ids[:100])])
-
-    def test_fewer_codes_than_neighbours(self, target: str) -> None:
-        codes, ids, queries = make_codes(64, n=3)
-        self.export(target, codes, ids=ids)
-        with self.connect(target) as engine:
-            distances, found = engine.search(queries, 5)
-            empty = engine.search(queries[:0], 5)
-        assert (found[:, 3:] == -1).all()
-        assert (distances[:, 3:] == 2**31 - 1).all()
-        np.testing.assert_array_equal(np.sort(found[:, :3], axis=1), [np.sort(ids)] * len(queries))
-        assert empty[0].shape == empty[1].shape == (0, 5)
-
-    @pytest.mark.parametrize("labels", [WORDS, np.array([3, -5, 0, 2**62])], ids=["text", "number"])
-    def test_labels_travel_and_filter(self, labels: Any, target: str) -> None:
-        codes, ids, queries = make_codes(64, n=2000)
-        given = labels[np.arange(len(codes)) % len(labels)]
-        self.export(target, codes, ids=ids, labels=given)
-        with self.connect(target) as engine:
-            rows = engine.get(np.sort(ids[:50]))
-            assert dict(zip(rows.ids.tolist(), rows.labels.tolist(), strict=True)) == dict(
-                zip(ids[:50].tolist(), given[:50].tolist(), strict=True)
-            )
-            if not self.filters:
-                with pytest.raises(ValueError, match=r"^filter: .* cannot, for .*[^\n]$"):
-                    engine.search(queries, 10, filter=labels[0])
-                return
-            for wanted in ([labels[2]], list(labels[1:3])):
-                chosen = np.isin(given, wanted)
-                single = wanted[0] if len(wanted) == 1 else wanted
-                found = engine.search(queries, 10, filter=single)
-                assert set(found[1].ravel().tolist()) <= {-1, *ids[chosen].tolist()}
-                self.check(found, codes[chosen], ids[chosen], queries)
-            absent = "unheard of" if given.dtype == object else 77
-            assert (engine.search(queries, 10, filter=absent)[1] == -1).all()
-            assert (engine.search(queries, 10, filter=[])[1] == -1).all()
-            wrong = 7 if given.dtype == object else "seven"
-            with pytest.raises(ValueError, match="has labels of type"):
-                engine.search(queries, 10, filter=wrong)
-
-    def test_without_labels_a_filter_is_refused(self, target: str) -> None:
-        codes, ids, queries = make_codes(64, n=100)
-        self.export(target, codes, ids=ids)
-        with self.connect(target) as engine, pytest.raises(ValueError, match="no labels"):
-            engine.search(queries, 1, filter="cat")
+            assert (engine.filter_refusal is None) == self.filters
+            assert (engine.replace_refusal is None) == self.replaces
 
     def test_a_new_process_finds_the_same(self, target: str, tmp_path: Path) -> None:
         codes, ids, queries = make_codes(64, n=2000)
@@ -203,59 +121,6 @@ class EngineContract:
         with self.connect(target) as engine:
             assert len(engine) == 2000
             self.check(engine.search(queries, 10), codes, ids, queries)
-
-    def test_more_codes_join_and_changed_ones_are_replaced(self, target: str) -> None:
-        codes, ids, queries = make_codes(64, n=2000)
-        labels = WORDS[np.arange(2000) % 4]
-        self.export(target, codes[:1500], ids=ids[:1500], labels=labels[:1500])
-        changed = codes.copy()
-        if self.replaces:
-            changed[1000:1010] ^= 255
-        relabelled = labels.copy()
-        relabelled[1010:1020] = "new"
-        done = self.export(target, changed[1000:], ids=ids[1000:], labels=relabelled[1000:])
-        assert done == (1000, 500 + (20 if self.replaces else 10))
-        with self.connect(target) as engine:
-            assert len(engine) == 2000
-            self.check(engine.search(queries, 10), changed, ids, queries)
-            self.check(engine.search(changed[1000:1010], 3), changed, ids, changed[1000:1010])
-            rows = engine.get(np.sort(ids[1010:1020]))
-            assert set(rows.labels.tolist()) == {"new"}
-
-    def test_a_code_that_cannot_be_replaced_is_refused(self, target: str) -> None:
-        if self.replaces:
-            return
-        codes, ids, queries = make_codes(64, n=100)
-        self.export(target, codes, ids=ids)
-        with pytest.raises(ValueError, match=r"of id \d+ has changed, and .*; export to another"):
-            self.export(target, ~codes, ids=ids)
-        with self.connect(target) as engine:
-            self.check(engine.search(queries, 10), codes, ids, queries)
-
-    def test_an_interrupted_export_goes_on(
-        self, target: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        codes, ids, queries = make_codes(64, n=2000)
-        engine = type(make_engine(self.name, target))
-        monkeypatch.setattr(engine, "batch", 250)
-        put, seen = engine.put, []
-
-        def interrupted(self: Any, rows: Any) -> None:
-            seen.append(len(rows))
-            if len(seen) == 3:
-                raise KeyboardInterrupt
-            put(self, rows)
-
-        with monkeypatch.context() as patch:
-            patch.setattr(engine, "put", interrupted)
-            with pytest.raises(KeyboardInterrupt):
-                self.export(target, codes, ids=ids)
-        with pytest.raises(ValueError, match="interrupted; run it again"):
-            self.connect(target)
-        assert self.export(target, codes, ids=ids) == (2000, 1500)
-        with self.connect(target) as found:
-            assert len(found) == 2000
-            self.check(found.search(queries, 10), codes, ids, queries)
 
     def test_a_killed_export_goes_on(self, target: str, tmp_path: Path) -> None:
         codes, ids, queries = make_codes(64, n=2000)
@@ -317,25 +182,6 @@ class EngineContract:
                 VectorSearch(engine, tmp_path / "other.model")
             found = VectorSearch(engine, hasher).search(blobs[:20], 10)
         self.check(found, codes, np.arange(len(codes)), codes[:20])
-
-    def test_another_width_is_refused(self, target: str) -> None:
-        codes, ids, _ = make_codes(64, n=100)
-        self.export(target, codes, ids=ids)
-        with pytest.raises(ValueError, match="codes of 64 bits, these have 72; export to another"):
-            self.export(target, make_codes(72, n=100)[0])
-        with self.connect(target) as engine, pytest.raises(ValueError, match="queries have 72"):
-            engine.search(make_codes(72, n=100)[0], 1)
-
-    def test_labels_of_another_type_are_refused(self, target: str) -> None:
-        codes, ids, _ = make_codes(64, n=100)
-        self.export(target, codes, ids=ids, labels=np.arange(100))
-        with pytest.raises(ValueError, match="labels of type int, these are of type none"):
-            self.export(target, codes, ids=ids)
-
-    def test_nothing_there_is_one_line(self, target: str) -> None:
-        with pytest.raises(FileNotFoundError, match=r"nothing there; `sigah export") as told:
-            self.connect(target)
-        assert "\n" not in str(told.value)
 
     def test_an_unreachable_target_is_one_line(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import pickle
 import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import check_estimator
 
-import sigah
 from sigah import BinaryHasher, SiGAH
 from sigah.codes import unpack
-from sigah.hashers import METHODS, DecoderMixin, ScoringHasher
+from sigah.hashers import METHODS, ScoringHasher
 from sigah.rows.blocks import Rows
+from sigah.testing import HASHER_CHECKS
 
 QUICK: dict[str, dict[str, Any]] = {
     "sigah": {"n_steps": 20},
@@ -104,95 +101,9 @@ def test_scikit_learn_checks_pass_without_exception(name: str) -> None:
         check_estimator(CHECKED[name])
 
 
-def test_transform_packs_the_signs_of_project(hasher: BinaryHasher, blobs: Any) -> None:
-    codes = hasher.fit(blobs).transform(blobs)
-    assert codes.dtype == np.uint8
-    assert codes.shape == (len(blobs), 2)
-    if isinstance(hasher, ScoringHasher):
-        np.testing.assert_array_equal(unpack(codes), hasher.project(blobs) >= 0)
-    else:
-        np.testing.assert_array_equal(unpack(codes), hasher._bits(blobs))
-
-
-def test_a_vector_has_one_code_alone_and_in_any_batch(hasher: BinaryHasher, blobs: Any) -> None:
-    hasher.fit(blobs)
-    whole = hasher.transform(blobs)
-    for size in (1, 7, 500):
-        blocks = [hasher.transform(blobs[i : i + size]) for i in range(0, 500, size)]
-        np.testing.assert_array_equal(np.concatenate(blocks)[:500], whole[:500])
-    copies = hasher.transform(np.repeat(blobs[:3], 50, axis=0))
-    np.testing.assert_array_equal(copies, np.repeat(whole[:3], 50, axis=0))
-
-
-def test_same_seed_same_codes(hasher: BinaryHasher, blobs: Any) -> None:
-    codes = clone(hasher).fit(blobs).transform(blobs)
-    np.testing.assert_array_equal(clone(hasher).fit(blobs).transform(blobs), codes)
-    if is_random(hasher):
-        other = clone(hasher).set_params(random_state=1).fit(blobs).transform(blobs)
-        assert (other != codes).any()
-
-
-@pytest.mark.parametrize("dtype", [np.float16, np.float64, np.int16, np.uint8])
-def test_every_number_type_is_read(hasher: BinaryHasher, blobs: Any, dtype: Any) -> None:
-    rounded = np.clip(np.round(10 * blobs), 0, 255)
-    typed = hasher.fit(rounded.astype(dtype)).transform(rounded.astype(dtype))
-    same = clone(hasher).fit(rounded.astype(np.float32)).transform(rounded.astype(np.float32))
-    np.testing.assert_array_equal(typed, same)
-
-
-class Slices:
-    """A foreign source: a shape, a dtype and row slices, like HDF5 or Zarr."""
-
-    def __init__(self, array: Any) -> None:
-        self._array, self.shape, self.dtype = array, array.shape, array.dtype
-
-    def __getitem__(self, key: slice) -> Any:
-        assert isinstance(key, slice), "only slices are promised"
-        return self._array[key]
-
-
-def test_memory_maps_and_foreign_sources_equal_arrays(
-    hasher: BinaryHasher, blobs: Any, tmp_path: Path
-) -> None:
-    expected = clone(hasher).fit(blobs).transform(blobs)
-    np.save(tmp_path / "x.npy", blobs)
-    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
-    for source in (mapped, Slices(blobs)):
-        np.testing.assert_array_equal(clone(hasher).fit(source).transform(source), expected)
-
-
-def test_saved_and_loaded_is_the_same_model(
-    hasher: BinaryHasher, blobs: Any, tmp_path: Path
-) -> None:
-    hasher.fit(blobs).save(tmp_path / "model")
-    loaded = sigah.load(tmp_path / "model")
-    assert type(loaded) is type(hasher)
-    assert loaded.get_params() == hasher.get_params()
-    assert loaded.fingerprint == hasher.fingerprint
-    codes = hasher.transform(blobs)
-    np.testing.assert_array_equal(loaded.transform(blobs), codes)
-    if hasattr(hasher, "reconstruct"):
-        np.testing.assert_array_equal(loaded.reconstruct(codes), hasher.reconstruct(codes))
-    unpickled = pickle.loads(pickle.dumps(hasher))
-    np.testing.assert_array_equal(unpickled.transform(blobs), codes)
-
-
-def test_fingerprints_tell_models_apart(hasher: BinaryHasher, blobs: Any) -> None:
-    first = clone(hasher).fit(blobs).fingerprint
-    assert clone(hasher).fit(blobs).fingerprint == first
-    other = clone(hasher).set_params(random_state=1) if is_random(hasher) else clone(hasher)
-    assert other.fit(blobs if is_random(hasher) else 1 - blobs).fingerprint != first
-
-
-def test_score_is_the_negative_error_of_the_binary_codes(hasher: BinaryHasher, blobs: Any) -> None:
-    if not isinstance(hasher, DecoderMixin):
-        assert not hasattr(hasher, "score")
-        return
-    hasher.fit(blobs)
-    decoded = hasher.reconstruct(hasher.transform(blobs))
-    assert decoded.dtype == np.float32
-    error = np.square(blobs - decoded).sum(axis=1).mean()
-    assert hasher.score(blobs) == pytest.approx(-error, rel=1e-4)
+@pytest.mark.parametrize("promise", HASHER_CHECKS, ids=lambda check: check.__name__)
+def test_every_method_keeps_its_promises(promise: Any, hasher: BinaryHasher, blobs: Any) -> None:
+    promise(clone(hasher), blobs)
 
 
 def test_constant_columns_change_no_code(hasher: BinaryHasher, blobs: Any) -> None:
@@ -212,88 +123,3 @@ def test_codes_do_not_depend_on_units(hasher: BinaryHasher, blobs: Any, scale: f
     other = clone(hasher).fit(scaled).transform(scaled)
     # training rounds differently at another scale; a learned bit may move a little
     assert np.mean(unpack(codes) != unpack(other)) < 0.05
-
-
-BAD_FITS: dict[str, tuple[Any, str]] = {
-    "empty": (np.empty((0, 24)), "0 sample"),
-    "no columns": (np.empty((24, 0)), "0 feature"),
-    "one dimension": (np.zeros(24), "2D array"),
-    "three dimensions": (np.zeros((30, 4, 6)), "dim 3"),
-    "text": (np.full((30, 24), "seven"), "numeric|convert"),
-    "nan": (np.full((30, 24), np.nan), "row 0, column 0"),
-    "too large": (np.full((30, 24), 1e300), "too large for float32"),
-    "complex": (np.ones((30, 24), complex), "[Cc]omplex"),
-}
-
-
-@pytest.mark.parametrize("case", BAD_FITS)
-def test_bad_training_data_is_named(hasher: BinaryHasher, case: str) -> None:
-    X, message = BAD_FITS[case]
-    with pytest.raises(ValueError, match=message):
-        hasher.fit(X)
-
-
-@pytest.mark.parametrize("where", [(17, 3), (1999, 23)])
-def test_the_place_of_an_infinity_is_named(
-    hasher: BinaryHasher, blobs: Any, where: tuple[int, int]
-) -> None:
-    broken = blobs.copy()
-    broken[where] = np.inf
-    with pytest.raises(ValueError, match=f"row {where[0]}, column {where[1]}"):
-        hasher.fit(broken)
-    with pytest.raises(ValueError, match=f"row {where[0]}, column {where[1]}"):
-        hasher.fit(blobs).transform(broken)
-
-
-@pytest.mark.parametrize("n_bits", [0, -8, 12, 8.0, "64", None, True])
-def test_impossible_code_lengths_are_refused(hasher: BinaryHasher, blobs: Any, n_bits: Any) -> None:
-    with pytest.raises(ValueError, match="n_bits must be"):
-        hasher.set_params(n_bits=n_bits).fit(blobs)
-
-
-def test_wrong_dimension_is_named(hasher: BinaryHasher, blobs: Any) -> None:
-    hasher.fit(blobs)
-    with pytest.raises(ValueError, match="23 features.*24 features"):
-        hasher.transform(blobs[:, :23])
-
-
-def test_wrong_codes_are_refused(hasher: BinaryHasher, blobs: Any) -> None:
-    if not isinstance(hasher, DecoderMixin):
-        assert not hasattr(hasher, "reconstruct")
-        return
-    hasher.fit(blobs)
-    with pytest.raises(ValueError, match="32 bits, expected 16"):
-        hasher.reconstruct(np.zeros((3, 4), np.uint8))
-    with pytest.raises(ValueError, match="packed bytes"):
-        hasher.reconstruct(np.zeros((3, 16)))
-
-
-def test_nothing_works_before_fit(hasher: BinaryHasher, blobs: Any, tmp_path: Path) -> None:
-    with pytest.raises(NotFittedError):
-        hasher.transform(blobs)
-    with pytest.raises(NotFittedError):
-        hasher.save(tmp_path / "model")
-    assert not list(tmp_path.iterdir())
-
-
-def test_more_bits_than_dimensions(hasher: BinaryHasher, blobs: Any) -> None:
-    hasher.set_params(n_bits=48)
-    if hasher.exceeds_dimension:
-        bits = unpack(hasher.fit(blobs).transform(blobs))
-        assert len(np.unique(bits.T, axis=0)) == 48, "every bit is a hash function of its own"
-    else:
-        with pytest.raises(ValueError, match="more bits than the vectors have dimensions"):
-            hasher.fit(blobs)
-
-
-def test_fewer_rows_than_bits(hasher: BinaryHasher, blobs: Any) -> None:
-    if hasher.min_rows_per_bit:
-        needed = 16 * hasher.min_rows_per_bit
-        with pytest.raises(ValueError, match=f"at least {needed} rows"):
-            hasher.fit(blobs[: needed - 1])
-    else:
-        assert hasher.fit(blobs[:15]).transform(blobs[:15]).shape == (15, 2)
-
-
-def test_output_columns_have_names(hasher: BinaryHasher, blobs: Any) -> None:
-    assert len(hasher.fit(blobs).get_feature_names_out()) == 2

@@ -1,15 +1,19 @@
-"""Engines as words name them, loaded when they are asked for."""
+"""Engines as words name them, loaded when they are asked for.
+
+A name is one of sigah's own engines, one of an installed plug-in, or a class:
+``my_module:MyEngine`` or ``./my_engine.py:MyEngine``.
+"""
 
 from __future__ import annotations
 
 import inspect
 import json
 from collections.abc import Iterable
-from importlib import import_module
 from os import PathLike
 from typing import Any
 
 from sigah.engines.base import Engine
+from sigah.plugins import load_class, plugins
 
 __all__ = ["ENGINES", "engine_class", "make_engine", "parse_settings"]
 
@@ -21,15 +25,20 @@ ENGINES = {
     "pgvector": "sigah.engines.pgvector:PgVector",
     "usearch": "sigah.engines.usearch:USearch",
 }
+GROUP = "sigah.engines"
 
 
 def engine_class(name: str) -> type[Engine]:
     """The class of an engine; its library is not loaded yet."""
-    if name not in ENGINES:
-        raise ValueError(f"unknown engine {name!r}; known: {', '.join(ENGINES)}")
-    module, _, found = ENGINES[name].partition(":")
-    engine: type[Engine] = getattr(import_module(module), found)
-    return engine
+    if path := ENGINES.get(name) or (name if ":" in name else None):
+        return load_class(path, Engine)
+    others = plugins(GROUP, Engine)
+    if name not in others:
+        raise ValueError(
+            f"unknown engine {name!r}; known: {', '.join([*ENGINES, *others])}; a class of your own"
+            " is my_module:MyEngine or ./my_file.py:MyEngine"
+        )
+    return others[name]
 
 
 def make_engine(name: str, target: str | PathLike[str], **settings: Any) -> Engine:
@@ -38,7 +47,7 @@ def make_engine(name: str, target: str | PathLike[str], **settings: Any) -> Engi
     Parameters
     ----------
     name : str
-        A name of :data:`ENGINES`.
+        A name of :data:`ENGINES`, of a plug-in, or ``module:Class``.
     target : str or path-like
         A path or an address.
     **settings

@@ -102,9 +102,14 @@ def load(path: str | PathLike[str]) -> BinaryHasher:
     ...     sigah.load(os.path.join(folder, "model")).transform(X).shape
     (100, 8)
     """
+    from sigah.hashers.registry import class_of_model
+
     header, arrays = files.load_model(path)
     try:
-        method = METHODS[header["method"]]
+        method = class_of_model(header)
+    except (ValueError, KeyError) as error:
+        raise files.FileFormatError(f"{path}: {error}") from error
+    try:
         return method._from_model(header, arrays)
     except (KeyError, TypeError) as error:
         raise files.FileFormatError(

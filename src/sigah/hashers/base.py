@@ -24,6 +24,7 @@ from sklearn.utils.validation import (
 
 from sigah import files
 from sigah.codes import check_codes, check_n_bits, signs
+from sigah.plugins import class_path
 from sigah.rows.blocks import Rows, is_row_source
 
 __all__ = ["BinaryHasher", "DecoderMixin", "LinearHasher", "ScoringHasher"]
@@ -130,6 +131,8 @@ class BinaryHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             "training": _jsonable(getattr(self, "training_", {})),
             "fingerprint": self.fingerprint,
         }
+        if not type(self).__module__.startswith("sigah."):
+            header["class"] = class_path(type(self))  # a plug-in's, for whoever loads it
         if hasattr(self, "feature_names_in_"):
             header["feature_names_in"] = list(self.feature_names_in_)
         files.save_model(path, header, arrays)

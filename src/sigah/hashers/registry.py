@@ -1,16 +1,89 @@
-"""Methods as words name them: ``sigah``, ``sigah.paper``, ``sigah:pair=0:n_steps=500``."""
+"""Methods as words name them: ``sigah``, ``sigah.paper``, ``itq:n_iter=20``, ``my_module:MyHash``.
+
+The grammar of a method, wherever the command line takes one::
+
+    NAME[:SETTING=VALUE]...              a method of sigah, or of an installed plug-in
+    MODULE:CLASS[:SETTING=VALUE]...      a class of a module, also of one in the current folder
+    FILE.py:CLASS[:SETTING=VALUE]...     a class of a file
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sigah.hashers import METHODS, BinaryHasher
+from sigah.plugins import (
+    VARIABLE,
+    class_path,
+    load_class,
+    loaded_subclasses,
+    plugins,
+    split_words,
+)
 
-__all__ = ["METHOD_NAMES", "make_hasher"]
+__all__ = [
+    "METHOD_NAMES",
+    "class_of_model",
+    "make_hasher",
+    "method_class",
+    "method_label",
+    "method_names",
+]
 
 METHOD_NAMES = ("sigah", "sigah.paper", *[name for name in METHODS if name != "sigah"])
+GROUP = "sigah.hashers"
+
+
+def method_names() -> list[str]:
+    """Every method that has a name: sigah's own, then plug-ins."""
+    return [*METHOD_NAMES, *(name for name in plugins(GROUP, BinaryHasher) if name not in METHODS)]
+
+
+def method_class(method: str) -> type[BinaryHasher]:
+    """The class that the words of a method name.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or a plug-in takes a name of sigah's own.
+
+    Examples
+    --------
+    >>> from sigah.hashers.registry import method_class
+    >>> method_class("sigah.paper:n_steps=10").__name__
+    'SiGAH'
+    >>> method_class("sigah.hashers.itq:ITQ").__name__
+    'ITQ'
+    """
+    name, _ = _split(method)
+    if name in METHOD_NAMES:
+        return METHODS[name.partition(".")[0]]
+    if ":" in name:
+        return _checked(load_class(name, BinaryHasher))
+    others = plugins(GROUP, BinaryHasher)
+    if name not in others:
+        raise ValueError(
+            f"unknown method {name!r}; known: {', '.join([*METHOD_NAMES, *others])}; a class of"
+            " your own is my_module:MyHash or ./my_file.py:MyHash"
+        )
+    return _checked(others[name])
+
+
+def method_label(method: str) -> str:
+    """What results call a method: its name and settings, wherever its class was found.
+
+    Examples
+    --------
+    >>> from sigah.hashers.registry import method_label
+    >>> method_label("sigah.hashers.itq:ITQ:n_iter=9")
+    'itq:n_iter=9'
+    """
+    name, settings = _split(method)
+    if ":" in name:
+        name = method_class(method).name
+    return ":".join([name, *settings])
 
 
 def make_hasher(
@@ -21,8 +94,7 @@ def make_hasher(
     Parameters
     ----------
     method : str
-        A name of :data:`METHOD_NAMES`; ``sigah.paper`` is the literal reading of the paper.
-        Settings may follow it after colons, as in ``sigah:pair=0:n_steps=500``.
+        See the grammar above; ``sigah.paper`` is the literal reading of the paper.
     n_bits : int
     seed : int or None
         Ignored by the few methods that draw nothing.
@@ -40,22 +112,62 @@ def make_hasher(
     >>> make_hasher("sigah:pair=0", 32, 0).pair
     0
     """
-    label, *attached = method.split(":")
-    name, _, variant = label.partition(".")
-    if name not in METHODS or variant not in ("", "paper") or (variant and name != "sigah"):
-        raise ValueError(f"unknown method {label!r}; known: {', '.join(METHOD_NAMES)}")
-    make: Any = METHODS[name].paper if variant else METHODS[name]
-    hasher: BinaryHasher = make(n_bits)
+    name, attached = _split(method)
+    kind: Any = method_class(method)
+    hasher: BinaryHasher = (kind.paper if name == "sigah.paper" else kind)(n_bits)
     if "random_state" in hasher.get_params():  # a few methods draw nothing
         hasher.set_params(random_state=seed)
     for setting in [*attached, *settings]:
         key, equals, value = setting.partition("=")
         if not equals or key not in hasher.get_params():
             raise ValueError(
-                f"{setting!r} is no setting; {label} has {', '.join(hasher.get_params())}"
+                f"{setting!r} is no setting; {name} has {', '.join(hasher.get_params())}"
             )
         try:
             hasher.set_params(**{key: json.loads(value.lower())})
         except json.JSONDecodeError:
             hasher.set_params(**{key: value})
     return hasher
+
+
+def class_of_model(header: Mapping[str, Any]) -> type[BinaryHasher]:
+    """The class of a saved model: sigah's own, a plug-in's, or one that is imported already.
+
+    Nothing is imported because a file says so.
+
+    Raises
+    ------
+    ValueError
+        If the class is not known here.
+    """
+    name, path = header["method"], header.get("class")
+    if path is None:
+        if name in METHODS:
+            return METHODS[name]
+        raise ValueError(f"it holds a model of the method {name!r}; upgrade sigah")
+    known = [*plugins(GROUP, BinaryHasher).values(), *loaded_subclasses(BinaryHasher)]
+    known = [kind for kind in known if getattr(kind, "name", None) == name]
+    # the same path is the same class; one of another path only where nothing else has its name
+    same = [kind for kind in known if class_path(kind) == path] or list(dict.fromkeys(known))
+    if not same or (len(same) > 1 and class_path(same[0]) != path):
+        module = path.partition(":")[0]
+        raise ValueError(
+            f"it holds a model of {path} ({name!r}), which is not known here: import the class"
+            f" before you load, or name its module or file in {VARIABLE}, as in"
+            f" {VARIABLE}={module}"
+        )
+    return same[-1]  # the newest, where a module was loaded again
+
+
+def _split(method: str) -> tuple[str, list[str]]:
+    first = method.partition(":")[0]
+    return split_words(method, first if first in METHOD_NAMES else None)
+
+
+def _checked(kind: type[BinaryHasher]) -> type[BinaryHasher]:
+    if METHODS.get(kind.name, kind) is not kind:
+        raise ValueError(
+            f"{class_path(kind)} calls itself {kind.name!r}, which is a method of sigah's own; give"
+            " it another name"
+        )
+    return kind
