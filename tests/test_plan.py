@@ -262,3 +262,14 @@ def test_readable() -> None:
     times = {14.2e-6: "14 us", 0.00071: "710 us", 0.5: "500 ms", 33.4: "33 s", 117: "1.9 minutes"}
     times |= {8000: "2.2 hours", 1e6: "12 days"}
     assert {seconds: readable_seconds(seconds) for seconds in times} == times
+
+
+@pytest.mark.parametrize("bits", [8, 64, 512])
+@pytest.mark.parametrize("n", [5, 10, 11, 1000, 10**6, 10**9, 10**12])
+def test_the_uniform_radius_is_the_quantile_of_a_binomial_distribution(bits: int, n: int) -> None:
+    from scipy.stats import binom
+
+    from sigah.plan.arithmetic import uniform_radius
+    from sigah.plan.rates import K
+
+    assert uniform_radius(bits, n) == binom.ppf(min(1.0, K / n), bits, 0.5)

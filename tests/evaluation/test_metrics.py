@@ -400,3 +400,19 @@ def test_statistics_of_no_codes_are_refused() -> None:
     for statistic in (bit_statistics, bit_balance):
         with pytest.raises(ValueError, match="at least one code"):
             statistic(np.empty((0, 2), np.uint8))
+
+
+def test_harmonic_numbers_agree_with_exact_sums_and_with_scipy() -> None:
+    from fractions import Fraction
+
+    from scipy.special import digamma
+
+    from sigah.evaluation.metrics import harmonic_numbers
+
+    exact, total = [0.0], Fraction(0)
+    for i in range(1, 1500):
+        total += Fraction(1, i)
+        exact.append(float(total))
+    np.testing.assert_allclose(harmonic_numbers(np.arange(1500)), exact, rtol=4e-16)
+    large = np.array([10**4, 10**6, 10**9, 2**40])
+    np.testing.assert_allclose(harmonic_numbers(large), digamma(large + 1) + np.euler_gamma, 4e-16)

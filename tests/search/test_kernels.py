@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from sigah import threads
 from sigah.codes import unpack
-from sigah.search import flat, kernels, threads
+from sigah.search import flat, kernels
 from sigah.search.segment import all_alive, as_bits, as_positions
 
 Codes = NDArray[np.uint8]

@@ -125,3 +125,12 @@ def test_too_few_vectors_and_other_vectors() -> None:
         drift(hasher, rows, rows[:100])
     with pytest.raises(ValueError, match="16 features"):
         drift(hasher, rows, rows[:, :8])
+
+
+def test_surprise_is_the_entropy_of_a_share_in_bits() -> None:
+    from scipy.special import entr
+
+    from sigah.streams.drift import surprise
+
+    share = np.array([[0.0, 1e-300, 0.1, 0.5, 1.0]])
+    np.testing.assert_allclose(surprise(share), entr(share) / np.log(2), rtol=1e-15, atol=0)

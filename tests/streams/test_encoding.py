@@ -29,7 +29,7 @@ ROWS_A_BLOCK = 64
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("hashers.rows", "streams.sources"):
+    for module in ("rows.blocks", "rows.sources"):
         monkeypatch.setattr(f"sigah.{module}.BLOCK_BYTES", ROWS_A_BLOCK * X[0].nbytes)
 
 
@@ -78,7 +78,9 @@ class Interruption:
 
 def interrupted(hasher: BinaryHasher, out: Path, blocks: int, source: Any = X) -> None:
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("joblib.cpu_count", lambda: 1)  # one worker: blocks are encoded in order
+        patch.setattr(
+            "sigah.streams.encoding.available_threads", lambda: 1
+        )  # one worker: blocks are encoded in order
         streams.encode(Interruption(hasher, blocks), source, out)  # type: ignore[arg-type]
     assert not out.exists()
 
@@ -95,7 +97,7 @@ def test_no_block_is_written_after_one_that_failed(
             raise MemoryError
         return type(hasher)._codes(hasher, block)
 
-    monkeypatch.setattr("joblib.cpu_count", lambda: 4)
+    monkeypatch.setattr("sigah.streams.encoding.available_threads", lambda: 4)
     with monkeypatch.context() as patch, pytest.raises(MemoryError):
         patch.setattr(hasher, "_codes", fail_at_the_third)
         streams.encode(hasher, X, out)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sigah.search.threads import available_threads
+from sigah.threads import available_threads
 
 __all__ = ["cluster", "require_ray"]
 

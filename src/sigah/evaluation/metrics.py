@@ -14,7 +14,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import digamma
 
 from sigah.codes import check_codes, unpack
 from sigah.search import distance_counts, hamming_distances
@@ -35,6 +34,7 @@ __all__ = [
 
 PAIRS_PER_BLOCK = 1 << 22  # distances held at a time
 ROWS_PER_BLOCK = 8192
+SUMMED = 512  # harmonic numbers below are summed, those above come from a series
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -493,7 +493,27 @@ def _expected_found(counts: RankCounts, n: int) -> Float:
 
 def _harmonic(start: Int, count: Int) -> Float:
     """Sum of ``1 / rank`` over the ``count`` ranks that follow ``start``."""
-    return digamma(start + count + 1) - digamma(start + 1)
+    return harmonic_numbers(start + count) - harmonic_numbers(start)
+
+
+def harmonic_numbers(n: Int) -> Float:
+    """Sum of ``1 / i`` for ``i`` from 1 to each of ``n``, to the last bits of float64.
+
+    The first ones are added up. From there on, the terms of the Euler-Maclaurin series that are
+    left out are below ``1 / (252 n^6)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sigah.evaluation.metrics import harmonic_numbers
+    >>> harmonic_numbers(np.array([0, 1, 2, 4])).round(3)
+    array([0.   , 1.   , 1.5  , 2.083])
+    """
+    first = np.cumsum(np.concatenate([[0.0], 1 / np.arange(1.0, SUMMED)]))
+    large = np.maximum(n, SUMMED).astype(np.float64)
+    square = 1 / (large * large)
+    series = np.log(large) + np.euler_gamma + 0.5 / large - square * (1 / 12 - square / 120)
+    return np.where(n < SUMMED, first[np.minimum(n, SUMMED - 1)], series)
 
 
 def _expected_sums(seen: Int, found: Int, size: Int, hits: Int) -> Float:

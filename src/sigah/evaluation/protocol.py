@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import platform
-import resource
 import time
 from collections.abc import Callable, Iterable, Mapping
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,6 +28,8 @@ from sigah.evaluation.metrics import (
 )
 from sigah.evaluation.truth import cached_neighbors, content_hash
 from sigah.hashers import BinaryHasher
+from sigah.machine import peak_memory_bytes, processor_name
+from sigah.threads import available_threads
 
 __all__ = ["RECALL_SIZES", "evaluate", "measure", "read_results", "summarize", "write_results"]
 
@@ -272,23 +273,16 @@ def summarize(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def environment() -> dict[str, Any]:
     """Versions, processor, threads and memory of this run."""
-    packages = ("sigah", "numpy", "scipy", "scikit-learn", "torch")
+    versions = {}
+    for package in ("sigah", "numpy", "scipy", "scikit-learn", "torch"):
+        with suppress(PackageNotFoundError):
+            versions[package] = version(package)
     return {
-        "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
+        "versions": {"python": platform.python_version(), **versions},
         "machine": processor_name(),
-        "threads": int(os.environ.get("OMP_NUM_THREADS", joblib.cpu_count())),
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "threads": available_threads(),
+        "peak_memory_bytes": peak_memory_bytes(),
     }
-
-
-def processor_name() -> str:
-    """The processor's name where the system tells it, else its architecture."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def write_results(path: str | os.PathLike[str], results: Mapping[str, Any]) -> None:

@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from sigah.checks import check_whole
 from sigah.files import atomic_write
 from sigah.rows.blocks import is_row_source
+from sigah.threads import available_threads
 
 __all__ = ["Neighbors", "cached_neighbors", "content_hash", "exact_neighbors"]
 
@@ -109,7 +110,7 @@ def exact_neighbors(base: Any, queries: Any, k: int, *, block: int = 8192) -> Ne
     # stops early enough for underflow in the float64 distances to be less than in the scores.
     scale = 2.0 ** -max(math.frexp(max(peak, query_peak))[1], -400)
     found = _empty(len(queries), k)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(available_threads()) as pool:
         search = _Search(base, block, total / n, scale, pool)
         for rows, vectors in _blocks(queries, block):
             settled = search.nearest(vectors.astype(np.float64), k, width=k + k // 8 + 32)

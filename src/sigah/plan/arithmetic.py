@@ -89,6 +89,8 @@ def table_seconds(bits: int, n: int, radius: int) -> float:
 
 def uniform_radius(bits: int, n: int) -> int:
     """Distance of the tenth neighbour among ``n`` codes of random bits."""
-    from scipy.stats import binom
-
-    return int(binom.ppf(min(1.0, rates.K / n), bits, 0.5))
+    within, radius = 1, 0  # codes no farther than the radius, of 2**bits
+    while within * n < rates.K << bits and radius < bits:
+        radius += 1
+        within += math.comb(bits, radius)
+    return radius

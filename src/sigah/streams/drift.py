@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import entr
 from sklearn.utils import check_random_state
 
 from sigah.codes import unpack
@@ -245,11 +244,16 @@ class _Scale:
             square = square - np.square(means[:, self.hasher.n_bits + 4 :]).sum(axis=1)
         return {
             "balance": ones,
-            "entropy": ((entr(ones) + entr(1 - ones)) / np.log(2)).mean(axis=1),
+            "entropy": (surprise(ones) + surprise(1 - ones)).mean(axis=1),
             "error": error / np.maximum(square, TINY),
             "near_threshold": near,
             "recall": recall,
         }
+
+
+def surprise(share: Float) -> Float:
+    """``-p log2 p``, and its limit 0 at 0: the entropy that an event of some share brings, bits."""
+    return -share * np.log2(share, out=np.zeros_like(share), where=share > 0)
 
 
 def canary_recall(rows: NDArray[np.float32], codes: NDArray[np.uint8]) -> Float:

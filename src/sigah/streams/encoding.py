@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
@@ -29,6 +28,7 @@ from sigah.progress import bar
 from sigah.rows.blocks import RowSource
 from sigah.rows.sources import Batches, as_rows, identity, read_blocks
 from sigah.streams.journal import Journal
+from sigah.threads import available_threads
 
 __all__ = ["Encoded", "encode"]
 
@@ -156,7 +156,7 @@ def _encode_rest(hasher: BinaryHasher, source: Any, journal: Journal, show: bool
     with bar(show=show) as progress:
         task = progress.add_task("encode", total=total, completed=journal.n_rows, detail="")
         began, first = time.perf_counter(), journal.n_rows
-        workers = joblib.cpu_count()
+        workers = available_threads()
         waiting: deque[tuple[int, Future[NDArray[np.uint8]]]] = deque()
 
         def write_oldest() -> None:

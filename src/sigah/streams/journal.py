@@ -14,12 +14,13 @@ import json
 import os
 import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+from filelock import BaseFileLock, FileLock, Timeout
 from numpy.typing import NDArray
 
 __all__ = ["Journal"]
@@ -68,8 +69,8 @@ class Journal:
         # unbuffered: what is written is in the system's hands, and survives a kill
         self._files = ExitStack()
         with self._files:
-            self._journal = self._files.enter_context(self.lines.open("ab", buffering=0))
             self._lock()
+            self._journal = self._files.enter_context(self.lines.open("ab", buffering=0))
             self.partial.touch()
             self._codes = self._files.enter_context(self.partial.open("r+b", buffering=0))
             end = self._recover() if self.resume else 0
@@ -142,15 +143,19 @@ class Journal:
             ) from error
 
     def _lock(self) -> None:
-        """Let no second process write the same file; a lock ends with its process."""
+        """Let nobody else write the same file; the system ends the lock of a killed process."""
+        lock = FileLock(self.out.with_name(self.out.name + ".lock"), timeout=0)
         try:
-            import fcntl
-        except ModuleNotFoundError:  # not a POSIX system
-            return
-        try:
-            fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            lock.acquire()
+        except Timeout:
             raise OSError(f"{self.out}: another process is writing this file") from None
+        self._files.callback(self._unlock, lock)
+
+    @staticmethod
+    def _unlock(lock: BaseFileLock) -> None:
+        with suppress(OSError):  # before the release: whoever waits for it takes a new file
+            Path(lock.lock_file).unlink()
+        lock.release()
 
     def _recover(self) -> int:
         """Count the finished blocks of an earlier run; returns the length of their lines."""
