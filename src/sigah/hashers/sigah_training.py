@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-import joblib
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -31,6 +30,7 @@ from sigah.hashers.sigah_networks import (
 )
 from sigah.progress import bar
 from sigah.rows.blocks import Rows, RowSource
+from sigah.threads import available_threads
 
 if TYPE_CHECKING:
     from sigah.hashers.sigah import SiGAH
@@ -385,7 +385,7 @@ def batches(
 def quiet_cpu() -> Iterator[None]:
     """As many threads as this process has cores, and no denormals: either can cost a factor 10."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(min(threads, joblib.cpu_count()))
+    torch.set_num_threads(min(threads, available_threads()))
     torch.set_flush_denormal(True)
     try:
         yield
