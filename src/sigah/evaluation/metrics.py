@@ -512,7 +512,8 @@ def harmonic_numbers(n: Int) -> Float:
     first = np.cumsum(np.concatenate([[0.0], 1 / np.arange(1.0, SUMMED)]))
     large = np.maximum(n, SUMMED).astype(np.float64)
     square = 1 / (large * large)
-    series = np.log(large) + np.euler_gamma + 0.5 / large - square * (1 / 12 - square * (1 / 120 - square / 252))
+    small = 0.5 / large - square * (1 / 12 - square * (1 / 120 - square / 252))
+    series = np.log(large) + np.euler_gamma + small
     return np.where(n < SUMMED, first[np.minimum(n, SUMMED - 1)], series)
 
 
