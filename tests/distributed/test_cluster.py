@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import sigah
-from sigah.distributed import load_encoded
 from sigah.distributed.cluster import require_ray
+from sigah.files import load_codes
 
 PAGE = Path(__file__).parents[2] / "docs" / "cluster.md"
 
@@ -41,7 +41,7 @@ def test_commands_on_this_machine_and_on_a_cluster(
         done = command("encode", tmp_path / "lsh.model", source, "--out", out, "--ray", address)
         assert done.returncode == 0, done.stderr
         assert done.stdout == f"{out}: 2,000 codes of 16 bits\n"
-        assert np.array_equal(load_encoded(out)[0], hasher.transform(blobs))
+        assert np.array_equal(load_codes(out).codes, hasher.transform(blobs))
     done = command("encode", tmp_path / "lsh.model", source, "-o", "x", "--ray", "127.0.0.1:9")
     assert done.returncode == 1
     assert done.stderr.startswith("Error: no Ray cluster answers at 127.0.0.1:9: ")

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from sigah import ITQ, LSH
-from sigah.distributed import encode, load_encoded
+from sigah.distributed import encode
+from sigah.files import load_codes
 
 pytestmark = [
     pytest.mark.engine,
@@ -37,10 +38,10 @@ def test_codes_are_those_of_transform_however_the_data_is_cut(
     ids = np.random.default_rng(0).permutation(2000)
     source = write_parquet(blobs, ids, rows=300, fixed=fixed)
     manifest = encode(source, hasher, tmp_path / "codes", rows_per_part=rows_per_part)
-    codes, found, read = load_encoded(tmp_path / "codes")
-    assert np.array_equal(codes, hasher.transform(blobs))
-    assert np.array_equal(found, ids)
-    assert manifest == read
+    stored = load_codes(tmp_path / "codes")
+    assert np.array_equal(stored.codes, hasher.transform(blobs))
+    assert np.array_equal(stored.ids, ids)
+    assert manifest == stored.header
     assert len(manifest["files"]) == {1: 7, 700: 3, 10**6: 1}[rows_per_part]
 
 
@@ -54,9 +55,9 @@ def test_a_folder_of_files_ids_of_any_type_and_a_model_file(
     write_parquet(doubles[:9], name="data/_temporary/c.parquet")
     hasher.save(tmp_path / "itq.model")
     manifest = encode(tmp_path / "data", tmp_path / "itq.model", tmp_path / "codes")
-    codes, ids, _ = load_encoded(tmp_path / "codes")
-    assert ids.tolist() == names
-    assert np.array_equal(codes, hasher.transform(doubles))
+    stored = load_codes(tmp_path / "codes")
+    assert stored.ids.tolist() == names
+    assert np.array_equal(stored.codes, hasher.transform(doubles))
     assert manifest["fingerprint"] == hasher.fingerprint
 
 
@@ -71,8 +72,9 @@ def test_any_reader_of_parquet_reads_the_codes(
     encode(write_parquet(blobs), hasher, tmp_path / "codes", rows_per_part=1000)
     table = pq.read_table(tmp_path / "codes")
     assert table.schema.field("code").type == pa.binary(3)
-    origin = json.loads(table.schema.metadata[b"sigah"])
-    assert origin == {"method": "itq", "fingerprint": hasher.fingerprint, "n_bits": 24}
+    seal = json.loads(pq.read_metadata(tmp_path / "codes/part-00000.parquet").metadata[b"sigah"])
+    assert (seal["header"]["method"], seal["header"]["n_bits"]) == ("itq", 24)
+    assert seal["header"]["fingerprint"] == hasher.fingerprint
     assert b"".join(table["code"].to_pylist()) == hasher.transform(blobs).tobytes()
 
 
@@ -104,9 +106,9 @@ def test_a_killed_worker_loses_nothing(
     )
     assert files == expected
     assert len(files) == 10 + 1
-    codes, ids, _ = load_encoded(tmp_path / "codes")
-    assert np.array_equal(codes, LSH(24, random_state=0).fit(blobs).transform(blobs))
-    assert np.array_equal(ids, np.arange(2000))
+    stored = load_codes(tmp_path / "codes")
+    assert np.array_equal(stored.codes, LSH(24, random_state=0).fit(blobs).transform(blobs))
+    assert np.array_equal(stored.ids, np.arange(2000))
 
 
 def test_bad_vectors_are_named_and_nothing_is_left_behind(

@@ -16,14 +16,14 @@ from typer.testing import CliRunner
 
 from sigah import HammingIndex
 from sigah.cli import app
-from sigah.distributed import build_shards, load_encoded
-from sigah.distributed.encoded import FORMAT, write_codes
-from sigah.distributed.folders import new_folder, write_manifest
+from sigah.distributed import build_shards
 from sigah.distributed.sharded_index import merged, merged_balls
 from sigah.distributed.shards import cut, write_shards
 from sigah.distributed.training import pooled
+from sigah.files import load_codes, save_codes
+from sigah.files.folders import CODES_FOLDER, new_folder, write_manifest
 
-pa = pytest.importorskip("pyarrow")
+pytest.importorskip("pyarrow")
 
 
 def random_codes(n: int, n_bytes: int = 1, seed: int = 0) -> Any:
@@ -37,9 +37,9 @@ def make_folder(path: Path, codes: Any, ids: Any, sizes: list[int], fingerprint:
         for number, size in enumerate(sizes):
             some = slice(start, start + size)
             name = f"part-{number:05d}.parquet"
-            write_codes(folder / name, "id", [pa.array(ids[some])], codes[some], origin)
+            save_codes(folder / name, codes[some], origin, ids=ids[some])
             files[name], start = size, start + size
-        write_manifest(folder, FORMAT, origin | {"ids": "id"}, files)
+        write_manifest(folder, CODES_FOLDER, origin, files)
     return path
 
 
@@ -129,29 +129,34 @@ def test_damaged_folders_are_refused(tmp_path: Path) -> None:
     entries = sound["files"]
     for change, message in (
         ({"format": "sigah-shards"}, "it is of the format"),
-        ({"format_version": 2}, "it is of the format"),
+        ({"format_version": 3}, "version 3 .* upgrade sigah"),
+        ({"format_version": True}, "version True"),
+        ({"format_version": 1}, "the name of its ids|lacks 'ids'"),
         ({"n_bits": 15}, "multiple of 8"),
         ({"count": 7}, "list of files is damaged"),
         ({"files": [{"file": "../codes.parquet", "count": 6}]}, "list of files is damaged"),
         ({"files": 3}, "cannot open"),
         ({"fingerprint": 3}, "fingerprint is damaged"),
-        ({"n_bits": 24}, "does not hold 4 codes of 3 bytes"),
+        ({"n_bits": 24}, "4 codes of 24 bits, it holds 4 of 16"),
         ({"fingerprint": "g"}, "another model"),
-        ({"files": [entries[0] | {"count": 2}, entries[1] | {"count": 4}]}, "does not hold 2"),
+        (
+            {"files": [entries[0] | {"count": 2}, entries[1] | {"count": 4}]},
+            "says that it holds 2 codes",
+        ),
     ):
         manifest.write_text(json.dumps(sound | change))
         with pytest.raises(ValueError, match=message):
-            load_encoded(folder)
+            load_codes(folder)
     manifest.write_text("{")
     with pytest.raises(ValueError, match=r"cannot open .*_sigah\.json"):
-        load_encoded(folder)
+        load_codes(folder)
     manifest.write_text(json.dumps(sound))
-    assert np.array_equal(load_encoded(folder)[0], codes)
+    assert np.array_equal(load_codes(folder).codes, codes)
     (folder / "part-00001.parquet").unlink()
     with pytest.raises(FileNotFoundError):
-        load_encoded(folder)
-    with pytest.raises(FileNotFoundError, match="no such folder of sigah"):
-        load_encoded(tmp_path)
+        load_codes(folder)
+    with pytest.raises(ValueError, match="no folder of codes"):
+        load_codes(tmp_path)
 
 
 def test_statistics_of_shares_are_those_of_the_whole() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import sigah
-from sigah import HammingIndex, distributed, files, rows
+from sigah import HammingIndex, files, rows
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MANIFESTS = {
@@ -53,25 +53,12 @@ def test_codes_and_their_ids_are_those_that_were_written(
     folder: Path, name: str, ids: str | None
 ) -> None:
     expected = MANIFESTS[folder.name]["codes"]
-    codes, found, header = read(folder / name)
-    np.testing.assert_array_equal(codes, packed(expected["hex"], len(codes)))
-    assert found == (None if ids is None else expected["ids"][ids])
-    if name == "plain.npy":
-        assert header is None
-    else:
-        assert header["fingerprint"] == expected["fingerprint"]
-        assert header["n_bits"] == expected["n_bits"]
-
-
-def read(path: Path) -> tuple[Any, Any, Any]:
-    if path.is_dir():
-        codes, ids, header = distributed.load_encoded(path)
-        return codes, ids.tolist(), header
-    if path.suffix == ".parquet":
-        codes, ids, header = files.read_parquet(path)
-        return codes, ids.to_pylist(), header
-    codes, header = files.load_codes(path)
-    return codes, None, header
+    stored = files.load_codes(folder / name)
+    np.testing.assert_array_equal(stored.codes, packed(expected["hex"], len(stored)))
+    assert (stored.ids is None) == (ids is None)
+    assert ids is None or stored.ids.tolist() == expected["ids"][ids]
+    assert stored.n_bits == expected["n_bits"]
+    assert stored.fingerprint == (None if name == "plain.npy" else expected["fingerprint"])
 
 
 @pytest.mark.parametrize("mmap", [True, False])

@@ -187,7 +187,7 @@ def test_missing_keys_and_foreign_files_are_refused(tmp_path: Path, file: Path) 
 
 
 def test_files_of_a_newer_format_ask_for_a_newer_sigah(file: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(files.seals, "FORMAT_VERSION", 2)
+    monkeypatch.setattr(files.seals, "KNOWN_VERSIONS", {"sigah-index": (0,)})
     with pytest.raises(FileFormatError, match="upgrade sigah"):
         HammingIndex.open(file)
 

@@ -101,9 +101,7 @@ def encode(
     vectors: Vectors,
     out: Annotated[
         Path,
-        typer.Option(
-            "--out", "-o", help="Where to write the codes (.npy, .parquet or .safetensors)."
-        ),
+        typer.Option("--out", "-o", help="Where to write the codes (.npy or .parquet)."),
     ],
     ids: Annotated[
         str | None,
@@ -116,33 +114,31 @@ def encode(
     """Encode vectors into packed codes, uint8 of shape (n, bits / 8), block by block.
 
     The .npy file opens with numpy.load; it also carries the fingerprint of the model. Interrupted,
-    the same command goes on where it stopped (not with .safetensors, which is written in one go).
+    the same command goes on where it stopped.
 
     Example: sigah encode mnist.model mnist --out codes.npy
     """
     check_folder(out)
     hasher = load(model)
     source = read_vectors(vectors)
-    if out.suffix.lower() == ".safetensors":
-        codes = hasher.transform(source)
-        header = {"method": hasher.name, "fingerprint": hasher.fingerprint}
-        files.save_codes(out, codes, header)
-        n_rows, how = len(codes), ""
-    else:
-        try:
-            done = streams.encode(hasher, source, out, ids=ids, show=True)
-        except KeyboardInterrupt:
-            typer.echo(f"interrupted: the same command goes on where it stopped ({out})", err=True)
-            sys.exit(130)
-        if done.refused:
-            typer.echo(f"{out}: started over, because {done.refused}", err=True)
-        n_rows = done.n_rows
-        how = f", {done.resumed:,} of them done before" if done.resumed else ""
+    try:
+        done = streams.encode(hasher, source, out, ids=ids, show=True)
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted: the same command goes on where it stopped ({out})", err=True)
+        sys.exit(130)
+    if done.refused:
+        typer.echo(f"{out}: started over, because {done.refused}", err=True)
+    n_rows = done.n_rows
+    how = f", {done.resumed:,} of them done before" if done.resumed else ""
     n_bytes = n_rows * hasher.n_bits // 8
     typer.echo(f"{out}: {n_rows:,} codes of {hasher.n_bits} bits, {n_bytes:,} bytes{how}")
 
 
-def inspect(file: Annotated[Path, typer.Argument(help="A model, code or index file.")]) -> None:
+def inspect(
+    file: Annotated[
+        Path, typer.Argument(help="A model, code or index file, or a folder of codes.")
+    ],
+) -> None:
     """Say what a file of sigah is, as JSON, after verifying it."""
     typer.echo(json.dumps(files.describe(file), indent=2))
 

@@ -49,16 +49,16 @@ def export(
 
     Example: sigah export faiss codes.npy --to codes.faiss --metadata labels.txt --set kind=hnsw
     """
-    packed, header, chosen = read_codes(codes, ids)
-    if header is None:
+    stored = read_codes(codes, ids)
+    if stored.fingerprint is None:
         raise ValueError(f"{codes} does not say which model made it; make it with `sigah encode`")
     try:
         done = engines.export(
             engine,
             to,
-            packed,
-            fingerprint=header["fingerprint"],
-            ids=chosen,
+            stored.codes,
+            fingerprint=stored.fingerprint,
+            ids=stored.ids,
             labels=None if metadata is None else read_labels(metadata),
             show=True,
             **parse_settings(engine, settings or []),
@@ -67,7 +67,7 @@ def export(
         typer.echo("interrupted; the same command again goes on where it stopped", err=True)
         raise typer.Exit(130) from None
     typer.echo(
-        f"{engine}: {done.codes:,} codes of {8 * packed.shape[1]} bits,"
+        f"{engine}: {done.codes:,} codes of {stored.n_bits} bits,"
         f" {done.written:,} of them new or changed"
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -107,10 +108,9 @@ def build(
     Example: sigah index build codes.npy --out mnist.index
     """
     check_folder(out)
-    packed, header, chosen = read_codes(codes, ids)
-    fingerprint = None if header is None else header["fingerprint"]
-    index = HammingIndex(8 * packed.shape[1], fingerprint=fingerprint)
-    index.add(packed, chosen)
+    stored = read_codes(codes, ids)
+    index = HammingIndex(stored.n_bits, fingerprint=stored.fingerprint)
+    index.add(stored.codes, stored.ids)
     index.save(out)
     typer.echo(f"{out}: {len(index):,} codes of {index.n_bits} bits")
 
@@ -121,13 +121,13 @@ def add(index: Index, codes: Codes, ids: Ids = None) -> None:
 
     Example: sigah index add mnist.index more.npy
     """
-    packed, header, chosen = read_codes(codes, ids)
+    stored = read_codes(codes, ids)
     held = HammingIndex.open(index)
     if held.fingerprint is not None:
-        files.check_same_model(header, {"fingerprint": held.fingerprint})
-    held.add(packed, chosen)
+        files.check_same_model(stored.header, {"fingerprint": held.fingerprint})
+    held.add(stored.codes, stored.ids)
     held.save(index)
-    typer.echo(f"{index}: {len(held):,} codes, {len(packed):,} of them new")
+    typer.echo(f"{index}: {len(held):,} codes, {len(stored):,} of them new")
 
 
 @app.command()
@@ -161,13 +161,13 @@ def search_codes(
     if out is not None:
         check_folder(out)
     held = HammingIndex.open(index)
-    queries, header = files.load_codes(codes, mmap=True)
-    if held.fingerprint is not None and header is not None:
-        files.check_same_model(header, {"fingerprint": held.fingerprint})
+    queries = files.open_codes(codes)
+    if held.fingerprint is not None and queries.header is not None:
+        files.check_same_model(queries.header, {"fingerprint": held.fingerprint})
     if tables:
         held.build_tables()
     allowed = read_ids(chosen)
-    found = in_blocks(queries, lambda some: held.search(some, k, filter=allowed))
+    found = in_blocks(queries.codes, lambda some: held.search(some, k, filter=allowed))
     show_neighbours(*found, out, len(held), "hamming")
 
 
@@ -182,24 +182,20 @@ def _open_any(path: Path) -> HammingIndex:
     """An index file, or an index of a file of codes."""
     if files.is_index(path):
         return HammingIndex.open(path)
-    codes, header = files.load_codes(path)
-    fingerprint = None if header is None else header["fingerprint"]
-    index = HammingIndex(8 * codes.shape[1], fingerprint=fingerprint)
-    index.add(codes)
+    stored = read_codes(path, None)
+    index = HammingIndex(stored.n_bits, fingerprint=stored.fingerprint)
+    index.add(stored.codes, stored.ids)
     return index
 
 
-def read_codes(
-    path: Path, ids: str | None
-) -> tuple[NDArray[np.uint8], dict[str, Any] | None, NDArray[Any] | None]:
-    """Codes, their header, and the ids that were asked for or that a Parquet file has."""
-    if path.suffix.lower() != ".parquet":
-        return *files.load_codes(path, mmap=True), read_ids(ids)
-    codes, column, header = files.read_parquet(path)
-    stored = column.to_numpy()
-    if ids is None and stored.dtype.kind not in "iu":
-        raise ValueError(f"{path}: ids of an index are whole numbers, these are {column.type}")
-    return codes, header, stored if ids is None else read_ids(ids)
+def read_codes(path: Path, ids: str | None) -> files.Codes:
+    """Codes with the ids that were asked for or, otherwise, those that they have."""
+    stored = files.open_codes(path)
+    if ids is not None:
+        return replace(stored, ids=read_ids(ids))
+    if stored.ids is not None and stored.ids.dtype.kind not in "iu":
+        raise ValueError(f"{path}: ids of an index are whole numbers, these are strings")
+    return stored
 
 
 def read_ids(argument: str | None) -> NDArray[Any] | None:

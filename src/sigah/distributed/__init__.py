@@ -6,10 +6,9 @@ cluster, sigah must be installed on all nodes, and files lie on storage that all
 
 from __future__ import annotations
 
-from sigah.distributed.encoded import load_encoded
 from sigah.distributed.encoding import encode
 from sigah.distributed.sharded_index import ShardedIndex
 from sigah.distributed.shards import build_shards
 from sigah.distributed.training import fit
 
-__all__ = ["ShardedIndex", "build_shards", "encode", "fit", "load_encoded"]
+__all__ = ["ShardedIndex", "build_shards", "encode", "fit"]

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from sigah.distributed.cluster import cluster, require_ray
-from sigah.distributed.encoded import FORMAT, write_codes
-from sigah.distributed.folders import Manifest, new_folder, write_manifest
 from sigah.distributed.parquet import Part, read_part, split
+from sigah.files.folders import CODES_FOLDER, Manifest, new_folder, write_manifest
+from sigah.files.parquet import as_ids, write_parquet
 from sigah.hashers import BinaryHasher, load
 from sigah.progress import bar
+from sigah.rows.lazy import require
 
 __all__ = ["encode"]
 
@@ -46,10 +47,11 @@ def encode(
         A fitted hasher, or its file.
     out : path
         A folder that does not exist yet; it appears when all codes are written. It holds
-        ``part-00000.parquet`` and so on, in the order of the vectors, with the columns ``ids`` and
-        ``code`` (fixed-size binary, packed as by :func:`sigah.codes.pack`), and a manifest.
+        ``part-00000.parquet`` and so on, in the order of the vectors, each a file as
+        :func:`sigah.files.save_codes` writes it, and a manifest. :func:`sigah.files.load_codes`
+        reads it.
     ids : str
-        The column that is kept beside the codes, of any type.
+        The column of ids, whole numbers or strings, that are kept beside the codes.
     vectors : str, optional
         The column of vectors; by default the only column of lists of numbers.
     rows_per_part : int
@@ -74,10 +76,11 @@ def encode(
 
     Examples
     --------
-    >>> from sigah.distributed import encode, load_encoded
+    >>> from sigah.distributed import encode
+    >>> from sigah.files import load_codes
     >>> encode("vectors.parquet", "vectors.model", "codes")["count"]  # doctest: +SKIP
     1000000
-    >>> codes, ids, header = load_encoded("codes")  # doctest: +SKIP
+    >>> stored = load_codes("codes")  # its codes, ids and header  # doctest: +SKIP
     """
     if rows_per_part < 1:
         raise ValueError(f"rows_per_part must be at least 1, got {rows_per_part}")
@@ -109,7 +112,7 @@ def encode(
             progress.advance(task, part["count"])
         for unfinished in folder.glob(".sigah-*.part"):  # of workers that died
             unfinished.unlink()
-        return write_manifest(folder, FORMAT, origin | {"ids": ids}, dict(sorted(written.items())))
+        return write_manifest(folder, CODES_FOLDER, origin, dict(sorted(written.items())))
 
 
 def encode_part(
@@ -126,6 +129,7 @@ def encode_part(
     A part that is encoded twice, because its worker died, is the same file again.
     """
     part = Part(**row)
+    pyarrow = require("pyarrow", "Parquet files")
     hasher = require_ray().get(model)
     codes, names = [], []
     at = part.start
@@ -133,9 +137,11 @@ def encode_part(
         for at, block, some in read_part(part, vectors=vectors, ids=ids):  # noqa: B007
             codes.append(hasher.transform(block))
             names.append(some)
+        keys = as_ids(pyarrow.chunked_array(names), f"the column {ids!r} of ids")
     except (ValueError, OSError) as error:
         where = "" if part.file in str(error) else f"{part.file}, in the rows from {at} on: "
         return {"file": "", "count": 0, "error": f"{where}{error}"}
     file = f"part-{part.number:05d}.parquet"
-    write_codes(Path(folder) / file, ids, names, np.concatenate(codes), origin)
+    packed = np.concatenate(codes)
+    write_parquet(Path(folder) / file, origin, packed.shape, [(packed, keys)], keys.type)
     return {"file": file, "count": part.n_rows, "error": ""}

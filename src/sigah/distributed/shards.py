@@ -11,27 +11,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigah.checks import check_whole
-from sigah.distributed import encoded
-from sigah.distributed.encoded import read_codes
-from sigah.distributed.folders import Manifest, new_folder, read_manifest, write_manifest
+from sigah.files import open_parts
+from sigah.files.folders import (
+    SHARDS_FOLDER,
+    Manifest,
+    new_folder,
+    read_manifest,
+    write_manifest,
+)
 from sigah.search.index import HammingIndex
 
-__all__ = ["FORMAT", "build_shards", "write_shards"]
-
-FORMAT = "sigah-shards"
+__all__ = ["build_shards", "write_shards"]
 
 Share = tuple[NDArray[np.uint8], NDArray[Any]]  # codes and their ids
 
 
 def build_shards(source: str | PathLike[str], out: str | PathLike[str], n_shards: int) -> Manifest:
-    """Make index files of a folder that :func:`encode` wrote, as equal in size as can be.
+    """Make index files of codes, as equal in size as can be.
 
     Runs in this process and holds one shard at a time, and all ids.
 
     Parameters
     ----------
     source : path
-        Its ids must be whole numbers that are not negative, each there once.
+        A folder that :func:`encode` wrote, or a file of codes. Its ids must be whole numbers that
+        are not negative, each there once.
     out : path
         A folder that does not exist yet. It holds ``shard-00000.index`` and so on, each an index
         that :class:`sigah.HammingIndex` opens, and a manifest.
@@ -56,12 +60,16 @@ def build_shards(source: str | PathLike[str], out: str | PathLike[str], n_shards
     1000000
     """
     n_shards = check_whole(n_shards, "n_shards", least=1)
-    manifest = read_manifest(source, encoded.FORMAT)
-    if manifest["count"] < n_shards:
-        raise ValueError(f"{manifest['count']} codes cannot fill {n_shards} shards")
-    bounds = np.linspace(0, manifest["count"], n_shards + 1).round().astype(int)
-    shares = cut(read_codes(source, manifest), np.diff(bounds).tolist())
-    return write_shards(shares, out, manifest["n_bits"], manifest["fingerprint"])
+    header, parts = open_parts(source)
+    if header is None:
+        raise ValueError(f"{source} does not say which model made its codes")
+    if header["count"] < n_shards:
+        raise ValueError(f"{header['count']} codes cannot fill {n_shards} shards")
+    bounds = np.linspace(0, header["count"], n_shards + 1).round().astype(int)
+    # only a file without ids has None, and it is the only part
+    given = ((p.codes, np.arange(len(p)) if p.ids is None else p.ids) for p in parts)
+    shares = cut(given, np.diff(bounds).tolist())
+    return write_shards(shares, out, header["n_bits"], header["fingerprint"])
 
 
 def cut(shares: Iterable[Share], sizes: Sequence[int]) -> Iterator[Share]:
@@ -103,10 +111,12 @@ def write_shards(
         repeated = in_order[1:][in_order[1:] == in_order[:-1]]
         if len(repeated):
             raise ValueError(f"ids must be unique in all shards, but {repeated[0]} is repeated")
-        return write_manifest(folder, FORMAT, {"n_bits": n_bits, "fingerprint": fingerprint}, files)
+        return write_manifest(
+            folder, SHARDS_FOLDER, {"n_bits": n_bits, "fingerprint": fingerprint}, files
+        )
 
 
 def shard_files(folder: str | PathLike[str]) -> tuple[Manifest, list[Path]]:
     """The manifest of a folder of shards, and the paths of its files."""
-    manifest = read_manifest(folder, FORMAT)
+    manifest = read_manifest(folder, SHARDS_FOLDER)
     return manifest, [Path(folder).resolve() / entry["file"] for entry in manifest["files"]]

@@ -10,23 +10,25 @@ from __future__ import annotations
 
 from sigah.files.atomic import atomic_write
 from sigah.files.codes import (
+    Codes,
     check_same_model,
     load_codes,
+    open_codes,
+    open_parts,
     save_codes,
     seal_codes,
-    unseal_codes,
 )
 from sigah.files.description import describe
 from sigah.files.errors import FileFormatError
 from sigah.files.indexes import is_index, open_index, save_index
 from sigah.files.models import load_model, save_model
 from sigah.files.npy_files import npy_head, npy_tail
-from sigah.files.parquet import read_parquet
 from sigah.files.seals import METADATA_KEY, Header, fingerprint
 from sigah.files.targets import check_target, kind_of
 
 __all__ = [
     "METADATA_KEY",
+    "Codes",
     "FileFormatError",
     "Header",
     "atomic_write",
@@ -40,11 +42,11 @@ __all__ = [
     "load_model",
     "npy_head",
     "npy_tail",
+    "open_codes",
     "open_index",
-    "read_parquet",
+    "open_parts",
     "save_codes",
     "save_index",
     "save_model",
     "seal_codes",
-    "unseal_codes",
 ]

@@ -1,8 +1,9 @@
-"""Files of codes: a safetensors file or an ordinary ``.npy`` file, by the suffix."""
+"""Files of codes: ``.npy`` for codes alone, ``.parquet`` for codes and ids; folders of Parquet."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,54 @@ from numpy.typing import ArrayLike, NDArray
 
 from sigah.codes import check_codes
 from sigah.files.atomic import StrPath, atomic_write
-from sigah.files.errors import DAMAGE, FileFormatError, reading
+from sigah.files.errors import FileFormatError, reading
+from sigah.files.folders import CODES_FOLDER, is_code_folder, read_manifest
 from sigah.files.npy_files import npy_head, npy_tail, open_npy
-from sigah.files.safetensors_files import open_safetensors, save_safetensors
-from sigah.files.seals import (
-    CODES_FORMAT,
-    Header,
-    begin_digest,
-    canonical_json,
-    format_fields,
-    unseal,
-    verify_arrays,
-)
+from sigah.files.parquet import as_ids, read_parquet, read_unsealed, write_parquet
+from sigah.files.safetensors_files import open_safetensors
+from sigah.files.seals import CODES_FORMAT, Header, begin_digest, canonical_json, format_fields
 
-__all__ = ["check_same_model", "load_codes", "save_codes", "seal_codes", "unseal_codes"]
+__all__ = [
+    "Codes",
+    "check_same_model",
+    "load_codes",
+    "open_codes",
+    "open_parts",
+    "save_codes",
+    "seal_codes",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Codes:
+    """What a file or folder of codes holds.
+
+    Attributes
+    ----------
+    codes : ndarray of uint8, shape (n, n_bits // 8)
+    ids : ndarray, shape (n,), or None
+        int64, or str objects. None: the file has none, so the number of the row is the id.
+    header : dict or None
+        At least ``method``, ``fingerprint`` (of the model), ``n_bits`` and ``count``. None for a
+        plain ``.npy`` of codes that sigah did not write.
+    """
+
+    codes: NDArray[np.uint8]
+    ids: NDArray[Any] | None
+    header: Header | None
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    @property
+    def n_bits(self) -> int:
+        """Bits a code."""
+        return 8 * self.codes.shape[1]
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Identity of the model that made the codes, if the file says so."""
+        return None if self.header is None else self.header["fingerprint"]
 
 
 def check_same_model(codes_header: Header | None, model_header: Header) -> None:
@@ -55,23 +90,28 @@ def check_same_model(codes_header: Header | None, model_header: Header) -> None:
         )
 
 
-def save_codes(path: StrPath, codes: ArrayLike, header: Mapping[str, Any]) -> None:
+def save_codes(
+    path: StrPath, codes: ArrayLike, header: Mapping[str, Any], *, ids: Any = None
+) -> None:
     """Write packed codes and what they are, atomically.
 
     Parameters
     ----------
     path : str or path-like
-        The suffix ``.npy`` or ``.safetensors`` chooses the container. ``.npy`` streams the codes;
-        ``.safetensors`` holds a second copy of them in memory while writing.
+        The suffix chooses the container: ``.npy`` for codes alone, ``.parquet`` for codes and ids
+        (with ``sigah[data]``).
     codes : array-like of uint8, shape (n, n_bits // 8)
     header : mapping
         JSON content with at least ``method`` and ``fingerprint`` (of the model), both str;
         ``format``, ``format_version``, ``n_bits`` and ``count`` are filled in.
+    ids : array-like of int or str, shape (n,), optional
+        For ``.parquet``; default: 0, 1, 2, ...
 
     Raises
     ------
     ValueError
-        If the codes are not packed codes, or the header or the suffix is wrong.
+        If the codes are not packed codes, the ids are not whole numbers or strings, one a code, or
+        the header or the suffix is wrong.
     OSError
         If the file cannot be written.
 
@@ -81,72 +121,110 @@ def save_codes(path: StrPath, codes: ArrayLike, header: Mapping[str, Any]) -> No
     >>> from pathlib import Path
     >>> import numpy as np
     >>> from sigah.files import load_codes, save_codes
+    >>> codes, header = np.zeros((3, 8), np.uint8), {"method": "lsh", "fingerprint": "c0ffee"}
     >>> with tempfile.TemporaryDirectory() as directory:
-    ...     path = Path(directory) / "codes.npy"
-    ...     save_codes(path, np.zeros((3, 8), np.uint8), {"method": "lsh", "fingerprint": "c0ffee"})
-    ...     codes, header = load_codes(path)
-    ...     np.load(path).shape
+    ...     save_codes(directory + "/codes.npy", codes, header)
+    ...     save_codes(directory + "/codes.parquet", codes, header, ids=["a", "b", "c"])
+    ...     np.load(directory + "/codes.npy").shape
+    ...     stored = load_codes(directory + "/codes.parquet")
     (3, 8)
-    >>> header["n_bits"], header["count"]
-    (64, 3)
+    >>> stored.n_bits, stored.ids.tolist()
+    (64, ['a', 'b', 'c'])
     """
-    codes = check_codes(codes)
-    complete = {**header, **format_fields(CODES_FORMAT), **_size(codes.shape)}
-    _check_origin(complete)
-    if _codes_suffix(path) == ".safetensors":
-        save_safetensors(path, complete, {"codes": codes})
+    packed = check_codes(codes)
+    check_origin(header)
+    if _suffix(path) == ".parquet":
+        keys = as_ids(np.arange(len(packed)) if ids is None else ids)
+        if len(keys) != len(packed):
+            raise ValueError(f"there are {len(packed)} codes and {len(keys)} ids")
+        write_parquet(path, header, packed.shape, [(packed, keys)], keys.type)
         return
+    if ids is not None:
+        raise ValueError("ids are kept in .parquet files only; a .npy file holds codes and no ids")
+    seal = seal_codes(header, packed.shape, [packed.data])
     with atomic_write(path) as file:
-        file.write(npy_head(codes.shape))
-        file.write(codes.data)
-        file.write(npy_tail(seal_codes(header, codes.shape, [codes.data])))
+        file.write(npy_head(packed.shape))
+        file.write(packed.data)
+        file.write(npy_tail(seal))
 
 
-def load_codes(path: StrPath, *, mmap: bool = False) -> tuple[NDArray[np.uint8], Header | None]:
-    """Read a file of codes and verify its checksum.
+def load_codes(path: StrPath) -> Codes:
+    """Read codes and their ids into memory, and verify their checksum.
 
     Parameters
     ----------
     path : str or path-like
-        A ``.npy`` or ``.safetensors`` file.
-    mmap : bool
-        Map the codes read-only instead of copying them into memory. The checksum is still
-        verified, which reads the file once.
+        A ``.npy`` or ``.parquet`` file, or a folder that ``sigah cluster encode`` made. (Codes
+        in ``.safetensors``, which early versions wrote, still open.)
 
     Returns
     -------
-    codes : ndarray of uint8, shape (n, n_bits // 8)
-    header : dict or None
-        None for a plain ``.npy`` of codes that sigah did not write. A file cut off exactly
-        between codes and header is such a file, too: nothing in it tells otherwise.
+    Codes
 
     Raises
     ------
     FileFormatError
-        If the file is damaged, does not hold packed codes, or is of a newer format.
+        If a file is damaged, does not hold packed codes, or is of a newer format. A ``.npy`` file
+        cut off exactly between codes and header is a plain one: nothing in it tells otherwise.
     OSError
-        If the file cannot be read.
+        If a file cannot be read, or ``pyarrow`` is missing.
+
+    See Also
+    --------
+    open_codes : maps the file.
     """
-    header: Header | None
-    suffix = _codes_suffix(path)
-    with reading(path):
-        if suffix == ".npy":
-            codes, header = open_npy(path)
-        else:
-            header, arrays = open_safetensors(path, CODES_FORMAT)
-            codes = arrays["codes"]
-        codes = check_codes(codes)
-        if header is not None:
-            _check_origin(header)
-            if {**header, **_size(codes.shape)} != header:
-                raise ValueError("the header contradicts the codes")
-    return codes if mmap else codes.copy(), header
+    stored = open_codes(path)
+    if stored.codes.flags.writeable:
+        return stored
+    return Codes(stored.codes.copy(), stored.ids, stored.header)
+
+
+def open_codes(path: StrPath) -> Codes:
+    """Open codes as :func:`load_codes` does, and map them from disk where the format allows.
+
+    Codes of a ``.npy`` file are a read-only memory map; Parquet is read into memory. The checksum
+    is verified either way, which reads the file once.
+    """
+    if not is_code_folder(path):
+        return _open_file(path)
+    manifest, parts = open_parts(path)
+    whole = list(parts)
+    ids = [np.empty(0, np.int64) if part.ids is None else part.ids for part in whole]
+    return Codes(np.concatenate([part.codes for part in whole]), np.concatenate(ids), manifest)
+
+
+def open_parts(path: StrPath) -> tuple[Header | None, Iterator[Codes]]:
+    """What a file or folder of codes says of itself, and its codes file by file."""
+    if not is_code_folder(path):
+        stored = _open_file(path)
+        return stored.header, iter([stored])
+    manifest = read_manifest(path, CODES_FOLDER)
+
+    def parts() -> Iterator[Codes]:
+        for entry in manifest["files"]:
+            file = Path(path) / entry["file"]
+            if manifest["format_version"] == 1:  # of 08d4737: ids by their own name, no seal
+                codes, ids, origin = read_unsealed(file, manifest["ids"])
+            else:
+                codes, ids, origin = read_parquet(file)
+            if origin["fingerprint"] != manifest["fingerprint"]:
+                raise FileFormatError(
+                    f"cannot open {file}: its codes were made by another model than {path} says"
+                )
+            if codes.shape != (entry["count"], manifest["n_bits"] // 8):
+                raise FileFormatError(
+                    f"cannot open {file}: {path} says that it holds {entry['count']} codes of"
+                    f" {manifest['n_bits']} bits, it holds {len(codes)} of {8 * codes.shape[1]}"
+                )
+            yield Codes(codes, ids, origin)
+
+    return manifest, parts()
 
 
 def seal_codes(
-    header: Mapping[str, Any], shape: tuple[int, int], chunks: Iterable[bytes | memoryview]
+    header: Mapping[str, Any], shape: tuple[int, ...], chunks: Iterable[bytes | memoryview]
 ) -> str:
-    """Header and checksum of codes that need not be in memory, as every file of codes has them.
+    """Header and checksum of codes that need not be in memory, for :func:`npy_tail`.
 
     Parameters
     ----------
@@ -169,42 +247,51 @@ def seal_codes(
     '91a31130baf217e26e'
     """
     complete = {**header, **format_fields(CODES_FORMAT), **_size(shape)}
-    _check_origin(complete)
+    check_origin(complete)
     digest = begin_digest(complete, {"codes": ["|u1", tuple(shape)]})
     for chunk in chunks:
         digest.update(chunk)
     return canonical_json({"header": complete, "sha256": digest.hexdigest()})
 
 
-def unseal_codes(seal: str | bytes, codes: NDArray[np.uint8]) -> Header:
-    """The header out of :func:`seal_codes`, once the codes are proven to be those that it sealed.
+def check_origin(header: Mapping[str, Any]) -> None:
+    """Refuse a header that does not say which model made the codes."""
+    for key in ("method", "fingerprint"):
+        if not isinstance(header.get(key), str):
+            raise ValueError(f"the header of codes must name its {key!r} (a str)")
 
-    Raises
-    ------
-    FileFormatError
-        If they are not, or the seal is none.
-    """
-    try:
-        content = unseal(seal, CODES_FORMAT)
-        verify_arrays(content["header"], {"codes": codes}, content["sha256"])
-    except DAMAGE as error:
-        raise FileFormatError(f"the codes cannot be trusted: {error}") from error
-    header: Header = content["header"]
-    return header
+
+def _open_file(path: StrPath) -> Codes:
+    header: Header | None
+    suffix = _suffix(path, readable=True)
+    ids = None
+    with reading(path):
+        if suffix == ".npy":
+            codes, header = open_npy(path)
+        elif suffix == ".parquet":
+            codes, ids, header = read_parquet(path)
+        else:
+            header, arrays = open_safetensors(path, CODES_FORMAT)
+            codes = arrays["codes"]
+        codes = check_codes(codes)
+        if header is not None:
+            check_origin(header)
+            if {**header, **_size(codes.shape)} != header:
+                raise ValueError("the header contradicts the codes")
+    return Codes(codes, ids, header)
 
 
 def _size(shape: tuple[int, ...]) -> Header:
     return {"n_bits": shape[1] * 8, "count": shape[0]}
 
 
-def _check_origin(header: Header) -> None:
-    for key in ("method", "fingerprint"):
-        if not isinstance(header.get(key), str):
-            raise ValueError(f"the header of codes must name its {key!r} (a str)")
-
-
-def _codes_suffix(path: StrPath) -> str:
+def _suffix(path: StrPath, *, readable: bool = False) -> str:
     suffix = Path(path).suffix.lower()
-    if suffix not in (".npy", ".safetensors"):
-        raise ValueError(f"files of codes end in .npy or .safetensors, got {path}")
-    return suffix
+    if suffix in (".npy", ".parquet") or (readable and suffix == ".safetensors"):
+        return suffix
+    if Path(path).is_dir():
+        raise FileFormatError(
+            f"cannot open {path}: it is not a regular file, and no folder of codes that"
+            " `sigah cluster encode` made"
+        )
+    raise ValueError(f"files of codes end in .npy or .parquet, got {path}")

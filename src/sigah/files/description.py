@@ -6,21 +6,22 @@ from pathlib import Path
 from typing import Any
 
 from sigah.files.atomic import StrPath
-from sigah.files.codes import load_codes
+from sigah.files.codes import open_codes
 from sigah.files.errors import reading
+from sigah.files.folders import is_code_folder
 from sigah.files.safetensors_files import open_safetensors
-from sigah.files.seals import CODES_FORMAT, INDEX_FORMAT, MODEL_FORMAT, Arrays, Header
+from sigah.files.seals import CODES_FORMAT, INDEX_FORMAT, MODEL_FORMAT, Header
 
 __all__ = ["describe"]
 
 
 def describe(path: StrPath) -> dict[str, Any]:
-    """Say what a file of sigah holds, after verifying it.
+    """Say what a file of sigah, or a folder of codes, holds, after verifying it.
 
     Returns
     -------
     dict
-        ``kind`` ("model", "codes" or "index"), ``n_bytes`` of the file, its ``header`` (None for a
+        ``kind`` ("model", "codes" or "index"), ``n_bytes`` on disk, its ``header`` (None for a
         plain ``.npy`` of codes), and ``arrays``: the dtype and shape of each. JSON can hold it.
 
     Raises
@@ -32,19 +33,28 @@ def describe(path: StrPath) -> dict[str, Any]:
     """
     header: Header | None
     kind = "codes"
-    if Path(path).suffix.lower() == ".npy":
-        codes, header = load_codes(path, mmap=True)
-        arrays: Arrays = {"codes": codes}
+    if is_code_folder(path) or Path(path).suffix.lower() in (".npy", ".parquet"):
+        stored = open_codes(path)
+        header, arrays = stored.header, {"codes": stored.codes}
+        if stored.ids is not None:
+            arrays["ids"] = stored.ids
     else:
         with reading(path):
             header, arrays = open_safetensors(path, MODEL_FORMAT, CODES_FORMAT, INDEX_FORMAT)
             kind = header["format"].removeprefix("sigah-")
     return {
         "kind": kind,
-        "n_bytes": Path(path).stat().st_size,
+        "n_bytes": sum(file.stat().st_size for file in _files(Path(path))),
         "header": header,
         "arrays": {
-            name: {"dtype": array.dtype.name, "shape": list(array.shape)}
+            name: {
+                "dtype": "str" if array.dtype == object else array.dtype.name,
+                "shape": list(array.shape),
+            }
             for name, array in arrays.items()
         },
     }
+
+
+def _files(path: Path) -> list[Path]:
+    return [file for file in path.iterdir() if file.is_file()] if path.is_dir() else [path]

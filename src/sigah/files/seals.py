@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "CODES_FORMAT",
+    "CODES_WITH_IDS",
     "DTYPES",
     "INDEX_FORMAT",
     "METADATA_KEY",
@@ -39,7 +40,9 @@ __all__ = [
 MODEL_FORMAT = "sigah-model"
 CODES_FORMAT = "sigah-codes"
 INDEX_FORMAT = "sigah-index"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 1  # of what is written
+CODES_WITH_IDS = 2  # the version of codes whose checksum covers their ids, too
+KNOWN_VERSIONS = {MODEL_FORMAT: (1,), CODES_FORMAT: (1, CODES_WITH_IDS), INDEX_FORMAT: (1,)}
 
 METADATA_KEY = "sigah"
 DTYPES = {  # by their names in safetensors
@@ -101,10 +104,10 @@ def unseal(text: str | bytes, *formats: str) -> dict[str, Any]:
     name, version = header["format"], header["format_version"]
     if name not in formats:
         raise ValueError(f"it is a file of the format {name!r}, not {' or '.join(formats)}")
-    if version != FORMAT_VERSION:
+    if type(version) is not int or version not in KNOWN_VERSIONS[name]:
         raise ValueError(
             f"it has version {version} of the format {name}, which this sigah does not know"
-            f" (it reads version {FORMAT_VERSION}); upgrade sigah"
+            f" (it reads up to version {KNOWN_VERSIONS[name][-1]}); upgrade sigah"
         )
     return seal
 
@@ -115,9 +118,9 @@ def verify_arrays(header: Header, arrays: Arrays, checksum: str) -> None:
         raise ValueError("its checksum does not match; the file is damaged")
 
 
-def format_fields(name: str) -> Header:
+def format_fields(name: str, version: int = FORMAT_VERSION) -> Header:
     """What the header of every file begins with."""
-    return {"format": name, "format_version": FORMAT_VERSION}
+    return {"format": name, "format_version": version}
 
 
 def plain_arrays(arrays: Mapping[str, ArrayLike]) -> Arrays:

@@ -37,7 +37,6 @@ class FolderRows(LazyRows):
         dtype: Any,
         opened: Callable[[int], Rowwise],
     ) -> None:
-        self.files = files
         starts = np.cumsum([0, *counts])
 
         def read(start: int, stop: int) -> Array:
@@ -53,6 +52,7 @@ class FolderRows(LazyRows):
             return out
 
         super().__init__(folder, (int(starts[-1]), d), dtype, read)
+        self.files = files
 
 
 def open_folder(

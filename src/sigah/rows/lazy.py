@@ -37,7 +37,7 @@ class LazyRows:
     Parameters
     ----------
     file : Path
-        Named in errors.
+        Named in errors; ``files`` lists it. A folder lists its files there.
     shape : tuple of int
     dtype : dtype
         Of what slices return, in the machine's byte order.
@@ -64,6 +64,7 @@ class LazyRows:
         read: Callable[[int, int], Array],
     ) -> None:
         self.file = file
+        self.files = [file]
         self.shape = shape
         self.dtype = dtype.newbyteorder("=")
         self._read = read

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigah.rows.blocks import BLOCK_BYTES, Rows, RowSource, finite, is_row_source
+from sigah.rows.lazy import LazyRows
 from sigah.rows.mapped import expect, forget, mapping
-from sigah.rows.readers import FolderRows, LazyRows
 
 __all__ = ["Batches", "Block", "as_rows", "identity", "read_blocks"]
 
@@ -110,10 +110,8 @@ def identity(rows: RowSource) -> dict[str, Any]:
 
 
 def _files(rows: Any) -> list[Path]:
-    if isinstance(rows, FolderRows):
-        return [file.resolve() for file in rows.files]
     if isinstance(rows, LazyRows):
-        return [rows.file.resolve()]
+        return [file.resolve() for file in rows.files]
     mapped = mapping(rows) if isinstance(rows, np.ndarray) else None
     return [] if mapped is None or not mapped.filename else [Path(mapped.filename).resolve()]
 

@@ -22,10 +22,11 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from sigah import files
-from sigah.files.parquet import IdColumn, write_parquet
+from sigah.files.parquet import id_type, write_parquet
 from sigah.hashers import BinaryHasher
 from sigah.progress import bar
 from sigah.rows.blocks import RowSource
+from sigah.rows.ids import IdColumn
 from sigah.rows.sources import Batches, as_rows, identity, read_blocks
 from sigah.streams.journal import Journal
 from sigah.threads import available_threads
@@ -79,10 +80,10 @@ def encode(
         nothing tells whether they are the same.
     out : path-like
         ``.npy``, or ``.parquet`` (with ``sigah[data]``): the columns ``id`` and ``code``, fixed
-        bytes, and sigah's header in the metadata of the schema.
+        bytes, and sigah's sealed header in the metadata of the file.
     ids : str, optional
         For Parquet: the column of a Parquet or Arrow source (a file, or a folder of files) whose
-        values are the ids, of any type; default: the number of the row, int64.
+        values are the ids, whole numbers or strings; default: the number of the row.
     show : bool, default=False
         Show vectors a second and the time left.
 
@@ -124,6 +125,7 @@ def encode(
     columns = None
     if kind == ".parquet":
         columns = IdColumn.of(rows, ids)
+        kind_of_ids = id_type(columns.type(), f"the column {ids!r} of ids")
     elif ids is not None:
         raise ValueError("ids are kept in .parquet files only; a .npy file holds codes and no ids")
     header = {"method": hasher.name, "fingerprint": hasher.fingerprint}
@@ -139,11 +141,14 @@ def encode(
         if not journal.n_rows:
             journal.remove()
             raise ValueError("there are no vectors: the batches have no rows")
-        seal = files.seal_codes(header, shape, journal.chunks())
         if columns is None:
+            seal = files.seal_codes(header, shape, journal.chunks())
             journal.become(files.npy_head(shape), files.npy_tail(seal))
         else:
-            write_parquet(target, width, journal.chunks(), columns, seal)
+            take = columns.reader()
+            codes = (np.frombuffer(c, np.uint8).reshape(-1, width) for c in journal.chunks())
+            batches = ((some, take(len(some))) for some in codes)
+            write_parquet(target, header, shape, batches, kind_of_ids)
             journal.remove()
     return Encoded(journal.n_rows, resumed, journal.refused, time.perf_counter() - began)
 

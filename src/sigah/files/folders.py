@@ -7,23 +7,34 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from sigah.codes import check_n_bits
-from sigah.files import FileFormatError, atomic_write
+from sigah.files.atomic import StrPath, atomic_write
+from sigah.files.errors import FileFormatError
 
-__all__ = ["Manifest", "new_folder", "read_manifest", "write_manifest"]
+__all__ = [
+    "CODES_FOLDER",
+    "SHARDS_FOLDER",
+    "Manifest",
+    "is_code_folder",
+    "new_folder",
+    "read_manifest",
+    "write_manifest",
+]
 
 MANIFEST = "_sigah.json"  # readers of Parquet folders pass over names that begin so
-VERSION = 1
+CODES_FOLDER = "sigah-encoded"
+SHARDS_FOLDER = "sigah-shards"
+# What is written is the last. Version 1 of codes: ids under their own name, and no checksum.
+VERSIONS = {CODES_FOLDER: (1, 2), SHARDS_FOLDER: (1,)}
 
 Manifest = dict[str, Any]
 
 
 @contextmanager
-def new_folder(path: str | PathLike[str]) -> Iterator[Path]:
+def new_folder(path: StrPath) -> Iterator[Path]:
     """A folder that appears whole at ``path`` when the block ends, or not at all.
 
     Raises
@@ -55,7 +66,7 @@ def write_manifest(
     """
     manifest = {
         "format": kind,
-        "format_version": VERSION,
+        "format_version": VERSIONS[kind][-1],
         **content,
         "count": sum(files.values()),
         "files": [{"file": file, "count": count} for file, count in files.items()],
@@ -65,7 +76,12 @@ def write_manifest(
     return manifest
 
 
-def read_manifest(folder: str | PathLike[str], kind: str) -> Manifest:
+def is_code_folder(path: StrPath) -> bool:
+    """Whether a path is a folder with a manifest of sigah; what it says is not looked at."""
+    return (Path(path) / MANIFEST).is_file()
+
+
+def read_manifest(folder: StrPath, kind: str) -> Manifest:
     """What a folder says that it holds.
 
     Raises
@@ -80,9 +96,16 @@ def read_manifest(folder: str | PathLike[str], kind: str) -> Manifest:
         raise FileNotFoundError(f"{folder}: there is no such folder of sigah, with a {MANIFEST}")
     try:
         manifest: Manifest = json.loads(path.read_bytes())
-        stated = manifest["format"], manifest["format_version"]
-        if stated != (kind, VERSION):
-            raise ValueError(f"it is of the format {stated}, not {(kind, VERSION)}")
+        stated, version = manifest["format"], manifest["format_version"]
+        if stated != kind:
+            raise ValueError(f"it is of the format {stated!r}, not {kind!r}")
+        if type(version) is not int or version not in VERSIONS[kind]:
+            raise ValueError(
+                f"it has version {version} of the format {kind}, which this sigah does not know"
+                f" (it reads up to version {VERSIONS[kind][-1]}); upgrade sigah"
+            )
+        if version == 1 and kind == CODES_FOLDER and not isinstance(manifest["ids"], str):
+            raise ValueError("the name of its ids is damaged")
         check_n_bits(manifest["n_bits"])
         names = [Path(entry["file"]) for entry in manifest["files"]]
         counts = [entry["count"] for entry in manifest["files"]]
