@@ -93,11 +93,11 @@ def test_ctrl_c_and_again(tmp_path: Path, blobs: Any) -> None:
     hasher.save(tmp_path / "model")
     script = """
 import sys, time
-from sigah import hashers
+from sigah import hashers, rows
 from sigah.cli import main
-hashers.rows.BLOCK_BYTES = 100 * 24 * 4
-quick = hashers.LSH.transform
-hashers.LSH.transform = lambda self, rows: (time.sleep(0.05), quick(self, rows))[1]
+rows.blocks.BLOCK_BYTES = 100 * 24 * 4
+quick = hashers.LSH._codes
+hashers.LSH._codes = lambda self, block: (time.sleep(0.05), quick(self, block))[1]
 sys.argv = ["sigah", "encode", "model", "x.npy", "--out", "codes.npy"]
 main()
 """
