@@ -26,7 +26,7 @@ import numpy as np
 import sigah
 from sigah import streams
 from sigah.evaluation.protocol import environment
-from sigah.rows import load_vectors, sample
+from sigah.rows import open_vectors, sample
 
 BLOCK = 1 << 16
 PARTS = ("read", "product", "encode")
@@ -61,7 +61,7 @@ def child(what: str, vectors: Path, model: Path, out: Path) -> dict[str, float]:
     began_with = peak_memory()
     if what == "encode":
         began = time.perf_counter()
-        streams.encode(hasher, load_vectors(vectors), out)
+        streams.encode(hasher, open_vectors(vectors), out)
         seconds = time.perf_counter() - began
     elif what == "read":
         buffer = bytearray(8 << 20)
@@ -71,7 +71,7 @@ def child(what: str, vectors: Path, model: Path, out: Path) -> dict[str, float]:
                 pass
         seconds = time.perf_counter() - began
     else:
-        n, d = load_vectors(vectors).shape
+        n, d = open_vectors(vectors).shape
         rows = np.random.default_rng(1).normal(size=(8192, d)).astype(np.float32)
         columns = np.random.default_rng(2).normal(size=(d, hasher.n_bits)).astype(np.float32)
         rows @ columns
@@ -103,7 +103,7 @@ def main() -> None:
         if free < 1.1 * needed:
             sys.exit(f"{folder}: {needed:,} bytes are needed, {free:,} are free; see --folder")
         write_vectors(vectors, n, d)
-        rows = sample(load_vectors(vectors), 20_000, 0)
+        rows = sample(open_vectors(vectors), 20_000, 0)
         sigah.ITQ(arguments.bits, random_state=0).fit(rows).save(model)
         runs: dict[str, list[dict[str, float]]] = {what: [] for what in PARTS}
         for turn in range(arguments.rounds):

@@ -141,11 +141,11 @@ def test_what_is_asked_for_is_checked_before_the_work(
     out = tmp_path / "codes"
     with pytest.raises(ValueError, match="no column 'key' of ids; there is id, vector"):
         encode(source, hasher, out, ids="key")
-    with pytest.raises(ValueError, match="no column 'x' of lists"):
+    with pytest.raises(ValueError, match="no column 'x'; there is"):
         encode(source, hasher, out, vectors="x")
     with pytest.raises(ValueError, match="there are no vectors"):
         encode(write_parquet(blobs[:0], name="empty.parquet"), hasher, out)
-    with pytest.raises(FileNotFoundError, match="holds no .parquet file"):
+    with pytest.raises(FileNotFoundError, match="holds no vector files"):
         (tmp_path / "empty").mkdir()
         encode(tmp_path / "empty", hasher, out)
     with pytest.raises(FileNotFoundError, match="its folder does not exist"):

@@ -37,7 +37,7 @@ def packed(text: str, n_rows: int) -> np.ndarray:
 
 @pytest.mark.parametrize(("folder", "name", "entry"), entries("models"))
 def test_models_encode_and_rebuild_as_they_did(folder: Path, name: str, entry: Any) -> None:
-    vectors = rows.load_vectors(folder / "vectors.npy")
+    vectors = rows.open_vectors(folder / "vectors.npy")
     hasher = sigah.load(folder / name)
     assert (hasher.name, hasher.fingerprint) == (entry["method"], entry["fingerprint"])
     codes = hasher.transform(vectors)
@@ -65,7 +65,7 @@ def test_codes_and_their_ids_are_those_that_were_written(
 @pytest.mark.parametrize(("folder", "name", "entry"), entries("indexes"))
 def test_indexes_answer_as_they_did(folder: Path, name: str, entry: Any, mmap: bool) -> None:
     manifest = MANIFESTS[folder.name]
-    queries = packed(manifest["codes"]["hex"], len(rows.load_vectors(folder / "vectors.npy")))
+    queries = packed(manifest["codes"]["hex"], len(rows.open_vectors(folder / "vectors.npy")))
     index = HammingIndex.open(folder / name, mmap=mmap)
     assert (index.n_bits, index.fingerprint) == (entry["n_bits"], entry["fingerprint"])
     assert index.ids.tolist() == entry["ids"]

@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import chisquare
 
 from sigah import ITQ
-from sigah.rows import load_vectors, sample, sampling, training_rows
+from sigah.rows import open_vectors, sample, sampling, training_rows
 from sigah.rows.blocks import Rows
 
 ROWS = np.arange(2 * 5000, dtype=np.float32).reshape(5000, 2)
@@ -119,7 +119,7 @@ def test_what_is_no_source_is_said(tmp_path: Path) -> None:
 
 
 def test_an_iterator_is_sent_where_it_is_understood() -> None:
-    with pytest.raises(ValueError, match=r"sigah\.streams\.sample"):
+    with pytest.raises(ValueError, match=r"sigah\.rows\.sample"):
         ITQ(8).fit(iter([ROWS]))  # type: ignore[arg-type]
 
 
@@ -127,7 +127,7 @@ def test_folders_are_sampled_like_one_file(tmp_path: Path) -> None:
     for name, part in zip("bca", np.split(ROWS, [100, 4000]), strict=True):
         np.save(tmp_path / f"{name}.npy", part)
     together = np.concatenate([ROWS[4000:], ROWS[:100], ROWS[100:4000]])
-    np.testing.assert_array_equal(sample(load_vectors(tmp_path), 99, 5), sample(together, 99, 5))
+    np.testing.assert_array_equal(sample(open_vectors(tmp_path), 99, 5), sample(together, 99, 5))
 
 
 @pytest.mark.parametrize(("mean", "tolerance"), [(1e3, 1e-5), (1e6, 5e-3)])

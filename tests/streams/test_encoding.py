@@ -21,7 +21,7 @@ import pytest
 import sigah
 from sigah import files, streams
 from sigah.hashers.base import BinaryHasher
-from sigah.rows import load_vectors
+from sigah.rows import open_vectors
 
 X = np.random.default_rng(0).normal(size=(1000, 16)).astype(np.float32)
 ROWS_A_BLOCK = 64
@@ -118,9 +118,9 @@ def test_the_file_is_what_one_go_writes(kind: str, hasher: BinaryHasher, tmp_pat
 
     sources: dict[str, Any] = {
         "array": X,
-        "map": load_vectors(tmp_path / "x.npy"),
+        "map": open_vectors(tmp_path / "x.npy"),
         "source": Source(X),
-        "folder": load_vectors(tmp_path / "shards"),
+        "folder": open_vectors(tmp_path / "shards"),
         "batches": parts(),
         "factory": parts,
         "list": list(parts()),
@@ -156,7 +156,7 @@ rows.blocks.BLOCK_BYTES = {ROWS_A_BLOCK * X[0].nbytes}
 hasher = sigah.load({str(tmp_path / "model")!r})
 quick = hasher._codes
 hasher._codes = lambda block: (time.sleep(0.03), quick(block))[1]
-streams.encode(hasher, rows.load_vectors({str(tmp_path / "x.npy")!r}), {str(out)!r})
+streams.encode(hasher, rows.open_vectors({str(tmp_path / "x.npy")!r}), {str(out)!r})
 """
     process = subprocess.Popen([sys.executable, "-c", script])
     journal = tmp_path / "codes.npy.journal"
@@ -166,7 +166,7 @@ streams.encode(hasher, rows.load_vectors({str(tmp_path / "x.npy")!r}), {str(out)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert not out.exists()
-    done = streams.encode(hasher, load_vectors(tmp_path / "x.npy"), out)
+    done = streams.encode(hasher, open_vectors(tmp_path / "x.npy"), out)
     assert done.resumed >= 3 * ROWS_A_BLOCK
     assert out.read_bytes() == expected(hasher, tmp_path)
 
@@ -188,12 +188,12 @@ def test_another_model_or_other_vectors_start_over(hasher: BinaryHasher, tmp_pat
 def test_a_file_that_was_written_again_starts_over(hasher: BinaryHasher, tmp_path: Path) -> None:
     file, out = tmp_path / "x.npy", tmp_path / "codes.npy"
     np.save(file, X)
-    interrupted(hasher, out, 4, load_vectors(file))
+    interrupted(hasher, out, 4, open_vectors(file))
     changed = X.copy()
     changed[40:] += 1  # the first row, by which files are recognised, is the same
     np.save(file, changed)
     os.utime(file, ns=(1, 1))
-    done = streams.encode(hasher, load_vectors(file), out)
+    done = streams.encode(hasher, open_vectors(file), out)
     assert (done.resumed, done.refused) == (0, "its source is another")
     assert out.read_bytes() == expected(hasher, tmp_path, changed)
 
@@ -286,7 +286,7 @@ main()
     assert b"codes.npy" in done.stderr
     assert b"Traceback" not in done.stderr
     assert not (tmp_path / "codes.npy").exists()
-    streams.encode(hasher, load_vectors(tmp_path / "x.npy"), tmp_path / "codes.npy")
+    streams.encode(hasher, open_vectors(tmp_path / "x.npy"), tmp_path / "codes.npy")
     assert (tmp_path / "codes.npy").read_bytes() == expected(hasher, tmp_path)
 
 
@@ -356,8 +356,8 @@ hasher = sigah.load("model")
 hasher.transform(np.zeros((1, 64), np.float32))
 streams.encode(hasher, np.zeros((5, 64), np.float32), "warm.npy")
 before = peak()
-streams.encode(hasher, rows.load_vectors(sys.argv[1]), "codes.npy")
-rows.sample(rows.load_vectors(sys.argv[1]), 1000, 0)
+streams.encode(hasher, rows.open_vectors(sys.argv[1]), "codes.npy")
+rows.sample(rows.open_vectors(sys.argv[1]), 1000, 0)
 print(peak() - before)
 """
 
@@ -402,7 +402,7 @@ def test_parquet_keeps_ids(folder: bool, hasher: BinaryHasher, tmp_path: Path) -
     for number, (first, last) in enumerate(pairwise(cuts)):
         table = pa.table({"name": names[first:last], "vector": as_lists(X[first:last])})
         pq.write_table(table, tmp_path / "in" / f"{number}.parquet", row_group_size=77)
-    source = load_vectors(tmp_path / "in" if folder else tmp_path / "in" / "0.parquet")
+    source = open_vectors(tmp_path / "in" if folder else tmp_path / "in" / "0.parquet")
     out = tmp_path / "codes.parquet"
     with pytest.raises(KeyboardInterrupt):
         streams.encode(Interruption(hasher, 4), source, out, ids="name")  # type: ignore[arg-type]
@@ -434,9 +434,9 @@ def test_ids_that_do_not_exist(hasher: BinaryHasher, tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", X)
     out = tmp_path / "codes.parquet"
     with pytest.raises(ValueError, match="no column 'name'; there is vector"):
-        streams.encode(hasher, load_vectors(tmp_path / "x.parquet"), out, ids="name")
+        streams.encode(hasher, open_vectors(tmp_path / "x.parquet"), out, ids="name")
     with pytest.raises(ValueError, match="only Parquet and Arrow"):
-        streams.encode(hasher, load_vectors(tmp_path / "x.npy"), out, ids="name")
+        streams.encode(hasher, open_vectors(tmp_path / "x.npy"), out, ids="name")
     assert list(tmp_path.glob("codes*")) == []
 
 

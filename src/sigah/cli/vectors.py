@@ -21,7 +21,7 @@ def read_vectors(argument: str) -> Any:
     name, _, part = argument.partition(":")
     # a folder of the same name, say of results, does not hide a set: ./mnist is that folder
     if Path(argument).is_file() or name not in datasets.CATALOG:
-        return rows.load_vectors(argument)
+        return rows.open_vectors(argument)
     if part not in ("", "base", "queries"):
         raise ValueError(f"{argument}: a set has the parts {name}:base and {name}:queries")
     try:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sigah.rows.formats.tables import column_of_lists, rows_of_lists
 from sigah.rows.lazy import naming, require
+from sigah.rows.readers import vector_files
 
 __all__ = ["Part", "parquet_files", "read_part", "split"]
 
@@ -30,27 +31,27 @@ class Part:
 
 
 def parquet_files(source: str | PathLike[str]) -> list[Path]:
-    """A file, or those of a folder and its subfolders in the order of their names.
-
-    Names that begin with ``_`` or ``.`` are passed over, as Parquet's readers do.
+    """A file, or those of a folder and its subfolders, as every command of sigah walks a folder.
 
     Raises
     ------
+    ValueError
+        If the folder holds vectors in other formats, which other commands would read, too.
     OSError
-        If there is no such file or folder, or the folder holds no ``.parquet`` file.
+        If there is no such file or folder, or the folder holds no vectors.
     """
     path = Path(source).resolve()
     if path.is_file():
         return [path]
     if not path.is_dir():
         raise FileNotFoundError(f"{source}: there is no such file or folder")
-    files = sorted(
-        file
-        for file in path.rglob("*.parquet")
-        if not any(name.startswith(("_", ".")) for name in file.relative_to(path).parts)
-    )
-    if not files:
-        raise FileNotFoundError(f"{source}: the folder holds no .parquet file")
+    files = vector_files(path)
+    for file in files:
+        if file.suffix.lower() != ".parquet":
+            raise ValueError(
+                f"{file}: a cluster reads Parquet files only; move this file out of {source}, or"
+                " use `sigah encode`"
+            )
     return files
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sigah.rows.blocks import Rows, RowSource, finite, is_row_source
 from sigah.rows.folder import FolderRows
 from sigah.rows.lazy import LazyRows, MissingLibraryError
-from sigah.rows.readers import load_vectors, open_array, read_idx, read_npy
+from sigah.rows.readers import load_vectors, open_array, open_vectors, read_idx, read_npy
 from sigah.rows.sampling import sample, training_rows
 from sigah.rows.sources import Batches, as_rows, identity, read_blocks
 
@@ -22,6 +22,7 @@ __all__ = [
     "is_row_source",
     "load_vectors",
     "open_array",
+    "open_vectors",
     "read_blocks",
     "read_idx",
     "read_npy",

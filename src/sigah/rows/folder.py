@@ -1,7 +1,8 @@
-"""A folder of vector files, read as one: its files one after the other, sorted by name."""
+"""A folder of vector files, read as one: the rows of its files, one file after the other."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -10,14 +11,11 @@ from typing import Any
 import numpy as np
 
 from sigah.rows.lazy import Array, LazyRows
-from sigah.rows.mapped import forget
+from sigah.rows.mapped import release_pages
 
-__all__ = ["FolderRows", "open_folder"]
+__all__ = ["FolderRows", "open_files", "walk"]
 
 OPEN_FILES = 16  # kept open at a time: a folder may have more files than a process may open
-
-
-Rowwise = Array | LazyRows
 
 
 class FolderRows(LazyRows):
@@ -35,7 +33,7 @@ class FolderRows(LazyRows):
         counts: list[int],
         d: int,
         dtype: Any,
-        opened: Callable[[int], Rowwise],
+        opened: Callable[[int], Array | LazyRows],
     ) -> None:
         starts = np.cumsum([0, *counts])
 
@@ -47,7 +45,7 @@ class FolderRows(LazyRows):
                 last = min(stop, int(starts[number + 1]))
                 some = opened(number)[at - starts[number] : last - starts[number]]
                 out[at - start : last - start] = some
-                forget(some)
+                release_pages(some)
                 at = last
             return out
 
@@ -55,23 +53,41 @@ class FolderRows(LazyRows):
         self.files = files
 
 
-def open_folder(
-    folder: Path,
-    name: str | None,
-    is_known: Callable[[Path], bool],
-    load: Callable[[str], Rowwise],
-) -> FolderRows:
-    """Open all files of known endings in a folder; each must have rows of the same dimension."""
-    files = sorted(
-        (file for file in folder.iterdir() if is_known(file) and not file.name.startswith(".")),
-        key=lambda file: file.name,
-    )
-    if not files:
+def walk(folder: Path, is_known: Callable[[str], bool]) -> list[Path]:
+    """List the files of a folder and its subfolders, in the order of their paths.
+
+    Paths are compared name by name, and names character by character (``part-10`` comes before
+    ``part-2``). Files and folders whose names begin with ``_`` or ``.`` are passed over, as readers
+    of Parquet do. Links to folders are not followed.
+
+    Parameters
+    ----------
+    folder : Path
+    is_known : callable
+        ``is_known(name)`` says whether a file is wanted.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    """
+    found = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = filter(_is_visible, folders)
+        found += [Path(place, name) for name in filter(_is_visible, names) if is_known(name)]
+    if not found:
         raise FileNotFoundError(f"{folder}: the folder holds no vector files")
+    return sorted(found, key=lambda file: file.relative_to(folder).parts)
+
+
+def open_files(
+    folder: Path, files: list[Path], open_file: Callable[[Path], Array | LazyRows]
+) -> FolderRows:
+    """Open the files of a folder as one source; each must have rows of the same dimension."""
 
     @lru_cache(maxsize=OPEN_FILES)
-    def opened(number: int) -> Rowwise:
-        return load(f"{files[number]}:{name}" if name else str(files[number]))
+    def opened(number: int) -> Array | LazyRows:
+        return open_file(files[number])
 
     counts, dtypes, d = [], [], opened(0).shape[1]
     for number, file in enumerate(files):
@@ -84,3 +100,7 @@ def open_folder(
         counts.append(rows.shape[0])
         dtypes.append(rows.dtype)
     return FolderRows(folder, files, counts, d, np.result_type(*dtypes), opened)
+
+
+def _is_visible(name: str) -> bool:
+    return not name.startswith(("_", "."))

@@ -132,15 +132,15 @@ def require(library: str, purpose: str) -> Any:
 
 
 def is_numeric(dtype: np.dtype[Any]) -> bool:
-    """Whether vectors and labels can be of this type: integers and floats of up to 64 bits."""
-    return dtype.kind in "iu" or (dtype.kind == "f" and dtype.itemsize <= 8)
+    """Whether vectors and labels can be of this type: real numbers, or booleans."""
+    return dtype.kind in "biuf"
 
 
 def as_vectors(array: Array | LazyRows) -> Array | LazyRows:
     """Rows of numbers in native byte order, or an error that says what the array is instead."""
     dtype = array.dtype
     if not is_numeric(dtype):
-        raise ValueError(f"vectors must be float16/32/64 or integers, the array holds {dtype}")
+        raise ValueError(f"vectors must be real numbers, the array holds {dtype}")
     if len(array.shape) != 2:
         raise ValueError(f"vectors must have shape (n, d), the array has shape {array.shape}")
     if 0 in array.shape:

@@ -15,10 +15,10 @@ import numpy as np
 
 from sigah.rows.lazy import Array
 
-__all__ = ["expect", "forget", "mapping"]
+__all__ = ["memory_map_of", "prefetch_pages", "release_pages"]
 
 
-def mapping(array: Array) -> np.memmap[Any, Any] | None:
+def memory_map_of(array: Array) -> np.memmap[Any, Any] | None:
     """The memory map that an array is a view of, if it is one of a file that others may share."""
     owner: Any = array
     while isinstance(owner, (np.ndarray, memoryview)):
@@ -29,12 +29,12 @@ def mapping(array: Array) -> np.memmap[Any, Any] | None:
     return None
 
 
-def expect(array: Array) -> None:
+def prefetch_pages(array: Array) -> None:
     """Let the system read the pages behind a view of a memory map; of other arrays, do nothing."""
     _advise(array, "MADV_WILLNEED")
 
 
-def forget(array: Array) -> None:
+def release_pages(array: Array) -> None:
     """Give back the pages behind a view of a memory map; of other arrays, do nothing.
 
     Values are read from the file again when they are next used.
@@ -43,7 +43,7 @@ def forget(array: Array) -> None:
 
 
 def _advise(array: Array, advice: str) -> None:
-    mapped = mapping(array)
+    mapped = memory_map_of(array)
     if mapped is None or not array.size or not hasattr(mmap, advice):
         return
     pages: mmap.mmap = mapped.base  # type: ignore[assignment]

@@ -19,8 +19,8 @@ suffix                   format                                              row
 
 A name after a colon picks one table of a file that holds several; it may be left out where there
 is only one. *Mapped* files are memory maps, *sliced* ones :class:`LazyRows`: both are sources for
-``fit`` and ``transform``, which read them in blocks. A folder is read as its files one after the
-other, sorted by name: :class:`FolderRows`.
+``fit`` and ``transform``, which read them in blocks. A folder is read as its files, one after the
+other, as :func:`sigah.rows.folder.walk` lists them: :class:`FolderRows`.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Literal, overload
 
 import numpy as np
 
-from sigah.rows.folder import FolderRows, open_folder
+from sigah.rows.folder import FolderRows, open_files, walk
 from sigah.rows.formats.binary import read_bin, read_vecs
+from sigah.rows.formats.csv import open_csv
 from sigah.rows.formats.hdf5 import open_hdf5
 from sigah.rows.formats.matlab import open_mat
-from sigah.rows.formats.plain import open_csv, open_idx, open_idx_rows, open_npy, open_npz
+from sigah.rows.formats.plain import open_idx, open_idx_rows, open_npy, open_npz
 from sigah.rows.formats.tables import open_arrow, open_parquet
 from sigah.rows.lazy import Array, LazyRows, MissingLibraryError, as_vectors, naming
 
@@ -47,8 +47,10 @@ __all__ = [
     "MissingLibraryError",
     "load_vectors",
     "open_array",
+    "open_vectors",
     "read_idx",
     "read_npy",
+    "vector_files",
 ]
 
 # Formats of one array a file, and of several by name.
@@ -61,7 +63,6 @@ ONE: dict[str, Callable[[Path], Array]] = {
     ".ibin": partial(read_bin, dtype="<i4"),
     ".u8bin": partial(read_bin, dtype="u1"),
     ".i8bin": partial(read_bin, dtype="i1"),
-    ".csv": open_csv,
 }
 SEVERAL: dict[str, Callable[[Path, str | None], Array | LazyRows]] = {
     ".npz": open_npz,
@@ -73,32 +74,64 @@ SEVERAL: dict[str, Callable[[Path, str | None], Array | LazyRows]] = {
     ".feather": open_arrow,
 }
 MEMBER = re.compile(rf"(.+(?:{'|'.join(map(re.escape, SEVERAL))})):(.*)", re.IGNORECASE)
+CSV = ".csv"
 IDX_NAME = re.compile(r"([.-]idx\d?(-ubyte)?|-ubyte)(\.gz)?$", re.IGNORECASE)
 
 
-@overload
-def load_vectors(path: str | Path, *, mmap: Literal[False]) -> Array: ...
-@overload
-def load_vectors(path: str | Path, *, mmap: bool = True) -> Array | LazyRows: ...
-def load_vectors(path: str | Path, *, mmap: bool = True) -> Array | LazyRows:
-    """Read the vectors of a file; its suffix names the format (see the table of this module).
+def load_vectors(path: str | Path, *, header: bool | None = None) -> Array:
+    """Read the vectors of a file or a folder into memory.
 
     Parameters
     ----------
     path : str or Path
-        The file, or ``file:name`` for one table of a file that holds several: an array of an
-        ``.npz``, a dataset of an HDF5 file, a variable of a ``.mat``, a column of a table. Or a
-        folder (``folder:name``): all files in it that have a known ending, in the order of their
-        names, character by character. Other files and folders in it are not looked at.
-    mmap : bool
-        Leave the rows on disk where the format allows. A memory map is then read-only and may be
-        strided. ``False`` returns a writable C-contiguous array in memory.
+        As for :func:`open_vectors`.
+    header : bool, optional
+        As for :func:`open_vectors`.
+
+    Returns
+    -------
+    ndarray, shape (n, d)
+        Writable and C-contiguous, of the dtype that the file has.
+
+    See Also
+    --------
+    open_vectors : leaves the rows on disk; for errors and formats, too.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from sigah.rows import load_vectors
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(folder + "/vectors.npy", np.eye(3, 2, dtype=np.float32))
+    ...     load_vectors(folder + "/vectors.npy")
+    array([[1., 0.],
+           [0., 1.],
+           [0., 0.]], dtype=float32)
+    """
+    return np.array(open_vectors(path, header=header), order="C")
+
+
+def open_vectors(path: str | Path, *, header: bool | None = None) -> Array | LazyRows:
+    """Open the vectors of a file or a folder, and leave them on disk where the format allows.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file; its suffix names the format (see the table of this module). Or ``file:name`` for
+        one table of a file that holds several: an array of an ``.npz``, a dataset of an HDF5 file,
+        a variable of a ``.mat``, a column of a table. Or a folder (``folder:name``): all files of
+        known endings in it and its subfolders, in the order of their paths. Names that begin with
+        ``_`` or ``.`` are passed over.
+    header : bool, optional
+        For CSV: whether the first line is a header. Default: it is one if all of it is text, it is
+        none if all of it is numbers, and anything else is an error.
 
     Returns
     -------
     ndarray or LazyRows, shape (n, d)
-        float16, float32, float64 or an integer dtype, as stored, in the machine's byte order
-        (CSV: float64). Images in IDX files are flattened to one row each.
+        Of the dtype that the file has, in the machine's byte order (CSV: float64). A memory map is
+        read-only and may be strided. Images in IDX files are flattened to one row each.
 
     Raises
     ------
@@ -111,6 +144,10 @@ def load_vectors(path: str | Path, *, mmap: bool = True) -> Array | LazyRows:
     OSError
         If the optional library that reads the format is not installed.
 
+    See Also
+    --------
+    load_vectors : reads into memory.
+
     References
     ----------
     The ``.fvecs`` family: Jégou, Douze and Schmid, "Product quantization for nearest neighbor
@@ -121,22 +158,24 @@ def load_vectors(path: str | Path, *, mmap: bool = True) -> Array | LazyRows:
     --------
     >>> import tempfile
     >>> import numpy as np
-    >>> from sigah.rows import load_vectors
+    >>> from sigah.rows import open_vectors
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     np.save(folder + "/vectors.npy", np.eye(3, 2, dtype=np.float32))
-    ...     load_vectors(folder + "/vectors.npy", mmap=False)
-    array([[1., 0.],
-           [0., 1.],
-           [0., 0.]], dtype=float32)
+    ...     open_vectors(folder + "/vectors.npy").shape
+    (3, 2)
     """
-    file, reader = _reader(path)
+    file, reader = _reader(path, header)
     with naming(file):
-        array = as_vectors(reader(file))
-    return array if mmap else np.array(array, order="C")
+        return as_vectors(reader(file))
+
+
+def vector_files(folder: Path) -> list[Path]:
+    """The files of a folder and its subfolders that hold vectors, in the order they are read."""
+    return walk(folder, _is_known)
 
 
 def open_array(path: str | Path) -> Array | LazyRows:
-    """Read a file as :func:`load_vectors` does, with any number of axes and of any dtype.
+    """Open a file as :func:`open_vectors` does, with any number of axes and of any dtype.
 
     Examples
     --------
@@ -156,7 +195,7 @@ def open_array(path: str | Path) -> Array | LazyRows:
 def read_idx(path: str | Path) -> Array:
     """Read an IDX file, gzipped or plain, with the shape and dtype that its header states.
 
-    Unlike :func:`load_vectors` it takes any number of axes, so it also reads label files.
+    Unlike :func:`open_vectors` it takes any number of axes, so it also reads label files.
 
     Raises
     ------
@@ -202,7 +241,9 @@ def read_npy(path: str | Path) -> Array:
         return open_npy(file)
 
 
-def _reader(path: str | Path) -> tuple[Path, Callable[[Path], Array | LazyRows]]:
+def _reader(
+    path: str | Path, header: bool | None = None
+) -> tuple[Path, Callable[[Path], Array | LazyRows]]:
     """The file that an argument names, and what reads it."""
     file, member = Path(path), None
     named = MEMBER.fullmatch(str(path))
@@ -211,18 +252,26 @@ def _reader(path: str | Path) -> tuple[Path, Callable[[Path], Array | LazyRows]]
     elif not file.exists() and Path(folder := str(path).rpartition(":")[0]).is_dir() and folder:
         file, member = Path(folder), str(path).rpartition(":")[2]
     if file.is_dir():
-        return file, lambda folder: open_folder(folder, member, _is_known, load_vectors)
+
+        def open_one(one: Path) -> Array | LazyRows:
+            return open_vectors(f"{one}:{member}" if member else one, header=header)
+
+        return file, lambda folder: open_files(folder, vector_files(folder), open_one)
     suffix = file.suffix.lower()
+    if suffix == CSV:
+        return file, partial(open_csv, header=header)
+    if header is not None:
+        raise ValueError(f"{file}: only .csv files have a header line; leave out header")
     if suffix in SEVERAL:
         return file, lambda file: SEVERAL[suffix](file, member)
     if suffix in ONE:
         return file, ONE[suffix]
     if IDX_NAME.search(file.name):
         return file, open_idx_rows
-    known = ", ".join([*ONE, *SEVERAL, ".idx", "-ubyte"])
+    known = ", ".join([*ONE, *SEVERAL, CSV, ".idx", "-ubyte"])
     raise ValueError(f"{file}: unknown kind of vector file; known endings: {known} (IDX also .gz)")
 
 
-def _is_known(file: Path) -> bool:
+def _is_known(name: str) -> bool:
     """Whether the name of a file says that it holds vectors."""
-    return file.suffix.lower() in {**ONE, **SEVERAL} or bool(IDX_NAME.search(file.name))
+    return Path(name).suffix.lower() in {*ONE, *SEVERAL, CSV} or bool(IDX_NAME.search(name))

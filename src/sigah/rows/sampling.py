@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
 from sigah.rows.blocks import Rows, RowSource, finite
-from sigah.rows.mapped import forget
+from sigah.rows.mapped import release_pages
 from sigah.rows.sources import Batches, as_rows, read_blocks
 
 __all__ = ["Reservoir", "most_rows", "sample", "training_rows"]
@@ -171,5 +171,5 @@ def _gather(rows: Rows, drawn: NDArray[np.intp]) -> NDArray[np.float32]:
         some = slice(*np.searchsorted(in_order, (start, stop)))
         block = rows.source[start:stop]
         held[order[some]] = finite(block, start)[in_order[some] - start]
-        forget(block)
+        release_pages(block)
     return held

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from sigah.rows.blocks import BLOCK_BYTES, Rows, RowSource, finite, is_row_source
 from sigah.rows.lazy import LazyRows
-from sigah.rows.mapped import expect, forget, mapping
+from sigah.rows.mapped import memory_map_of, prefetch_pages, release_pages
 
 __all__ = ["Batches", "Block", "as_rows", "identity", "read_blocks"]
 
@@ -67,7 +67,7 @@ def read_blocks(
         If a value is not finite, or a batch is not a table of numbers as wide as the first.
     """
     rows = as_rows(source)
-    mapped = rows if isinstance(rows, np.ndarray) and mapping(rows) is not None else None
+    mapped = rows if isinstance(rows, np.ndarray) and memory_map_of(rows) is not None else None
     blocks = (
         Rows(rows).blocks(first) if rows is not None else _blocks_of_batches(cast(Batches, source))
     )
@@ -80,11 +80,11 @@ def read_blocks(
                 where = item[0]
                 if mapped is not None:
                     ahead = where.stop + BLOCKS_AHEAD * (where.stop - where.start)
-                    expect(mapped[where.stop : ahead])
+                    prefetch_pages(mapped[where.stop : ahead])
                 yield item
                 kept.append(where)
                 if len(kept) > keep and mapped is not None:
-                    forget(mapped[kept.popleft()])
+                    release_pages(mapped[kept.popleft()])
                 waiting.append(reader.submit(next, blocks, None))
         finally:
             reader.shutdown(wait=True, cancel_futures=True)
@@ -112,7 +112,7 @@ def identity(rows: RowSource) -> dict[str, Any]:
 def _files(rows: Any) -> list[Path]:
     if isinstance(rows, LazyRows):
         return [file.resolve() for file in rows.files]
-    mapped = mapping(rows) if isinstance(rows, np.ndarray) else None
+    mapped = memory_map_of(rows) if isinstance(rows, np.ndarray) else None
     return [] if mapped is None or not mapped.filename else [Path(mapped.filename).resolve()]
 
 

@@ -12,7 +12,7 @@ from sigah.lab.datasets.downloads import Progress, download, unpack
 from sigah.lab.datasets.sources import Arrays, load_array_pickle
 from sigah.rows.formats.binary import read_bin
 from sigah.rows.lazy import Array, naming, require
-from sigah.rows.readers import load_vectors
+from sigah.rows.readers import open_vectors
 
 __all__ = ["AnnBenchmark", "BillionScale", "CifarArchive", "VectorArchive"]
 
@@ -37,7 +37,7 @@ class VectorArchive:
         download(self.url, archive, progress, sha256=self.sha256)
         files = {part: folder / Path(member).name for part, member in self.members.items()}
         unpack(archive, {self.members[part]: file for part, file in files.items()}, progress)
-        return {part: load_vectors(file) for part, file in files.items()}
+        return {part: open_vectors(file) for part, file in files.items()}
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class AnnBenchmark:
         require("h5py", "HDF5 files")  # before gigabytes are brought
         file = folder / Path(self.url).name
         download(self.url, file, progress, sha256=self.sha256)
-        return {"base": load_vectors(f"{file}:train"), "queries": load_vectors(f"{file}:test")}
+        return {"base": open_vectors(f"{file}:train"), "queries": open_vectors(f"{file}:test")}
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class BillionScale:
         download(self.url + self.queries, queries, progress)
         with naming(base):
             first = read_bin(base, "<f4", first=self.n_base)
-        return {"base": first, "queries": load_vectors(queries)}
+        return {"base": first, "queries": open_vectors(queries)}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from sigah.rows.lazy import Array
-from sigah.rows.mapped import forget
+from sigah.rows.mapped import release_pages
 
 __all__ = ["read_bin", "read_vecs"]
 
@@ -34,7 +34,7 @@ def read_vecs(file: Path, dtype: str) -> Array:
         if (dimensions != d).any():
             odd = int(np.argmax(dimensions != d))
             raise ValueError(f"row {start + odd} has dimension {dimensions[odd]}, row 0 has {d}")
-        forget(rows[start : start + step])
+        release_pages(rows[start : start + step])
     return rows[:, 4:].view(dtype)
 
 

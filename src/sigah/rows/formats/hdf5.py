@@ -43,10 +43,11 @@ def open_hdf5(file: Path, name: str | None, *, by_columns: bool = False) -> Lazy
 
 def _dataset(h5py: Any, stored: Any, file: Path, name: str | None) -> Any:
     tables: dict[str, Any] = {}  # links to other places are not followed here, and refused below
+    others: dict[str, Any] = {}
 
     def collect(path: str, node: Any) -> None:
-        if isinstance(node, h5py.Dataset) and node.shape and is_numeric(node.dtype):
-            tables[path] = node
+        if isinstance(node, h5py.Dataset) and node.shape:
+            (tables if is_numeric(node.dtype) else others)[path] = node
 
     stored.visititems(collect)
     choices = ", ".join(f"{file.name}:{path}" for path in tables) or "no table of numbers"
@@ -56,6 +57,8 @@ def _dataset(h5py: Any, stored: Any, file: Path, name: str | None) -> Any:
             raise ValueError(f"holds {len(vectors)} tables, name the one to read: {choices}")
         return vectors[0]
     name = name.strip("/")
+    if name in others:
+        raise ValueError(f"/{name} holds {others[name].dtype}, not numbers; the file has {choices}")
     if name not in tables:
         raise ValueError(f"there is no table of numbers {name!r}; the file holds {choices}")
     return tables[name]

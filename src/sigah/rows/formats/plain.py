@@ -1,10 +1,9 @@
-"""Files that NumPy and the standard library read: ``.npy``, ``.npz``, CSV and IDX."""
+"""Files that NumPy and the standard library read: ``.npy``, ``.npz`` and IDX."""
 
 from __future__ import annotations
 
 import gzip
 import zipfile
-from itertools import chain
 from math import prod
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 
 from sigah.rows.lazy import Array
 
-__all__ = ["open_csv", "open_idx", "open_idx_rows", "open_npy", "open_npz"]
+__all__ = ["open_idx", "open_idx_rows", "open_npy", "open_npz"]
 
 IDX_DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -42,27 +41,6 @@ def open_npz(file: Path, member: str | None) -> Array:
             raise ValueError(f"there is no array {name!r}; the archive holds {choices}")
         with archive.open(f"{name}.npy") as stream:
             return np.lib.format.read_array(stream, allow_pickle=False)
-
-
-def open_csv(file: Path) -> Array:
-    """Read rows of numbers and commas, with or without a header line."""
-    with file.open(encoding="utf-8-sig") as stream:
-        lines = (line for line in stream if line.strip())
-        first = next(lines, "")
-        # A line without one number is a header; a row with a slip of the pen is not.
-        if not any(map(_is_number, first.split(","))):
-            first = next(lines, "")
-        if not first:
-            raise ValueError("there are no rows of numbers")
-        return np.loadtxt(chain([first], lines), delimiter=",", comments=None, ndmin=2)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def open_idx(file: Path) -> Array:

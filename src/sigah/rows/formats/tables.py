@@ -34,7 +34,7 @@ def open_parquet(file: Path, name: str | None) -> LazyRows:
         batches = stored.iter_batches(
             n_rows, row_groups=[piece], columns=[column], use_threads=False
         )
-        return (batch.column(0) for batch in batches)
+        return (_lists(batch.column(0)) for batch in batches)
 
     d = _dimension(groups, decode)
     n_rows = max(1, BATCH_BYTES // max(1, d * number.itemsize))
@@ -48,7 +48,7 @@ def open_arrow(file: Path, name: str | None) -> LazyRows:
     column, number = column_of_lists(file, stored.schema, name)
 
     def decode(piece: int) -> Iterator[Any]:
-        yield stored.get_batch(piece).column(column)
+        yield _lists(stored.get_batch(piece).column(column))
 
     groups = [stored.get_batch(i).num_rows for i in range(stored.num_record_batches)]
     return _rows(file, groups, _dimension(groups, decode), number, decode)
@@ -97,18 +97,26 @@ def column_of_lists(file: Path, schema: Any, name: str | None) -> tuple[str, np.
         if len(known) != 1:
             raise ValueError(f"holds {len(known)} columns of lists, name one: {choices}")
         (name,) = known
+    if name not in numbers:
+        raise ValueError(f"there is no column {name!r}; there is {choices}")
     if name not in known:
-        raise ValueError(f"there is no column {name!r} of lists of numbers; there is {choices}")
+        kind = schema.field(name).type
+        raise ValueError(
+            f"the column {name!r} holds {kind}, not lists of numbers; there is {choices}"
+        )
     return name, known[name]
 
 
 def _number(kind: Any) -> np.dtype[Any] | None:
     """The NumPy type of the numbers in lists of a type of Arrow; None for other types."""
-    types = require("pyarrow", "Arrow files").types
+    pyarrow = require("pyarrow", "Arrow files")
+    types = pyarrow.types
+    if isinstance(kind, pyarrow.FixedShapeTensorType) and len(kind.shape) == 1:
+        kind = kind.storage_type
     if not (types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)):
         return None
     value = kind.value_type
-    numeric = types.is_integer(value) or types.is_floating(value)
+    numeric = types.is_integer(value) or types.is_floating(value) or types.is_boolean(value)
     return np.dtype(value.to_pandas_dtype()) if numeric else None
 
 
@@ -163,8 +171,14 @@ def _rows(
     return LazyRows(file, (n, d), number, read)
 
 
+def _lists(column: Any) -> Any:
+    """The lists in a column, which a tensor keeps as its storage."""
+    return getattr(column, "storage", column)
+
+
 def rows_of_lists(batch: Any, first_row: int, d: int) -> Array:
     """An Arrow array of lists as rows ``(n, d)``."""
+    batch = _lists(batch)
     _check_sound(batch, first_row)
     compute = require("pyarrow.compute", "Arrow files")
     lengths = compute.list_value_length(batch).to_numpy()
