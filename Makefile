@@ -6,7 +6,7 @@ BIN := .venv/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 export GOMP_SPINCOUNT ?= 10000
 
-.PHONY: setup test test-engines test-browser lint demo bench bench-million bench-onnx \
+.PHONY: setup test test-engines test-browser test-soak lint demo bench bench-million bench-onnx \
   bench-search bench-engines bench-stream results clean
 
 setup: .venv/.installed
@@ -23,6 +23,10 @@ test: setup lint
 test-engines: setup
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,engines,servers,ray]'
 	$(BIN)/python -m pytest tests/engines tests/distributed -m 'engine or not engine'
+
+# Ten minutes of random work on one index by threads and killed processes, every answer checked.
+test-soak: setup
+	$(BIN)/python tests/soak/soak.py --seconds 600
 
 lint: setup
 	$(BIN)/ruff check .
