@@ -104,7 +104,7 @@ def measure(
     index = HammingIndex(N_BITS)
     index.add(codes)
     radius = index.search(queries, K)[0][:, -1:]
-    few = index.search(queries, K, filter=labels == 0)[0][:, -1:]
+    few = index.search(queries, K, filter=np.flatnonzero(labels == 0))[0][:, -1:]
     with make_engine(name, target) as engine:
         engine.read_about()  # loads the library
     started = time.perf_counter()

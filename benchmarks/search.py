@@ -33,7 +33,8 @@ import numpy as np
 from sigah import HammingIndex, SiGAH
 from sigah.evaluation.protocol import environment
 from sigah.lab import datasets
-from sigah.search import flat, kernels
+from sigah.search import kernels
+from sigah.search.scan import nearest_by_scan
 
 BITS, KS, QUERIES = (32, 64, 128, 256, 512, 1024), (1, 10, 100, 1000), (1, 10, 100, 1000)
 SIZES = (10_000, 1_000_000, 10_000_000)
@@ -244,7 +245,7 @@ def limits(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 kernels.count_within(planes, selected, queries, -1, counts)
 
         def search(n_queries: int) -> None:
-            flat.nearest(base, everything, queries[:n_queries], 10, 2)
+            nearest_by_scan(base, everything, queries[:n_queries], 10, 2)
 
         turns = [
             (timed(compare_only), timed(lambda: search(1000)), timed(lambda: search(1)))

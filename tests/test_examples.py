@@ -55,7 +55,7 @@ def test_the_search_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     blocks = re.findall(
         r"```python\n(.*?)```", (ROOT / "docs" / "search.md").read_text(), re.DOTALL
     )
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     for block in blocks:
         exec(compile(block, "search.md", "exec"), names)
     assert len(names["index"]) == 1000

@@ -17,11 +17,11 @@ from typer.testing import CliRunner
 from sigah import HammingIndex
 from sigah.cli import app
 from sigah.distributed import build_shards
-from sigah.distributed.sharded_index import merged, merged_balls
 from sigah.distributed.shards import cut, write_shards
 from sigah.distributed.training import pooled
 from sigah.files import load_codes, save_codes
 from sigah.files.folders import CODES_FOLDER, new_folder, write_manifest
+from sigah.search.merging import merge_nearest, merge_within_radius
 
 pytest.importorskip("pyarrow")
 
@@ -72,11 +72,13 @@ def test_merged_answers_are_those_of_one_index(
     for number, shard in enumerate(shards):
         shard.add(codes[owner == number], ids[owner == number])
     queries = random_codes(int(rng.integers(0, 5)), seed=seed + 1)
-    found = merged([shard.search(queries, k) for shard in shards])
+    found = merge_nearest([shard.search(queries, k) for shard in shards], len(queries), k)
     for mine, theirs in zip(found, whole.search(queries, k), strict=True):
         assert mine.dtype == theirs.dtype
         assert np.array_equal(mine, theirs)
-    balls = merged_balls([shard.range_search(queries, radius) for shard in shards])
+    balls = merge_within_radius(
+        [shard.range_search(queries, radius) for shard in shards], len(queries)
+    )
     for mine, theirs in zip(balls, whole.range_search(queries, radius), strict=True):
         assert mine.dtype == theirs.dtype
         assert np.array_equal(mine, theirs)

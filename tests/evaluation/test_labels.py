@@ -13,7 +13,7 @@ from sigah.search import hamming_distances
 
 def by_all_orders(base: np.ndarray, query: np.ndarray, right: np.ndarray, depth: int) -> float:
     """The mean over every order that sorts by distance, counted out."""
-    distances = hamming_distances(query[None], base)[0]
+    distances = hamming_distances(base, query[None])[0]
     values = []
     for order in permutations(range(len(base))):
         if (np.diff(distances[list(order)].astype(int)) < 0).any():

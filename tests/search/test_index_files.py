@@ -31,14 +31,18 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "index"
 
 
+def open_or_load(path: Path, mmap: bool) -> HammingIndex:
+    return HammingIndex.open(path) if mmap else HammingIndex.load(path)
+
+
 def open_and_use(path: Path, *, mmap: bool) -> Any:
-    index = HammingIndex.open(path, mmap=mmap)
+    index = open_or_load(path, mmap)
     return *index.search(QUERIES, 3), index.ids, index.fingerprint
 
 
 @pytest.mark.parametrize("mmap", [True, False])
 def test_an_opened_index_is_the_one_that_was_saved(file: Path, mmap: bool) -> None:
-    index = HammingIndex.open(file, mmap=mmap)
+    index = open_or_load(file, mmap)
     assert (len(index), index.n_bits, index.fingerprint) == (N, 64, "c0ffee")
     np.testing.assert_array_equal(index.get(IDS), CODES)
     index.add(CODES[:1])  # changes stay in memory

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import sys
 import tempfile
 import threading
@@ -17,6 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from sigah import HammingIndex
 from sigah.codes import unpack
+from sigah.search import Selection
 from sigah.search import index as index_module
 from sigah.search.multi_index import MultiIndex
 
@@ -38,12 +41,17 @@ def brute_force(
     return sorted(distances)
 
 
+def through_pickle(index: HammingIndex) -> HammingIndex:
+    return pickle.loads(pickle.dumps(index))  # type: ignore[no-any-return]
+
+
 class IndexLife(RuleBasedStateMachine):
-    """Random additions, removals, updates, filters, savings and re-openings."""
+    """Random additions, removals, updates, filters, copies, savings and re-openings."""
 
     @initialize()
     def begin(self) -> None:
         self.held: dict[int, bytes] = {}
+        self.prepared: list[tuple[set[int], Selection]] = []
         self.index = HammingIndex(8 * N_BYTES, n_threads=2, fingerprint="c0ffee")
         self.folder = tempfile.TemporaryDirectory()
 
@@ -118,7 +126,15 @@ class IndexLife(RuleBasedStateMachine):
     def save_and_open(self, mmap: bool) -> None:
         path = Path(self.folder.name) / "index"
         self.index.save(path)
-        self.index = HammingIndex.open(path, mmap=mmap, n_threads=2)
+        read = HammingIndex.open if mmap else HammingIndex.load
+        self.index = read(path, n_threads=2)
+        assert self.index.fingerprint == "c0ffee"
+
+    @rule(way=st.sampled_from([copy.copy, copy.deepcopy, through_pickle]))
+    def go_on_with_a_copy(self, way: Any) -> None:
+        twin = way(self.index)
+        self.index.add(np.zeros((1, N_BYTES), np.uint8), [2**62 - 1])  # the copy does not see it
+        self.index = twin
         assert self.index.fingerprint == "c0ffee"
 
     @rule(query=hnp.arrays(np.uint8, N_BYTES), k=st.integers(1, 50))
@@ -128,18 +144,37 @@ class IndexLife(RuleBasedStateMachine):
     @rule(query=hnp.arrays(np.uint8, N_BYTES), k=st.integers(1, 20), data=st.data())
     def search_filtered(self, query: Any, k: int, data: Any) -> None:
         some = data.draw(st.sets(st.one_of(LARGE_IDS, st.sampled_from(sorted(self.held) or [0]))))
-        if data.draw(st.booleans(), "as a mask"):
-            mask = np.isin(self.index.ids, np.array(sorted(some), np.int64))
-            self._agree(query, k, some, mask)
-        else:
-            self._agree(query, k, some, np.array(sorted(some), np.int64))
+        chosen = np.array(data.draw(st.permutations(sorted(some)), "ids"), np.int64)
+        self._agree(query, k, some, chosen)
+        self._agree(query, k, some, lambda ids: np.isin(ids, chosen))
+        snapshot = self.index.snapshot()
+        mask = np.isin(snapshot.ids, chosen)
+        self._agree(query, k, some, mask, snapshot)
+        self._agree(query, k, some, snapshot.select(mask))
 
-    def _agree(self, query: Any, k: int, allowed: set[int] | None, chosen: Any) -> None:
+    @rule(data=st.data())
+    def prepare_a_filter(self, data: Any) -> None:
+        some = data.draw(st.sets(st.one_of(SMALL_IDS, st.sampled_from(sorted(self.held) or [0]))))
+        chosen = np.array(sorted(some), np.int64)
+        as_function = data.draw(st.booleans(), "as a function")
+        filter = (lambda ids: np.isin(ids, chosen)) if as_function else chosen
+        self.prepared.append((some, self.index.select(filter)))
+
+    @precondition(lambda self: self.prepared)
+    @rule(query=hnp.arrays(np.uint8, N_BYTES), k=st.integers(1, 20), data=st.data())
+    def search_with_a_filter_prepared_earlier(self, query: Any, k: int, data: Any) -> None:
+        some, selection = data.draw(st.sampled_from(self.prepared))
+        self._agree(query, k, some, selection)
+
+    def _agree(
+        self, query: Any, k: int, allowed: set[int] | None, chosen: Any, index: Any = None
+    ) -> None:
+        index = self.index if index is None else index
         expected = brute_force(self.held, query, allowed)
-        distances, ids = self.index.search(query[None], k, filter=chosen)
+        distances, ids = index.search(query[None], k, filter=chosen)
         padded = expected[:k] + [(2**31 - 1, -1)] * (k - len(expected))
         assert list(zip(distances[0].tolist(), ids[0].tolist(), strict=True)) == padded
-        lims, distances, ids = self.index.range_search(query[None], 5, filter=chosen)
+        lims, distances, ids = index.range_search(query[None], 5, filter=chosen)
         near = [pair for pair in expected if pair[0] <= 5]
         assert lims.tolist() == [0, len(near)]
         assert list(zip(distances.tolist(), ids.tolist(), strict=True)) == near
@@ -273,7 +308,9 @@ def test_a_small_filter_is_answered_from_a_copy_of_what_it_leaves() -> None:
 @pytest.mark.parametrize(
     ("filter", "message"),
     [
-        ([True], r"a mask must have shape \(3,\)"),
+        ([True, False, True], "a boolean mask belongs to one state of the index"),
+        (lambda ids: ids, "must return a boolean for each of the 3 ids"),
+        (lambda ids: [True], r"returned bool of shape \(1,\)"),
         ([0.5], "filter must be whole numbers"),
         ([[1]], r"filter must have shape \(n,\)"),
         ([-1], "filter must be whole numbers from 0"),

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from sigah import threads
 from sigah.codes import unpack
-from sigah.search import flat, kernels
+from sigah.search import distance_counts, kernels, scan
+from sigah.search.scan import nearest_by_scan, within_by_scan
 from sigah.search.segment import all_alive, as_bits, as_positions
 
 Codes = NDArray[np.uint8]
@@ -65,7 +66,7 @@ def test_the_nearest_are_the_first_of_all_ranked(n_bytes: int, k: int) -> None:
     base, queries = random_codes(600, n_bytes), random_codes(5, n_bytes, seed=1)
     allowed = np.random.default_rng(2).random(600) < 0.8
     planes, bits = kernels.to_planes(base), as_bits(np.flatnonzero(allowed), 12)
-    distances, positions = flat.nearest(planes, bits, queries, k, n_threads=1)
+    distances, positions = nearest_by_scan(planes, bits, queries, k, n_threads=1)
     for row, expected in enumerate(ranked(queries, base, allowed)):
         expected += [(2**31 - 1, -1)] * max(0, k - len(expected))
         assert pairs(distances[row], positions[row]) == expected[:k]
@@ -84,7 +85,7 @@ def test_orders_that_fill_the_candidates_lose_none(approach: str, k: int) -> Non
         base = base[::-1].copy()
     query = np.zeros((1, n_bits // 8), np.uint8)
     planes = kernels.to_planes(base)
-    found = flat.nearest(planes, all_alive(len(base)), query, k, n_threads=1)
+    found = nearest_by_scan(planes, all_alive(len(base)), query, k, n_threads=1)
     assert pairs(found[0][0], found[1][0]) == ranked(query, base)[0][:k]
 
 
@@ -94,19 +95,19 @@ def test_all_ways_to_share_work_give_the_same_answer(
 ) -> None:
     base, queries = random_codes(5000, n_bytes) & 3, random_codes(17, n_bytes, seed=1) & 3
     planes, bits = kernels.to_planes(base), all_alive(len(base))
-    alone = flat.nearest(planes, bits, queries, 30, n_threads=1)
-    ball = flat.within(planes, bits, queries, n_bytes, n_threads=1)
+    alone = nearest_by_scan(planes, bits, queries, 30, n_threads=1)
+    ball = within_by_scan(planes, bits, queries, n_bytes, n_threads=1)
     assert 0 < ball[0][-1] < len(base) * len(queries)
-    monkeypatch.setattr(flat, "SMALL_BYTES", 1)
-    monkeypatch.setattr(flat, "STATE_BYTES", 8 * 2000)
-    monkeypatch.setattr(flat, "CALL_BYTES", 5 * planes.nbytes)
+    monkeypatch.setattr(scan, "SMALL_BYTES", 1)
+    monkeypatch.setattr(scan, "STATE_BYTES", 8 * 2000)
+    monkeypatch.setattr(scan, "CALL_BYTES", 5 * planes.nbytes)
     for n_threads in (2, 3, 7):
         for some in (slice(17), slice(1), slice(3)):  # by queries, by codes, by codes
-            shared = flat.nearest(planes, bits, queries[some], 30, n_threads)
+            shared = nearest_by_scan(planes, bits, queries[some], 30, n_threads)
             np.testing.assert_array_equal(shared[0], alone[0][some])
             np.testing.assert_array_equal(shared[1], alone[1][some])
         for ours, theirs in zip(
-            flat.within(planes, bits, queries, n_bytes, n_threads), ball, strict=True
+            within_by_scan(planes, bits, queries, n_bytes, n_threads), ball, strict=True
         ):
             np.testing.assert_array_equal(ours, theirs)
 
@@ -118,7 +119,7 @@ def test_balls_hold_what_is_near(n_bytes: int, radius: int) -> None:
     allowed = np.random.default_rng(2).random(700) < 0.7
     bits = as_bits(np.flatnonzero(allowed), 12)
     radius = min(radius, 8 * n_bytes)
-    lims, distances, positions = flat.within(kernels.to_planes(base), bits, queries, radius, 1)
+    lims, distances, positions = within_by_scan(kernels.to_planes(base), bits, queries, radius, 1)
     for row, expected in enumerate(ranked(queries, base, allowed)):
         ball = slice(lims[row], lims[row + 1])
         near = [pair for pair in expected if pair[0] <= radius]
@@ -196,7 +197,7 @@ def test_counts_of_distances_are_histograms_of_them(n: int, n_bytes: int) -> Non
     base, queries = random_codes(n, n_bytes), random_codes(5, n_bytes, seed=1)
     base[0], base[-1] = queries[0], ~queries[1]  # the smallest and the largest distance
     expected = [np.bincount(row, minlength=8 * n_bytes + 1) for row in _differing(queries, base)]
-    np.testing.assert_array_equal(flat.distance_counts(queries, base), expected)
+    np.testing.assert_array_equal(distance_counts(base, queries), expected)
 
 
 def _differing(queries: Codes, base: Codes) -> Any:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sigah import HammingIndex
-from sigah.search import flat, kernels
+from sigah.search import kernels
 from sigah.search.multi_index import MultiIndex, cut
+from sigah.search.scan import nearest_by_scan, within_by_scan
 from sigah.search.segment import all_alive, as_bits
 
 Codes = NDArray[np.uint8]
@@ -44,15 +45,17 @@ def test_tables_find_what_the_scan_finds(n: int, n_bytes: int) -> None:
     for k in (1, 7, 40):
         if allowed.sum() < k and n_bytes > 8:
             continue  # to find fewer than k, every bucket of long substrings is opened
-        expected = flat.nearest(planes, bits, queries, k, 1)
-        *found, done = tables.nearest(queries, bits, k, budget=ENDLESS, n_threads=2)
+        expected = nearest_by_scan(planes, bits, queries, k, 1)
+        *found, done = tables.nearest_by_tables(queries, bits, k, budget=ENDLESS, n_threads=2)
         assert done.all()
         for ours, theirs in zip(found, expected, strict=True):
             np.testing.assert_array_equal(ours, theirs)
     for radius in (0, 3, 8):
-        ball = tables.within(queries, bits, radius, budget=ENDLESS)
+        ball = tables.within_by_tables(queries, bits, radius, budget=ENDLESS)
         assert ball is not None
-        for ours, theirs in zip(ball, flat.within(planes, bits, queries, radius, 1), strict=True):
+        for ours, theirs in zip(
+            ball, within_by_scan(planes, bits, queries, radius, 1), strict=True
+        ):
             np.testing.assert_array_equal(ours, theirs)
 
 
@@ -65,15 +68,19 @@ def test_heaps_of_equal_codes_are_cut_by_position(
     different = random.integers(0, 256, (n_different, 2), dtype=np.uint8)
     base = different[random.integers(n_different, size=n)]
     planes, bits = kernels.to_planes(base), all_alive(n)
-    *found, done = tables_of(base).nearest(different, bits, k, budget=ENDLESS, n_threads=1)
+    *found, done = tables_of(base).nearest_by_tables(
+        different, bits, k, budget=ENDLESS, n_threads=1
+    )
     assert done.all()
-    for ours, theirs in zip(found, flat.nearest(planes, bits, different, k, 1), strict=True):
+    for ours, theirs in zip(found, nearest_by_scan(planes, bits, different, k, 1), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
 def test_more_ties_than_candidates_are_cut_by_position() -> None:
     base = np.zeros((5000, 2), np.uint8)
-    *found, _ = tables_of(base).nearest(base[:1], all_alive(5000), 9, budget=ENDLESS, n_threads=1)
+    *found, _ = tables_of(base).nearest_by_tables(
+        base[:1], all_alive(5000), 9, budget=ENDLESS, n_threads=1
+    )
     assert found[0].tolist() == [[0] * 9]
     assert found[1].tolist() == [list(range(9))]
 
@@ -82,17 +89,19 @@ def test_a_query_gives_up_before_it_costs_too_much() -> None:
     base = clustered(4000, 8)
     far = ~base[:3]  # as far from everything as can be
     tables = tables_of(base)
-    *_, done = tables.nearest(far, all_alive(4000), 5, budget=3e3, n_threads=1)
+    *_, done = tables.nearest_by_tables(far, all_alive(4000), 5, budget=3e3, n_threads=1)
     assert not done.any()
-    assert tables.within(far, all_alive(4000), 30, budget=3e3) is None
-    *_, done = tables.nearest(base[:3], all_alive(4000), 1, budget=3e3, n_threads=1)
+    assert tables.within_by_tables(far, all_alive(4000), 30, budget=3e3) is None
+    *_, done = tables.nearest_by_tables(base[:3], all_alive(4000), 1, budget=3e3, n_threads=1)
     assert done.all()
 
 
 def test_if_the_first_queries_give_up_the_others_do_not_try() -> None:
     base = clustered(4000, 8)
     queries = np.concatenate([~base[:64], base[:10]])
-    *_, done = tables_of(base).nearest(queries, all_alive(4000), 1, budget=3e3, n_threads=2)
+    *_, done = tables_of(base).nearest_by_tables(
+        queries, all_alive(4000), 1, budget=3e3, n_threads=2
+    )
     assert not done.any()
 
 
@@ -124,7 +133,7 @@ def test_the_index_answers_the_same_with_tables(n_queries: int, monkeypatch: Any
     answered: set[str] = set()
     for cost in (0.0, 1e5, ENDLESS):  # all scanned, some scanned, none scanned
         monkeypatch.setattr(MultiIndex, "scan_cost", lambda *_, cost=cost: cost)
-        for some in (None, tabled.ids % 2 == 0):
+        for some in (None, tabled.ids[tabled.ids % 2 == 0]):
             expected = plain.search(queries, 5, filter=some)
             np.testing.assert_array_equal(tabled.search(queries, 5, filter=some), expected)
             answered |= {way for way, n in tabled.last_search.items() if n}

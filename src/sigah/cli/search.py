@@ -182,10 +182,7 @@ def _open_any(path: Path) -> HammingIndex:
     """An index file, or an index of a file of codes."""
     if files.is_index(path):
         return HammingIndex.open(path)
-    stored = read_codes(path, None)
-    index = HammingIndex(stored.n_bits, fingerprint=stored.fingerprint)
-    index.add(stored.codes, stored.ids)
-    return index
+    return HammingIndex.of_codes(path)
 
 
 def read_codes(path: Path, ids: str | None) -> files.Codes:

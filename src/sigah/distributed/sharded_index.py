@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
@@ -16,36 +15,13 @@ from sigah.codes import check_codes
 from sigah.distributed.cluster import cluster
 from sigah.distributed.shards import shard_files
 from sigah.files import FileFormatError
-from sigah.search import kernels
 from sigah.search.index import HammingIndex
+from sigah.search.merging import Nearest, WithinRadius, merge_nearest, merge_within_radius
 
 __all__ = ["ShardedIndex"]
 
 ANSWER_BYTES = 32 << 20  # that all shards together send at a time
 RETRIES = 3  # of one question, by shards that die over it
-
-
-Nearest = tuple[NDArray[np.int32], NDArray[np.int64]]
-Balls = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]
-
-
-def merged(found: Sequence[Nearest]) -> Nearest:
-    """The nearest of all shards from the ``k`` nearest of each, both of shape ``(q, k)``."""
-    distances, ids = (np.stack(arrays) for arrays in zip(*found, strict=True))
-    best_distances, best_ids = np.empty_like(distances[0]), np.empty_like(ids[0])
-    kernels.merge_nearest(distances, ids, best_distances, best_ids)
-    return best_distances, best_ids
-
-
-def merged_balls(found: Sequence[Balls]) -> Balls:
-    """The balls of all shards from those of each: limits, distances, ids."""
-    sizes = np.array([np.diff(lims) for lims, _, _ in found])
-    distances = np.concatenate([part for _, part, _ in found])
-    ids = np.concatenate([part for _, _, part in found])
-    queries = np.broadcast_to(np.arange(sizes.shape[1]), sizes.shape)
-    order = np.lexsort((ids, distances, np.repeat(queries.reshape(-1), sizes.reshape(-1))))
-    lims = np.concatenate([[0], np.cumsum(sizes.sum(axis=0))])
-    return lims, distances[order], ids[order]
 
 
 class ShardedIndex:
@@ -149,11 +125,14 @@ class ShardedIndex:
         k = check_whole(k, "k", least=1)
         n_rows = max(1, ANSWER_BYTES // (len(self._shards) * k * 12))
         blocks = [queries[start : start + n_rows] for start in range(0, len(queries), n_rows)]
-        found = [merged(self._ask("search", block, k)) for block in blocks or [queries]]
+        found = [
+            merge_nearest(self._ask("search", block, k), len(block), k)
+            for block in blocks or [queries]
+        ]
         distances, ids = zip(*found, strict=True)
         return np.concatenate(distances), np.concatenate(ids)
 
-    def range_search(self, codes: ArrayLike, radius: int) -> Balls:
+    def range_search(self, codes: ArrayLike, radius: int) -> WithinRadius:
         """Find all codes within ``radius`` of each query: nearest first, ties by id.
 
         Parameters
@@ -175,7 +154,7 @@ class ShardedIndex:
         """
         queries = check_codes(codes, n_bits=self.n_bits)
         radius = check_whole(radius, "radius", least=0)
-        return merged_balls(self._ask("range_search", queries, radius))
+        return merge_within_radius(self._ask("range_search", queries, radius), len(queries))
 
     def close(self) -> None:
         """Stop the shards, and Ray if it was started for them."""
@@ -186,13 +165,13 @@ class ShardedIndex:
         shared = [self._ray.put(argument) for argument in arguments]
         asked = [getattr(shard, method).remote(*shared) for shard in self._shards]
         try:
-            answers: list[Any] = self._ray.get(asked)
+            answered: list[Any] = self._ray.get(asked)
         except self._ray.exceptions.RayTaskError as error:
             raise error.cause from None
         except self._ray.exceptions.RayActorError as error:
             reason = " ".join(str(error).split())
             raise OSError(f"a shard died and cannot be started again: {reason}") from error
-        return answers
+        return answered
 
     def _stop(self) -> None:
         for shard in self._shards:

@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sigah.checks import check_whole
 from sigah.codes import check_codes
-from sigah.search.kernels import MISSING_DISTANCE, MISSING_ID
+from sigah.search.layout import MISSING_DISTANCE, MISSING_ID
 
 __all__ = ["About", "Engine", "Rows", "check_labels", "require"]
 

@@ -67,7 +67,7 @@ def label_average_precision(
     values = np.zeros(len(queries))
     step = max(1, PAIRS_PER_BLOCK // len(base))
     for start in range(0, len(queries), step):
-        distances = hamming_distances(queries[start : start + step], base)
+        distances = hamming_distances(base, queries[start : start + step])
         for i, row in enumerate(distances, start):
             right = of_base == of_queries[i]
             sizes = np.bincount(row, minlength=n_radii)

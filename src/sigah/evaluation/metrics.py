@@ -128,7 +128,7 @@ def rank_counts(
     neighbors, ks = _check_truth(truth, len(queries), len(base)), list(ks)
     if wrong := [k for k in ks if not 1 <= k <= neighbors.shape[1]]:
         raise ValueError(f"ks must be from 1 to {neighbors.shape[1]}, as truth goes; got {wrong}")
-    total = distance_counts(queries, base)
+    total = distance_counts(base, queries)
     relevant = {k: np.empty_like(total) for k in ks}
     for query, (code, nearest) in enumerate(zip(queries, neighbors, strict=True)):
         distances = np.bitwise_count(base[nearest] ^ code).sum(axis=1, dtype=np.intp)
@@ -475,7 +475,7 @@ def _distances(
     step = max(1, PAIRS_PER_BLOCK // len(base))
     for start in range(0, len(queries), step):
         rows = slice(start, start + step)
-        yield rows, hamming_distances(queries[rows], base)
+        yield rows, hamming_distances(base, queries[rows])
 
 
 def _before(counts: Int) -> Int:

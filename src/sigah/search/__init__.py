@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from sigah.search.flat import distance_counts, hamming_distances, spherical_distances
+from sigah.search.distances import distance_counts, hamming_distances, spherical_distances
 from sigah.search.index import HammingIndex
 from sigah.search.rerank import Calibration, TwoStageSearch
 from sigah.search.scoring import asymmetric_distances
+from sigah.search.selection import Selection
+from sigah.search.snapshot import IndexSnapshot
 
 __all__ = [
     "Calibration",
     "HammingIndex",
+    "IndexSnapshot",
+    "Selection",
     "TwoStageSearch",
     "asymmetric_distances",
     "distance_counts",

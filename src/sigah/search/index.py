@@ -1,26 +1,28 @@
-"""The index: codes with ids, their exact neighbours, and all that a collection lives through."""
+"""The index: codes with ids that are added, updated, removed, searched and kept in files."""
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 from os import PathLike
 from typing import Any, Self
+from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sigah.checks import check_whole
 from sigah.codes import check_codes, check_n_bits
-from sigah.files import FileFormatError, open_index, save_index
-from sigah.search import answers, flat
+from sigah.files import FileFormatError, open_codes, open_index, save_index
 from sigah.search.checks import check_ids
 from sigah.search.index_files import header_and_arrays, segment_from
+from sigah.search.layout import MAX_BITS
 from sigah.search.multi_index import MultiIndex
+from sigah.search.scan import scan_costs
 from sigah.search.segment import (
     Segment,
-    ids_of,
     largest_id,
     living,
     make_segment,
@@ -29,19 +31,19 @@ from sigah.search.segment import (
     rows_of,
     without,
 )
-from sigah.search.selection import selected
-from sigah.search.threads import available_threads
+from sigah.search.snapshot import CodeSearch, IndexSnapshot
+from sigah.threads import available_threads
 
 __all__ = ["HammingIndex"]
-
-MAX_BITS = 65528  # the widest codes whose distances fit in uint16
 
 # A segment is merged with the one before it unless that one is so many times as large: the number
 # of segments grows with the logarithm of the codes, and a code is copied as many times.
 GROWTH = 4
 
+_with_locks: WeakSet[HammingIndex] = WeakSet()
 
-class HammingIndex:
+
+class HammingIndex(CodeSearch):
     """Exact nearest neighbours of packed codes under the Hamming distance.
 
     Neighbours are ordered by distance and, where distances tie, by ascending id. Answers depend on
@@ -49,7 +51,9 @@ class HammingIndex:
     number of threads, or the path that a search takes.
 
     Any number of threads may search while one adds, removes or updates; a search answers from the
-    collection as it was when the search began. Writers wait for each other.
+    codes that the index held when the search began. Writers wait for each other. Copies and pickles
+    are independent indexes; a copy shares the memory of the codes until either is changed. A forked
+    child may search and write, whatever threads of its parent were doing.
 
     Parameters
     ----------
@@ -59,12 +63,14 @@ class HammingIndex:
         Threads that a search may use; by default as many as there are cores.
     fingerprint : str, optional
         Identity of the model that made the codes (``hasher.fingerprint``); files carry it.
+        :meth:`of` takes it from the hasher, :meth:`of_codes` from a file. Without one, nothing
+        can be checked: the index accepts codes and queries of every model.
 
     Attributes
     ----------
     last_search : dict
-        Which way the latest search took: how many queries were answered from ``tables`` and how
-        many by a ``scan``.
+        How many queries of the latest search were answered from ``tables``, and how many by a
+        ``scan``. With several threads, it is the search that ended last.
 
     Examples
     --------
@@ -76,7 +82,7 @@ class HammingIndex:
     >>> distances, ids
     (array([[1, 1]], dtype=int32), array([[20, 30]]))
     >>> index.remove([20])
-    >>> index.search(np.array([[0b0011]], np.uint8), k=2, filter=index.ids > 10)
+    >>> index.search(np.array([[0b0011]], np.uint8), k=2, filter=lambda ids: ids > 10)
     (array([[         1, 2147483647]], dtype=int32), array([[30, -1]]))
     """
 
@@ -88,7 +94,7 @@ class HammingIndex:
         fingerprint: str | None = None,
     ) -> None:
         self.n_bits = check_n_bits(n_bits)
-        if n_bits > MAX_BITS:
+        if self.n_bits > MAX_BITS:
             raise ValueError(f"codes can have at most {MAX_BITS} bits, got {n_bits}")
         self.n_threads = (
             available_threads()
@@ -100,27 +106,94 @@ class HammingIndex:
         # that took the old one goes on with it.
         self._current: tuple[Segment, ...] = ()
         self._verify: Callable[[], None] | None = None  # what is left to do for a mapped file
+        self.last_search = {}
+        self._make_lock()
+
+    def _make_lock(self) -> None:
         self._writing = threading.RLock()
-        self.last_search: dict[str, Any] = {}
+        _with_locks.add(self)
 
-    def __len__(self) -> int:
-        return sum(segment.n_alive for segment in self._segments)
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__ | {"_current": self._segments, "_verify": None}
+        del state["_writing"]
+        return state
 
-    def __contains__(self, item: object) -> bool:
-        if not isinstance(item, (int, np.integer)) or not 0 <= item < 2**63:
-            return False
-        ids = np.array([item], np.int64)
-        return any(positions_of(segment, ids)[0] >= 0 for segment in self._segments)
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._make_lock()
 
-    def __repr__(self) -> str:
-        return f"<HammingIndex: {len(self):,} codes of {self.n_bits} bits>"
+    @classmethod
+    def of(cls, hasher: Any, *, n_threads: int | None = None) -> Self:
+        """An empty index for the codes of a fitted hasher, with its width and its fingerprint.
 
-    @property
-    def ids(self) -> NDArray[np.int64]:
-        """The ids held, ascending: a mask made from them is a filter of :meth:`search`."""
-        return ids_of(self._segments)
+        Parameters
+        ----------
+        hasher : BinaryHasher
+            Fitted.
+        n_threads : int, optional
 
-    def add(self, codes: ArrayLike, ids: ArrayLike | None = None) -> None:
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sigah import LSH, HammingIndex
+        >>> vectors = np.random.default_rng(0).normal(size=(100, 32))
+        >>> hasher = LSH(n_bits=64, random_state=0).fit(vectors)
+        >>> index = HammingIndex.of(hasher)
+        >>> index.add(hasher.transform(vectors))
+        >>> index.fingerprint == hasher.fingerprint
+        True
+        """
+        return cls(hasher.n_bits, n_threads=n_threads, fingerprint=hasher.fingerprint)
+
+    @classmethod
+    def of_codes(
+        cls,
+        path: str | PathLike[str],
+        ids: ArrayLike | None = None,
+        *,
+        n_threads: int | None = None,
+    ) -> Self:
+        """An index of the codes in a file, with the fingerprint of the model that made them.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Written by ``sigah encode`` or :func:`sigah.files.save_codes`; or a plain ``.npy`` file
+            of packed codes, which names no model, so that the index has no fingerprint.
+        ids : array-like of int, shape (n,), optional
+            By default those in the file, and 0, 1, 2, ... if it has none.
+        n_threads : int, optional
+
+        Raises
+        ------
+        FileFormatError
+            If the file is damaged, or does not hold packed codes.
+        ValueError
+            If the ids are not whole numbers from 0, or one is repeated.
+        OSError
+            If the file cannot be read.
+        """
+        stored = open_codes(path)
+        if ids is None and stored.ids is not None:
+            if stored.ids.dtype.kind not in "iu":
+                raise ValueError(f"{path}: ids of an index are whole numbers, these are strings")
+            ids = stored.ids
+        index = cls(stored.n_bits, n_threads=n_threads, fingerprint=stored.fingerprint)
+        index.add(stored.codes, ids)
+        return index
+
+    def snapshot(self) -> IndexSnapshot:
+        """The present state, which later changes of the index leave as it is."""
+        return IndexSnapshot(
+            self._segments,
+            self.n_bits,
+            n_threads=self.n_threads,
+            fingerprint=self.fingerprint,
+        )
+
+    def add(
+        self, codes: ArrayLike, ids: ArrayLike | None = None, *, fingerprint: str | None = None
+    ) -> None:
         """Add codes; either all of them are added or, on an error, none.
 
         Adding costs what copying the added codes costs, a few times over: codes may come one by
@@ -130,15 +203,19 @@ class HammingIndex:
         ----------
         codes : array-like of uint8, shape (n, n_bits // 8)
         ids : array-like of int, shape (n,), optional
-            Identifiers, unique in the index and not negative. By default they count on from the
+            Identifiers, unique in the index and not negative. By default they continue from the
             largest id held (0, 1, 2, ... in an empty index).
+        fingerprint : str, optional
+            Of the model that made these codes; it must be that of the index, if the index has one.
 
         Raises
         ------
         ValueError
-            If the codes are not packed codes of ``n_bits`` bits, or an id is negative, not a whole
-            number or already taken.
+            If the codes are not packed codes of ``n_bits`` bits, an id is negative, not a whole
+            number or already taken, or the codes were made by another model.
         """
+        if fingerprint is not None:
+            self.check_model(fingerprint)
         new_codes = check_codes(codes, n_bits=self.n_bits)
         n = len(new_codes)
         with self._writing:
@@ -197,37 +274,8 @@ class HammingIndex:
                 order = np.argsort(new_ids)
                 self._settle([*rest, make_segment(new_codes[order], new_ids[order])])
 
-    def get(self, ids: ArrayLike) -> NDArray[np.uint8]:
-        """Codes by id.
-
-        Parameters
-        ----------
-        ids : array-like of int, shape (m,)
-            In any order; an id may be given more than once.
-
-        Returns
-        -------
-        codes : ndarray of uint8, shape (m, n_bits // 8)
-
-        Raises
-        ------
-        ValueError
-            If an id is not in the index.
-        """
-        wanted = check_ids(ids)
-        codes = np.empty((len(wanted), self.n_bits // 8), np.uint8)
-        missing = np.ones(len(wanted), np.bool_)
-        for segment in self._segments:
-            positions = positions_of(segment, wanted)
-            held = positions >= 0
-            codes[held] = rows_of(segment, positions[held])
-            missing &= ~held
-        if missing.any():
-            raise ValueError(f"id {wanted[missing][0]} is not in the index")
-        return codes
-
     def compact(self) -> None:
-        """Bring all codes into one piece and give back the memory of removed ones.
+        """Bring all codes into one segment and free the memory of removed codes.
 
         Searches are fastest then. It needs the memory of a second copy while it works.
         """
@@ -238,11 +286,11 @@ class HammingIndex:
                 self._segments = (whole,) if len(whole) else ()
 
     def build_tables(self) -> None:
-        """Build tables that find near codes without a look at the others; compacts first.
+        """Build tables that find near codes without comparing the rest; compacts first.
 
         Multi-index hashing: :class:`sigah.search.multi_index.MultiIndex` says what they cost.
-        Searches use them where they are the faster way (:meth:`search` says so in ``last_search``);
-        codes added later are scanned, and tables last until their codes are merged or removed.
+        Searches use them where they are the faster way (``last_search`` says so). Codes added later
+        are scanned, and tables last until their codes are merged with others.
         """
         with self._writing:
             self.compact()
@@ -252,105 +300,11 @@ class HammingIndex:
                     tables=MultiIndex(
                         rows_of(segment, living(segment)),
                         n_threads=self.n_threads,
-                        scan_costs=flat.scan_costs(segment.planes, segment.alive),
+                        scan_costs=scan_costs(segment.planes, segment.alive),
                     ),
                 )
                 for segment in self._segments
             )
-
-    def search(
-        self,
-        codes: ArrayLike,
-        k: int,
-        *,
-        filter: ArrayLike | None = None,
-        metric: str = "hamming",
-    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """Find the ``k`` nearest codes of each query.
-
-        Parameters
-        ----------
-        codes : array-like of uint8, shape (q, n_bits // 8)
-            Queries.
-        k : int
-            Neighbours wanted, at least 1.
-        filter : array-like, optional
-            Which codes may be found: their ids (ids that are not held are passed over), or a
-            boolean mask beside :attr:`ids`, as ``index.ids % 2 == 0`` is one.
-        metric : {"hamming", "spherical"}, default="hamming"
-            "spherical" is :func:`spherical_distances`, made for the codes of spherical hashing.
-
-        Returns
-        -------
-        distances : ndarray of int32, shape (q, k); float32 for the spherical metric
-            Ascending. Places beyond the number of codes that may be found hold 2147483647, as in
-            FAISS; infinity for the spherical metric.
-        ids : ndarray of int64, shape (q, k)
-            Places beyond that number hold -1.
-
-        Raises
-        ------
-        ValueError
-            If the codes are not packed codes of ``n_bits`` bits, ``k`` is not a positive whole
-            number, the filter does not fit the index, or the metric is unknown.
-        FileFormatError
-            If the file that the index was opened from proves damaged.
-        """
-        if metric not in ("hamming", "spherical"):
-            raise ValueError(f"metric must be 'hamming' or 'spherical', got {metric!r}")
-        queries = check_codes(codes, n_bits=self.n_bits)
-        k = check_whole(k, "k", least=1)
-        parts = selected(self._segments, filter)
-        if metric == "spherical":
-            return answers.spherical_nearest(parts, queries, k)
-        found, self.last_search = answers.nearest(parts, queries, k, self.n_threads)
-        return found
-
-    def range_search(
-        self, codes: ArrayLike, radius: int, *, filter: ArrayLike | None = None
-    ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
-        """Find all codes in the Hamming ball of each query.
-
-        Parameters
-        ----------
-        codes : array-like of uint8, shape (q, n_bits // 8)
-            Queries.
-        radius : int
-            The greatest distance accepted, at least 0. (FAISS's own ``range_search`` of binary
-            codes leaves out the codes at the radius itself.)
-        filter : array-like, optional
-            As in :meth:`search`.
-
-        Returns
-        -------
-        lims : ndarray of int64, shape (q + 1,)
-            The neighbours of query ``i`` are those from ``lims[i]`` up to ``lims[i + 1]``.
-        distances : ndarray of int32, shape (lims[-1],)
-            Ascending within a query.
-        ids : ndarray of int64, shape (lims[-1],)
-
-        Raises
-        ------
-        ValueError
-            If the codes are not packed codes of ``n_bits`` bits, ``radius`` is not a whole
-            number of at least 0, or the filter does not fit the index.
-        FileFormatError
-            If the file that the index was opened from proves damaged.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from sigah.search import HammingIndex
-        >>> index = HammingIndex(n_bits=8)
-        >>> index.add(np.array([[0], [1], [3], [255]], np.uint8))
-        >>> index.range_search(np.array([[0], [254]], np.uint8), radius=1)
-        (array([0, 2, 3]), array([0, 1, 1], dtype=int32), array([0, 1, 3]))
-        """
-        queries = check_codes(codes, n_bits=self.n_bits)
-        radius = min(check_whole(radius, "radius", least=0), self.n_bits)
-        parts = selected(self._segments, filter)
-        balls, self.last_search = answers.within(parts, queries, radius, self.n_threads)
-        return balls
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the codes and ids to one file, atomically.
@@ -367,25 +321,25 @@ class HammingIndex:
         save_index(path, *header_and_arrays(whole, self.n_bits, self.fingerprint))
 
     @classmethod
-    def open(
-        cls, path: str | PathLike[str], *, mmap: bool = True, n_threads: int | None = None
-    ) -> Self:
-        """Open an index file.
+    def open(cls, path: str | PathLike[str], *, n_threads: int | None = None) -> Self:
+        """Open an index file by mapping it, in a time that does not grow with the file.
+
+        The checksum is verified before the first use. The index can be changed, which leaves the
+        file alone until :meth:`save`. Replace the file by :meth:`save`, or by moving another file
+        to its name: the open index keeps its content. If a program writes into the mapped file
+        instead, answers change, and if it cuts the file off, the operating system ends this process
+        (SIGBUS); :meth:`load` is safe from both.
 
         Parameters
         ----------
         path : str or path-like
-        mmap : bool
-            Map the file, which takes no time and no memory of its own; its checksum is verified
-            before the first use. Otherwise the file is read and verified at once. Either way the
-            index can be changed, which leaves the file alone until :meth:`save`.
         n_threads : int, optional
 
         Raises
         ------
         FileFormatError
-            If the file is damaged, not an index, or of a newer format; with ``mmap``, damage to
-            the codes is found by the first call that needs them.
+            If the file is damaged, not an index, or of a newer format. Damage to the codes is found
+            by the first call that needs them.
         OSError
             If the file cannot be read.
         """
@@ -404,10 +358,19 @@ class HammingIndex:
 
         index._current = (segment,) if len(segment) else ()
         index._verify = verify_all
-        if not mmap:
-            index._current = tuple(
-                make_segment(rows_of(s, living(s)), s.ids) for s in index._segments
-            )
+        return index
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], *, n_threads: int | None = None) -> Self:
+        """Read an index file into memory and verify its checksum; the file is not used afterwards.
+
+        Parameters and errors are those of :meth:`open`.
+        """
+        index = cls.open(path, n_threads=n_threads)
+        index._segments = tuple(
+            make_segment(rows_of(s, living(s)), s.ids if isinstance(s.ids, range) else s.ids.copy())
+            for s in index._segments
+        )
         return index
 
     def stats(self) -> dict[str, Any]:
@@ -438,7 +401,7 @@ class HammingIndex:
 
     @property
     def _segments(self) -> tuple[Segment, ...]:
-        """The codes, verified: a mapped file is read whole before anything is made of it."""
+        """The codes, verified: a mapped file is read whole before its first use."""
         if self._verify is not None:
             with self._writing:
                 if self._verify is not None:
@@ -479,3 +442,17 @@ class HammingIndex:
         if missing.any():
             raise ValueError(f"id {unwanted[missing][0]} is not in the index")
         return rest
+
+
+def _free_locks() -> None:
+    """Make locks anew: a forked child does not have the thread that held one.
+
+    What that thread was writing is lost in the child, and the index is as it was before: segments
+    never change, and a writer puts new ones in their place at its end.
+    """
+    for index in list(_with_locks):
+        index._make_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_free_locks)

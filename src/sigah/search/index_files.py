@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sigah.search.kernels import GROUP, LANES
+from sigah.search.layout import GROUP, LANES
 from sigah.search.segment import Segment, all_alive
 
 __all__ = ["header_and_arrays", "segment_from"]

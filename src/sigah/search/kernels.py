@@ -9,41 +9,53 @@ left after that one comparison.
 The inner loop is written as vectors of LLVM, which makes of it whatever the machine has: VPOPCNTB
 with AVX-512, table lookups with AVX2, ``cnt`` with NEON. All kernels release the interpreter's
 lock.
+
+Numba takes some 0.3 s to import, so this module is imported when a function first calls a kernel.
 """
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
+from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from sigah.search.layout import GROUP, LANES, MISSING_DISTANCE, MISSING_ID, empty_planes
+
 __all__ = [
-    "GROUP",
-    "LANES",
     "capacity",
     "compiled",
     "count_at_distances",
     "count_within",
     "from_planes",
+    "mark_consecutive",
+    "mark_listed",
     "merge_nearest",
+    "positions_of_bits",
     "scan_nearest",
     "scan_within",
     "to_planes",
 ]
 
-GROUP = 256  # codes
-LANES = 64  # codes whose distances one vector holds
 VECTORS = GROUP // LANES
 BYTES_PER_RUN = 31  # a sum of their popcounts, at most 248, fits in a byte
+STRIDE = 16  # ids that are stepped over at a time in the search for one of them
 TILE_BYTES = 1 << 14  # codes that all queries meet in turn, while they are in the nearest cache
 
-MISSING_DISTANCE = np.iinfo(np.int32).max  # fills rows with fewer than k neighbours, as in FAISS
-MISSING_ID = -1
+# A fork waits until no thread is compiling, or the child could never compile: the lock that is held
+# by a thread that it does not have would never be free.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
 
 POSITION_BITS = 40  # of a candidate: its distance lies above them
 POSITION_MASK = (1 << POSITION_BITS) - 1
@@ -398,10 +410,7 @@ def to_planes(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
         Aligned to 64 bytes, as the kernels need it.
     """
     n, n_bytes = codes.shape
-    n_groups = -(-n // GROUP)
-    raw = np.empty(n_groups * n_bytes * GROUP + LANES, np.uint8)
-    start = -raw.ctypes.data % LANES
-    planes = raw[start : start + n_groups * n_bytes * GROUP].reshape(n_groups, n_bytes, GROUP)
+    planes = empty_planes(-(-n // GROUP), n_bytes)
     _fill_planes(codes, planes)
     return planes
 
@@ -428,3 +437,56 @@ def from_planes(planes: Any, positions: Any) -> Any:
         for b in range(n_bytes):
             codes[i, b] = planes[group, b, lane]
     return codes
+
+
+@compiled
+def mark_consecutive(first: int, n: int, ids: Any, alive: Any, bits: Any) -> int:
+    """Set the bits of ``ids`` among the living codes with the ids ``first`` to ``first + n``.
+
+    Returns how many bits are set.
+    """
+    count = 0
+    for i in range(len(ids)):
+        position = ids[i] - first
+        if 0 <= position < n:
+            count += _mark(position, alive, bits)
+    return count
+
+
+@compiled
+def mark_listed(held: Any, ids: Any, alive: Any, bits: Any) -> int:
+    """Set the bits of ``ids`` among the living codes with the ids ``held``; both ascend.
+
+    Returns how many bits are set. Most of the codes between two ids are stepped over.
+    """
+    count, place, n = 0, 0, len(held)
+    for i in range(len(ids)):
+        while place + STRIDE < n and held[place + STRIDE] <= ids[i]:
+            place += STRIDE
+        while place + 1 < n and held[place + 1] <= ids[i]:
+            place += 1
+        if n and held[place] == ids[i]:
+            count += _mark(place, alive, bits)
+    return count
+
+
+@compiled
+def _mark(position: int, alive: Any, bits: Any) -> int:
+    """Set the bit of a position if its code is alive; 1 if that is new, otherwise 0."""
+    word, bit = position // LANES, np.uint64(1) << np.uint64(position % LANES)
+    if alive[word] & bit == 0 or bits[word] & bit != 0:
+        return 0
+    bits[word] |= bit
+    return 1
+
+
+@compiled
+def positions_of_bits(bits: Any, positions: Any) -> None:
+    """List the positions of set bits, ascending; there is a place for each of them."""
+    count = 0
+    for word in range(len(bits)):
+        left = bits[word]
+        while left != 0:
+            positions[count] = word * LANES + np.int64(trailing_zeros(left))
+            left &= left - np.uint64(1)
+            count += 1

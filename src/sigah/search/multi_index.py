@@ -17,24 +17,12 @@ import time
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from sigah.search.kernels import (
-    MISSING_DISTANCE,
-    MISSING_ID,
-    POSITION_BITS,
-    POSITION_MASK,
-    compiled,
-    ones,
-)
-from sigah.search.threads import run_together
+from sigah.threads import run_together
 
-__all__ = ["MultiIndex"]
+__all__ = ["MultiIndex", "cut"]
 
-BATCH = 32  # buckets that are on their way from memory at the same time
 WIDEST_SUBSTRING = 28  # bits; the table of their values takes 1 GiB
 SAMPLE = 64  # queries that measure the costs when tables are built, and that one call answers
 
@@ -69,6 +57,8 @@ class MultiIndex:
     def __init__(
         self, codes: NDArray[np.uint8], *, n_threads: int, scan_costs: tuple[float, float]
     ) -> None:
+        from sigah.search.multi_index_kernels import fill_table
+
         n, n_bytes = codes.shape
         if n >= 2**32:
             raise ValueError(f"tables hold fewer than 2**32 codes, got {n:,}")
@@ -83,7 +73,7 @@ class MultiIndex:
         self._positions = np.empty((self.n_tables, n), np.uint32)
         self._words = np.empty((self.n_tables, n, words.shape[1]), np.uint64)
         run_together(
-            lambda j: _fill_table(
+            lambda j: fill_table(
                 words, self._offsets[j], widths[j],
                 self._starts[self._firsts[j] : self._firsts[j + 1]],
                 self._positions[j], self._words[j],
@@ -115,7 +105,7 @@ class MultiIndex:
             "scan_batch_ns": round(once),
         }
 
-    def nearest(
+    def nearest_by_tables(
         self,
         queries: NDArray[np.uint8],
         selected: NDArray[np.uint64],
@@ -144,18 +134,20 @@ class MultiIndex:
         done : ndarray of bool, shape (q,)
             False for queries that gave up; their rows hold nothing.
         """
+        from sigah.search.multi_index_kernels import nearest_of_queries
+
         words = as_words(queries)
         distances = np.empty((len(queries), k), np.int32)
         positions = np.empty((len(queries), k), np.int64)
         done = np.zeros(len(queries), np.bool_)
-        # The first queries tell whether it is worth while for the others.
+        # The first queries tell whether tables are worth while for the rest.
         pilot = min(len(queries), SAMPLE)
         for first, last in ((0, pilot), (pilot, len(queries))):
             if first == last or (first and 2 * done[:first].sum() < first):
                 break
             step = min(SAMPLE, -(-(last - first) // n_threads))
             run_together(
-                lambda some: _nearest_of(
+                lambda some: nearest_of_queries(
                     *self._tables, selected, words[some], k, *self.costs, budget,
                     distances[some], positions[some], done[some],
                 ),
@@ -164,7 +156,7 @@ class MultiIndex:
             )  # fmt: skip
         return distances, positions, done
 
-    def within(
+    def within_by_tables(
         self,
         queries: NDArray[np.uint8],
         selected: NDArray[np.uint64],
@@ -180,10 +172,13 @@ class MultiIndex:
         distances : ndarray of int32, shape (lims[-1],)
         positions : ndarray of int64, shape (lims[-1],)
         """
+        from sigah.search.kernels import POSITION_BITS, POSITION_MASK
+        from sigah.search.multi_index_kernels import collect
+
         n = self._positions.shape[1]
         found = []
         for words in as_words(queries):
-            keys, complete, _, _ = _collect(
+            keys, complete, _, _ = collect(
                 *self._tables, selected, words, n, radius, *self.costs, budget
             )
             if not complete:
@@ -202,7 +197,7 @@ class MultiIndex:
 
     def _measure(self, words: NDArray[np.uint64]) -> tuple[float, float]:
         """Nanoseconds a bucket and a code: a fit to timed searches, half of them of real codes."""
-        from scipy.optimize import nnls
+        from sigah.search.multi_index_kernels import collect
 
         random = np.random.default_rng(0)
         queries = random.integers(0, 2**63, (SAMPLE, words.shape[1]), dtype=np.uint64)
@@ -211,12 +206,12 @@ class MultiIndex:
         work, nanoseconds = [], []
         for query in [queries[0], *queries]:  # the first one warms up
             began = time.perf_counter_ns()
-            _, _, n_buckets, n_met = _collect(
+            _, _, n_buckets, n_met = collect(
                 *self._tables, everything, query, 10, self.n_bits, 10.0, 2.0, 2e5
             )
             nanoseconds.append(time.perf_counter_ns() - began)
             work.append((n_buckets, n_met))
-        (bucket, code), _ = nnls(np.array(work[1:], float), np.array(nanoseconds[1:], float))
+        bucket, code = fit_two_costs(np.array(work[1:], float), np.array(nanoseconds[1:], float))
         return max(bucket, 1.0), max(code, 0.2)
 
 
@@ -231,212 +226,28 @@ def cut(n_bits: int, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return np.diff(edges), edges[:-1]
 
 
+def fit_two_costs(
+    work: NDArray[np.float64], nanoseconds: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Least squares for two costs that are not negative: ``work @ costs`` close to the times.
+
+    If the free solution has a negative cost, one of the two is 0 at the optimum, so it is the
+    better of the two fits with one cost alone.
+    """
+    free = np.linalg.lstsq(work, nanoseconds, rcond=None)[0]
+    if (free >= 0).all():
+        return float(free[0]), float(free[1])
+    alone = np.zeros((2, 2))
+    for which, column in enumerate(work.T):
+        alone[which, which] = max(0.0, column @ nanoseconds / max(column @ column, 1.0))
+    errors = np.square(work @ alone.T - nanoseconds[:, None]).sum(axis=0)
+    bucket, code = alone[np.argmin(errors)].tolist()
+    return bucket, code
+
+
 def as_words(codes: NDArray[np.uint8]) -> NDArray[np.uint64]:
     """Codes as rows of 64-bit words, the last padded with zeros."""
     n, n_bytes = codes.shape
     padded = np.zeros((n, -(-n_bytes // 8) * 8), np.uint8)
     padded[:, :n_bytes] = codes
     return padded.view(np.uint64)
-
-
-@intrinsic
-def _prefetch(typing: Any, array: Any, place: Any) -> Any:
-    """Ask for the element at a place, counted flat, of a C-contiguous array; wait for nothing."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        from numba.core import cgutils
-        from numba.np import arrayobj
-
-        array = arrayobj.make_array(signature.args[0])(context, builder, arguments[0])
-        pointer = builder.bitcast(
-            builder.gep(array.data, [arguments[1]]), ir.IntType(8).as_pointer()
-        )
-        number = ir.IntType(32)
-        prefetch = cgutils.get_or_insert_function(
-            builder.module,
-            ir.FunctionType(ir.VoidType(), [pointer.type, number, number, number]),
-            "llvm.prefetch.p0",
-        )
-        builder.call(prefetch, [pointer, number(0), number(2), number(1)])
-        return context.get_dummy_value()
-
-    return types.void(array, types.int64), generate
-
-
-@compiled
-def _substring(word_of: Any, row: int, offset: int, width: int) -> Any:
-    """Bits ``offset`` to ``offset + width`` of a row of words."""
-    w, shift = offset // 64, np.uint64(offset % 64)
-    value = word_of[row, w] >> shift
-    if offset % 64 + width > 64:
-        value |= word_of[row, w + 1] << (np.uint64(64) - shift)
-    return np.int64(value & ((np.uint64(1) << np.uint64(width)) - np.uint64(1)))
-
-
-@compiled
-def _fill_table(
-    words: Any, offset: int, width: int, starts: Any, positions: Any, sorted_words: Any
-) -> None:
-    """List codes by their substring: a counting sort."""
-    starts[:] = 0
-    for i in range(len(words)):
-        starts[_substring(words, i, offset, width) + 1] += 1
-    for value in range(1, len(starts)):
-        starts[value] += starts[value - 1]
-    # from here on: where the next code of each bucket goes, one bucket too early
-    nexts = starts[:-1].copy()
-    for i in range(len(words)):
-        value = _substring(words, i, offset, width)
-        place = nexts[value]
-        nexts[value] += 1
-        positions[place] = i
-        for w in range(words.shape[1]):
-            sorted_words[place, w] = words[i, w]
-
-
-@compiled
-def _collect(
-    starts: Any,
-    firsts: Any,
-    offsets: Any,
-    widths: Any,
-    positions: Any,
-    words: Any,
-    selected: Any,
-    query: Any,
-    k: int,
-    radius: int,
-    bucket_cost: float,
-    code_cost: float,
-    budget: float,
-) -> Any:
-    """The ``k`` nearest codes within ``radius``, as sorted keys of distance and position.
-
-    Returns the keys, whether they are complete, and how many buckets and codes were met.
-    """
-    n_tables, n, n_words = words.shape
-    n_bits = offsets[-1] + widths[-1]
-    own = np.empty(n_tables, np.int64)
-    differing = np.empty((1, n_words), np.uint64)
-    differing[0] = query
-    for j in range(n_tables):
-        own[j] = _substring(differing, 0, offsets[j], widths[j])
-    keys = np.empty(min(2 * k, 1024), np.int64)
-    held: Any = 0
-    worst = (radius + 1) << POSITION_BITS  # keys from here on are too far
-    near = 0  # keys of codes within the radius completed, found by ``seen``
-    seen = np.zeros(n_bits + 1, np.int64)
-    batch = np.empty(BATCH, np.int64)
-    n_buckets: Any = 0
-    n_met: Any = 0
-    for r in range(min(radius, n_bits) + 1):
-        j, level = r % n_tables, r // n_tables
-        width, last = widths[j], np.int64(1) << widths[j]
-        if level <= width:
-            expected = 1.0
-            for i in range(level):
-                expected = expected * (width - i) / (i + 1)
-            cost = bucket_cost * (n_buckets + expected)
-            cost += code_cost * (n_met + expected * n / last)
-            if cost > budget:
-                return keys[:0], False, n_buckets, n_met
-            flips = (np.int64(1) << level) - 1
-            more = True
-            while more:
-                size = 0
-                while more and size < BATCH:
-                    batch[size] = firsts[j] + (own[j] ^ flips)
-                    _prefetch(starts, batch[size])
-                    size += 1
-                    if level == 0:
-                        more = False
-                    else:  # the next larger number with as many bits set (Gosper)
-                        lowest = flips & -flips
-                        ripple = flips + lowest
-                        flips = (((ripple ^ flips) >> 2) // lowest) | ripple
-                        more = flips < last
-                for b in range(size):
-                    _prefetch(words, (j * n + np.int64(starts[batch[b]])) * n_words)
-                for b in range(size):
-                    begin, end = np.int64(starts[batch[b]]), np.int64(starts[batch[b] + 1])
-                    n_met += end - begin
-                    for e in range(begin, end):
-                        d: Any = 0
-                        for w in range(n_words):
-                            d += np.int64(ones(words[j, e, w] ^ query[w]))
-                        if (d << POSITION_BITS) > worst:
-                            continue
-                        for w in range(n_words):
-                            differing[0, w] = words[j, e, w] ^ query[w]
-                        if _met_before(differing, offsets, widths, j, level):
-                            continue
-                        place = np.int64(positions[j, e])
-                        key = d << POSITION_BITS | place
-                        bit = selected[place // 64] >> np.uint64(place % 64) & np.uint64(1)
-                        if key >= worst or bit == 0:
-                            continue
-                        if held == len(keys):
-                            if held < 2 * k:
-                                larger = np.empty(min(2 * k, 2 * held), np.int64)
-                                larger[:held] = keys
-                                keys = larger
-                            else:
-                                keys.sort()
-                                held, worst = k, keys[k - 1]
-                                if key >= worst:
-                                    continue
-                        keys[held] = key
-                        held += 1
-                        seen[d] += 1
-                n_buckets += size
-                if bucket_cost * n_buckets + code_cost * n_met > budget:
-                    return keys[:0], False, n_buckets, n_met
-        near += seen[r]
-        if near >= k:
-            break
-    keys = keys[:held]
-    keys.sort()
-    return keys[:k], True, n_buckets, n_met
-
-
-@compiled
-def _met_before(differing: Any, offsets: Any, widths: Any, j: int, level: int) -> bool:
-    """Whether an earlier step met the code: a table before ``j``, or a later one of less radius."""
-    for i in range(len(widths)):
-        apart = ones(np.uint64(_substring(differing, 0, offsets[i], widths[i])))
-        if i != j and np.int64(apart) <= (level if i < j else level - 1):
-            return True
-    return False
-
-
-@compiled
-def _nearest_of(
-    starts: Any,
-    firsts: Any,
-    offsets: Any,
-    widths: Any,
-    positions: Any,
-    words: Any,
-    selected: Any,
-    queries: Any,
-    k: int,
-    bucket_cost: float,
-    code_cost: float,
-    budget: float,
-    distances: Any,
-    found: Any,
-    done: Any,
-) -> None:
-    n_bits = offsets[-1] + widths[-1]
-    for q in range(len(queries)):
-        keys, complete, _, _ = _collect(
-            starts, firsts, offsets, widths, positions, words, selected, queries[q],
-            k, n_bits, bucket_cost, code_cost, budget,
-        )  # fmt: skip
-        done[q] = complete
-        for place in range(len(keys)):
-            distances[q, place] = keys[place] >> POSITION_BITS
-            found[q, place] = keys[place] & POSITION_MASK
-        for place in range(len(keys), k):
-            distances[q, place] = MISSING_DISTANCE
-            found[q, place] = MISSING_ID

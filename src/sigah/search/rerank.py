@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sigah.search.index import HammingIndex
-from sigah.search.kernels import MISSING_ID
+from sigah.checks import check_whole
+from sigah.search.layout import MISSING_ID
 from sigah.search.scoring import Scorer, check_scoring, check_vectors, make_scorer
+from sigah.search.snapshot import CodeSearch, IndexSnapshot
 
 __all__ = ["Calibration", "TwoStageSearch"]
 
@@ -70,10 +71,12 @@ class TwoStageSearch:
 
     Parameters
     ----------
-    index : HammingIndex
-        Holds the codes that ``hasher`` made. It may grow between searches.
+    index : HammingIndex or IndexSnapshot
+        Holds the codes that ``hasher`` made. It may change at any time: a search answers from the
+        codes that the index held when the search began.
     hasher : object
-        Fitted; anything with ``transform`` and what ``by`` needs.
+        Fitted; anything with ``transform`` and the method that ``by`` needs. If both the index and
+        the hasher have a fingerprint, they must be the same.
     by : {"asymmetric", "spherical", "decoded", "raw"}
         The distance of the second stage: :func:`asymmetric_distances` (needs ``project``);
         :func:`spherical_distances`; the squared Euclidean distance from the query to the vector
@@ -87,8 +90,8 @@ class TwoStageSearch:
     Raises
     ------
     ValueError
-        If ``by`` is unknown, the hasher cannot do what it needs, ``oversampling`` is below 1, or
-        ``vectors`` are missing or of no use.
+        If the hasher did not make the codes of the index, ``by`` is unknown or needs a method that
+        the hasher lacks, ``oversampling`` is below 1, or ``vectors`` are missing or not used.
 
     Examples
     --------
@@ -96,7 +99,7 @@ class TwoStageSearch:
     >>> from sigah import ITQ, HammingIndex, TwoStageSearch
     >>> vectors = np.random.default_rng(0).normal(size=(500, 16)).astype(np.float32)
     >>> hasher = ITQ(n_bits=16, random_state=0).fit(vectors)
-    >>> index = HammingIndex(n_bits=16)
+    >>> index = HammingIndex.of(hasher)
     >>> index.add(hasher.transform(vectors))
     >>> search = TwoStageSearch(index, hasher, by="raw", vectors=vectors, oversampling=20)
     >>> distances, ids = search.search(vectors[:3], k=5)
@@ -106,14 +109,20 @@ class TwoStageSearch:
 
     def __init__(
         self,
-        index: HammingIndex,
+        index: CodeSearch,
         hasher: Any,
         by: str,
         *,
         oversampling: float = 10,
         vectors: Any = None,
     ) -> None:
-        check_scoring(by, hasher)
+        index.check_model(hasher)
+        n_bits = getattr(hasher, "n_bits", index.n_bits)
+        if n_bits != index.n_bits:
+            raise ValueError(
+                f"the index holds codes of {index.n_bits} bits, the hasher makes {n_bits}"
+            )
+        check_scoring(hasher, by)
         if by == "raw" and vectors is None:
             raise ValueError("by='raw' needs vectors=, the array whose rows the ids number")
         if by != "raw" and vectors is not None:
@@ -150,15 +159,15 @@ class TwoStageSearch:
             If the queries are not finite vectors of the hasher's dimension, ``k`` is not a positive
             whole number, or an id is not a row of ``vectors``.
         """
-        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-            raise ValueError(f"k must be a whole number of at least 1, got {k!r}")
-        scorer = self._scorer(queries)
+        k = check_whole(k, "k", least=1)
+        index = self.index.snapshot()
+        scorer = self._scorer(index, queries)
         n_queries = len(scorer.codes)
         distances = np.full((n_queries, k), np.inf, np.float32)
         ids = np.full((n_queries, k), MISSING_ID, np.int64)
         # an oversampling found as c / k must give c again, not c + 1 for a rounding error
-        width = max(int(k), math.ceil(round(self.oversampling * k, 6)))
-        for rows, candidates, measured in self._measured(scorer, width):
+        width = max(k, math.ceil(round(self.oversampling * k, 6)))
+        for rows, candidates, measured in _measured(index, scorer, width):
             nearest = np.lexsort((candidates, measured), axis=1)[:, :k]
             n_found = nearest.shape[1]
             ids[rows, :n_found] = np.take_along_axis(candidates, nearest, axis=1)
@@ -204,7 +213,7 @@ class TwoStageSearch:
         >>> vectors = np.random.default_rng(0).normal(size=(600, 16)).astype(np.float32)
         >>> base, held_out = vectors[:500], vectors[500:]
         >>> hasher = ITQ(n_bits=16, random_state=0).fit(base)
-        >>> index = HammingIndex(n_bits=16)
+        >>> index = HammingIndex.of(hasher)
         >>> index.add(hasher.transform(base))
         >>> search = TwoStageSearch(index, hasher, by="raw", vectors=base)
         >>> truth = exact_neighbors(base, held_out, k=10).ids
@@ -212,15 +221,16 @@ class TwoStageSearch:
         >>> found.reached, found.recall >= 0.9, search.oversampling == found.oversampling
         (True, True, True)
         """
-        if not isinstance(target_recall, Real) or not 0 < target_recall <= 1:
+        if not _is_number(target_recall) or not 0 < target_recall <= 1:
             raise ValueError(f"target_recall must be above 0 and at most 1, got {target_recall!r}")
-        scorer = self._scorer(queries)
-        neighbors = _check_truth(truth, len(scorer.codes), len(self.index))
+        index = self.index.snapshot()
+        scorer = self._scorer(index, queries)
+        neighbors = _check_truth(truth, len(scorer.codes), len(index))
         k = neighbors.shape[1]
         width, recalls = 8 * k, np.empty(0)
         while True:  # widening from the nearest: what is reached early costs little
-            recalls = self._recalls(scorer, neighbors, width)
-            if recalls.max() >= target_recall or k + len(recalls) > len(self.index):
+            recalls = _recalls(index, scorer, neighbors, width)
+            if recalls.max() >= target_recall or k + len(recalls) > len(index):
                 break
             width *= 8
         reached = bool(recalls.max() >= target_recall)
@@ -231,36 +241,40 @@ class TwoStageSearch:
             oversampling=(k + best) / k,
             recall=float(recalls[best]),
             reached=reached,
-            target_recall=target_recall,
+            target_recall=float(target_recall),
             curve=tuple((count / k, float(recalls[count - k])) for count in counts),
         )
         if reached:
             self.oversampling = found.oversampling
         return found
 
-    def _scorer(self, queries: ArrayLike) -> Scorer:
-        return make_scorer(self.by, queries, self.index, self.hasher, self.vectors)
+    def _scorer(self, index: IndexSnapshot, queries: ArrayLike) -> Scorer:
+        return make_scorer(self.hasher, self.by, index, queries, self.vectors)
 
-    def _measured(
-        self, scorer: Scorer, width: int
-    ) -> Iterator[tuple[slice, NDArray[np.int64], NDArray[np.float64]]]:
-        """Yield blocks of queries with their candidates, nearest codes first, and distances."""
-        width, n_queries = min(width, len(self.index)), len(scorer.codes)
-        if not width:
-            return
-        step = max(1, PAIRS_PER_BLOCK // width)
-        for start in range(0, n_queries, step):
-            rows = slice(start, min(start + step, n_queries))
-            _, candidates = self.index.search(scorer.codes[rows], width)
-            yield rows, candidates, scorer.measure(rows, candidates)
 
-    def _recalls(self, scorer: Scorer, truth: NDArray[np.int64], width: int) -> NDArray[np.float64]:
-        """Recall with the first k, k + 1, ..., ``width`` candidates (or as many as there are)."""
-        hits = np.zeros(min(width, len(self.index)), np.int64)
-        for rows, candidates, measured in self._measured(scorer, width):
-            for ids, distances, neighbors in zip(candidates, measured, truth[rows], strict=True):
-                hits += _hits(ids, distances, neighbors)
-        return hits[truth.shape[1] - 1 :] / truth.size
+def _measured(
+    index: IndexSnapshot, scorer: Scorer, width: int
+) -> Iterator[tuple[slice, NDArray[np.int64], NDArray[np.float64]]]:
+    """Yield blocks of queries with their candidates, nearest codes first, and distances."""
+    width, n_queries = min(width, len(index)), len(scorer.codes)
+    if not width:
+        return
+    step = max(1, PAIRS_PER_BLOCK // width)
+    for start in range(0, n_queries, step):
+        rows = slice(start, min(start + step, n_queries))
+        _, candidates = index.search(scorer.codes[rows], width)
+        yield rows, candidates, scorer.distances_of(rows, candidates)
+
+
+def _recalls(
+    index: IndexSnapshot, scorer: Scorer, truth: NDArray[np.int64], width: int
+) -> NDArray[np.float64]:
+    """Recall with the first k, k + 1, ..., ``width`` candidates (or as many as there are)."""
+    hits = np.zeros(min(width, len(index)), np.int64)
+    for rows, candidates, measured in _measured(index, scorer, width):
+        for ids, distances, neighbors in zip(candidates, measured, truth[rows], strict=True):
+            hits += _hits(ids, distances, neighbors)
+    return hits[truth.shape[1] - 1 :] / truth.size
 
 
 def _hits(
@@ -281,9 +295,13 @@ def _hits(
 
 
 def _check_oversampling(oversampling: float) -> float:
-    if not isinstance(oversampling, Real) or not 1 <= oversampling < math.inf:
+    if not _is_number(oversampling) or not 1 <= oversampling < math.inf:
         raise ValueError(f"oversampling must be a number of at least 1, got {oversampling!r}")
     return float(oversampling)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
 
 
 def _check_truth(truth: ArrayLike, n_queries: int, n_base: int) -> NDArray[np.int64]:

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sigah.codes import check_codes
-from sigah.search.flat import spherical_distances
-from sigah.search.index import HammingIndex
+from sigah.search.distances import spherical_distances
+from sigah.search.snapshot import IndexSnapshot
 
 __all__ = ["Scorer", "asymmetric_distances", "check_scoring", "check_vectors", "make_scorer"]
 
@@ -26,7 +26,7 @@ ITEMS_PER_BLOCK = 8192  # candidates that are in memory as vectors at a time
 NEEDS = {"asymmetric": "project", "spherical": None, "decoded": "reconstruct", "raw": None}
 
 
-def asymmetric_distances(projections: ArrayLike, codes: ArrayLike) -> NDArray[np.float32]:
+def asymmetric_distances(codes: ArrayLike, projections: ArrayLike) -> NDArray[np.float32]:
     """Distances of queries that are not binarised from codes that are.
 
     The sum of ``|projection|`` over the bits in which a code differs from the signs of the query:
@@ -37,9 +37,9 @@ def asymmetric_distances(projections: ArrayLike, codes: ArrayLike) -> NDArray[np
 
     Parameters
     ----------
-    projections : array-like of float, shape (q, n_bits)
-        Queries, as ``hasher.project`` returns them; a bit is 1 where one is >= 0.
     codes : array-like of uint8, shape (n, n_bits // 8)
+    projections : array-like of float, shape (q, n_bits)
+        Queries, as ``hasher.project`` returns them; a bit is 1 where its projection is >= 0.
 
     Returns
     -------
@@ -57,7 +57,7 @@ def asymmetric_distances(projections: ArrayLike, codes: ArrayLike) -> NDArray[np
     >>> import numpy as np
     >>> from sigah.search import asymmetric_distances
     >>> query = np.array([[-3.0, -3.0, -3.0, -3.0, -3.0, -3.0, 2.0, 0.5]])
-    >>> asymmetric_distances(query, np.array([[0b11], [0b10], [0b01]], np.uint8))
+    >>> asymmetric_distances(np.array([[0b11], [0b10], [0b01]], np.uint8), query)
     array([[0. , 0.5, 2. ]], dtype=float32)
     """
     packed = check_codes(codes)
@@ -84,11 +84,11 @@ class Scorer:
     views : ndarray, shape (q, ...)
         The queries as the distance sees them.
     items : callable
-        What distinguishes candidates: distinct ids to distinct items, and the item of each id.
+        From distinct ids to the distinct items that they stand for, and the item of each id.
     read : callable
-        Items to what the distance compares a query with, a row each.
+        From items to the rows that the distance compares a query with.
     between : callable
-        One view and rows to distances, a number for each row.
+        From one view and some rows to a distance for each row.
     """
 
     codes: NDArray[np.uint8]
@@ -97,7 +97,7 @@ class Scorer:
     read: Callable[[NDArray[Any]], NDArray[Any]]
     between: Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
 
-    def measure(self, rows: slice, candidates: NDArray[np.int64]) -> NDArray[np.float64]:
+    def distances_of(self, rows: slice, candidates: NDArray[np.int64]) -> NDArray[np.float64]:
         """Distances ``(q, c)`` of some queries from their candidates ``(q, c)``.
 
         Each distinct candidate is read once for all of these queries.
@@ -117,7 +117,7 @@ class Scorer:
 
 
 def make_scorer(
-    by: str, queries: ArrayLike, index: HammingIndex, hasher: Any, vectors: Any = None
+    hasher: Any, by: str, index: IndexSnapshot, queries: ArrayLike, vectors: Any = None
 ) -> Scorer:
     """Prepare queries for the distance ``by``, a key of ``NEEDS``; ``vectors`` are for "raw"."""
     array = check_vectors(queries, "queries")
@@ -153,7 +153,7 @@ def make_scorer(
     return Scorer(codes, array, ids_themselves, look_up, _squared_distances)
 
 
-def check_scoring(by: str, hasher: Any) -> None:
+def check_scoring(hasher: Any, by: str) -> None:
     """Refuse a distance that is unknown or beyond the hasher."""
     able = [name for name, method in NEEDS.items() if method is None or hasattr(hasher, method)]
     if by not in NEEDS:
@@ -185,7 +185,7 @@ def check_vectors(
         bad = int(np.argmin(usable))
         raise ValueError(
             f"{name} contain NaN, infinity or a value too large for float32 (first in row"
-            f" {bad if numbers is None else numbers[bad]}); remove or mend such rows"
+            f" {bad if numbers is None else numbers[bad]}); remove or repair such rows"
         )
     return array
 
@@ -206,7 +206,7 @@ def _weighted_differences(
 
 
 def _spherical_distances(query: NDArray[np.uint8], codes: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return spherical_distances(query[None], codes)[0]
+    return spherical_distances(codes, query[None])[0]
 
 
 def _squared_distances(query: NDArray[Any], vectors: NDArray[Any]) -> NDArray[np.float64]:

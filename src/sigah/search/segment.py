@@ -1,4 +1,4 @@
-"""A run of codes with their ids, which never changes: what a :class:`HammingIndex` is made of.
+"""A run of codes with their ids, which never changes: a :class:`HammingIndex` is made of these.
 
 Because a segment never changes, readers need no lock: a search works on the segments that it found
 when it began, whatever a writer does meanwhile.
@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sigah.search.kernels import GROUP, LANES, from_planes, to_planes
+from sigah.search.layout import GROUP, LANES, empty_planes
 from sigah.search.multi_index import MultiIndex
 
 __all__ = [
+    "Ids",
     "Segment",
     "all_alive",
     "as_bits",
@@ -40,7 +41,7 @@ class Segment:
     """Codes in ascending order of their ids, so that a tie broken by position is broken by id."""
 
     planes: NDArray[np.uint8]  # (n_groups, n_bytes, GROUP), the codes byte by byte: see kernels
-    ids: Ids  # a range where they count on by one, which costs no memory
+    ids: Ids  # ascending; a range if they are consecutive, which takes no memory
     alive: NDArray[np.uint64]  # (n_groups * GROUP // LANES,), a bit for each code; 0: removed
     n_alive: int
     tables: MultiIndex | None = None
@@ -48,11 +49,28 @@ class Segment:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __deepcopy__(self, memo: object) -> Segment:
+        return self  # it never changes
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (self.planes, self.ids, self.alive, self.n_alive, self.tables)
+
+
+def _rebuilt(planes: NDArray[np.uint8], *fields: Any) -> Segment:
+    """A segment out of a pickle, whose arrays may lie anywhere: kernels need planes aligned."""
+    if planes.ctypes.data % LANES:
+        aligned = empty_planes(*planes.shape[:2])
+        aligned[:] = planes
+        planes = aligned
+    return Segment(planes, *fields)
+
 
 def make_segment(codes: NDArray[np.uint8], ids: Ids) -> Segment:
     """A segment of all these codes; ids ascend."""
     if not isinstance(ids, range) and (not len(ids) or ids[-1] - ids[0] == len(ids) - 1):
         ids = range(int(ids[0]), int(ids[-1]) + 1) if len(ids) else range(0)
+    from sigah.search.kernels import to_planes
+
     return Segment(to_planes(codes), ids, all_alive(len(codes)), len(codes))
 
 
@@ -74,7 +92,11 @@ def as_bits(positions: NDArray[np.int64], n_words: int) -> NDArray[np.uint64]:
 
 def as_positions(bits: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Undo :func:`as_bits`."""
-    return np.flatnonzero(np.unpackbits(bits.view(np.uint8), bitorder="little"))
+    from sigah.search.kernels import positions_of_bits
+
+    positions = np.empty(int(np.bitwise_count(bits).sum()), np.int64)
+    positions_of_bits(bits, positions)
+    return positions
 
 
 def ids_at(segment: Segment, positions: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -122,6 +144,8 @@ def largest_id(segment: Segment) -> int:
 
 def rows_of(segment: Segment, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
     """Codes at some positions, a row each."""
+    from sigah.search.kernels import from_planes
+
     return from_planes(segment.planes, positions)
 
 

@@ -1,8 +1,10 @@
-"""Which codes a search may find: all that live, or those that a filter names."""
+"""Filters: which codes a search may find, and filters prepared for many searches."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,43 +15,147 @@ from sigah.search.segment import (
     as_bits,
     as_positions,
     ids_at,
-    ids_of,
+    living,
     make_segment,
-    positions_of,
     rows_of,
 )
 
-__all__ = ["Part", "selected"]
+__all__ = ["Candidates", "Filter", "Selection", "every_code"]
 
-Part = tuple[Segment, NDArray[np.uint64]]  # with a bit for each code that may be found
+Predicate = Callable[[NDArray[np.int64]], ArrayLike]  # ids to a boolean for each of them
+Filter = ArrayLike | Predicate
 
-# A filter that leaves less than one code in so many is answered from a copy of those few.
-FEW = 64
+# A filter is answered from a copy of the codes that it leaves if that is cheaper than to scan all.
+COPY_COST = 500  # queries times codes that are compared in the time that copying one code takes
+LARGEST_COPY = 4  # of a segment at most one part in so many; a scan of more is no faster
+LARGEST_COPY_BESIDE_TABLES = 64  # tables find a larger share faster than a scan of a copy
 
 
-def selected(segments: Sequence[Segment], filter: ArrayLike | None) -> list[Part]:
-    """Segments to look into, and a bit for each code that may be found."""
-    if filter is None:
-        return [(segment, segment.alive) for segment in segments]
-    chosen = np.asarray(filter)
-    if chosen.dtype == np.bool_:
-        held = ids_of(segments)
-        if chosen.shape != held.shape:
-            raise ValueError(
-                f"a mask must have shape {held.shape}, one for each of index.ids, got"
-                f" {chosen.shape}"
-            )
-        chosen = held[chosen]
-    wanted = check_ids(chosen, name="filter")
-    parts = []
-    for segment in segments:
-        positions = positions_of(segment, wanted)
-        bits = as_bits(positions[positions >= 0], len(segment.alive))
-        n_chosen = int(np.bitwise_count(bits).sum())
-        if n_chosen * FEW >= len(segment):
-            parts.append((segment, bits))
-        elif n_chosen:
-            positions = as_positions(bits)
-            few = make_segment(rows_of(segment, positions), ids_at(segment, positions))
-            parts.append((few, few.alive))
-    return parts
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Codes of a segment that a search may find."""
+
+    segment: Segment
+    bits: NDArray[np.uint64]  # a bit for each code that may be found
+
+    @property
+    def are_all(self) -> bool:
+        """Whether these are all codes of the segment that are not removed."""
+        return self.bits is self.segment.alive
+
+
+def every_code(segments: Sequence[Segment]) -> list[Candidates]:
+    """What a search without a filter may find."""
+    return [Candidates(segment, segment.alive) for segment in segments]
+
+
+class Selection:
+    """A filter prepared for many searches; made by ``select`` of an index or a snapshot.
+
+    It names ids and not places in the index, so it stays right whatever is added, removed or
+    updated later: a search finds those of the chosen ids that the index holds when the search
+    begins. Only segments of the index that changed since the last search are prepared again. Any
+    number of threads may use one selection. It keeps up to a quarter of the codes in memory a
+    second time, and keeps the codes in memory that it was last used with.
+
+    Parameters
+    ----------
+    filter : array-like of int, or callable
+        The ids that may be found, or a function from an array of ids to a boolean for each. The
+        function must always answer the same for an id.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sigah.search import HammingIndex
+    >>> index = HammingIndex(n_bits=8)
+    >>> index.add(np.array([[0], [1], [3], [255]], np.uint8))
+    >>> even = index.select(lambda ids: ids % 2 == 0)
+    >>> index.search(np.array([[1]], np.uint8), k=1, filter=even)
+    (array([[1]], dtype=int32), array([[0]]))
+    >>> index.add(np.array([[1]], np.uint8), ids=[8])
+    >>> index.search(np.array([[1]], np.uint8), k=1, filter=even)
+    (array([[0]], dtype=int32), array([[8]]))
+    """
+
+    def __init__(self, filter: Filter) -> None:
+        self._chosen = filter if callable(filter) else ascending(check_ids(filter, name="filter"))
+        self._prepared: dict[Segment, Candidates | None] = {}
+
+    def candidates(self, segments: Sequence[Segment]) -> list[Candidates]:
+        """The chosen codes of segments, prepared and kept for the next time."""
+        before = self._prepared
+        now = {
+            segment: before[segment] if segment in before else _candidates(segment, self._chosen)
+            for segment in segments
+        }
+        self._prepared = now  # another thread may still read the dictionary before
+        return [some for some in now.values() if some is not None]
+
+    def candidates_once(self, segments: Sequence[Segment], n_queries: int) -> list[Candidates]:
+        """The chosen codes of segments, for one search."""
+        found = [_candidates(segment, self._chosen, n_queries) for segment in segments]
+        return [some for some in found if some is not None]
+
+
+def ascending(ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Ids in ascending order."""
+    return ids if (ids[1:] >= ids[:-1]).all() else np.sort(ids)
+
+
+def _candidates(
+    segment: Segment, chosen: NDArray[np.int64] | Predicate, n_queries: float = math.inf
+) -> Candidates | None:
+    """The chosen codes of one segment; None if there are none."""
+    if callable(chosen):
+        bits, count = _bits_of_predicate(segment, chosen)
+    else:
+        bits, count = _bits_of_ids(segment, chosen)
+    return candidates_of_bits(segment, bits, count, n_queries)
+
+
+def candidates_of_bits(
+    segment: Segment, bits: NDArray[np.uint64], count: int, n_queries: float
+) -> Candidates | None:
+    """Candidates of which ``count`` bits are set: a copy of few codes, or the segment itself."""
+    if not count:
+        return None
+    largest = LARGEST_COPY if segment.tables is None else LARGEST_COPY_BESIDE_TABLES
+    if count * max(COPY_COST / max(n_queries, 1), largest) > len(segment):
+        return Candidates(segment, bits)
+    positions = as_positions(bits)
+    copied = make_segment(rows_of(segment, positions), ids_at(segment, positions))
+    return Candidates(copied, copied.alive)
+
+
+def _bits_of_ids(segment: Segment, ids: NDArray[np.int64]) -> tuple[NDArray[np.uint64], int]:
+    from sigah.search.kernels import mark_consecutive, mark_listed
+
+    bits = np.zeros_like(segment.alive)
+    if isinstance(segment.ids, range):
+        first = segment.ids.start
+        return bits, mark_consecutive(first, len(segment), ids, segment.alive, bits)
+    return bits, mark_listed(segment.ids, ids, segment.alive, bits)
+
+
+def _bits_of_predicate(segment: Segment, chosen: Predicate) -> tuple[NDArray[np.uint64], int]:
+    ids = ids_at(segment, living(segment))
+    answer = np.asarray(chosen(ids))
+    if answer.dtype != np.bool_ or answer.shape != ids.shape:
+        raise ValueError(
+            f"filter must return a boolean for each of the {len(ids)} ids that it is given, but it"
+            f" returned {answer.dtype} of shape {answer.shape}"
+        )
+    return bits_of_mask(segment, answer)
+
+
+def bits_of_mask(segment: Segment, mask: NDArray[np.bool_]) -> tuple[NDArray[np.uint64], int]:
+    """A bit for each code that a mask over the living codes of a segment chooses; their number."""
+    count = int(np.count_nonzero(mask))
+    n_words = len(segment.alive)
+    if segment.n_alive < len(segment):
+        return as_bits(living(segment)[mask], n_words), count
+    packed = np.packbits(mask, bitorder="little")
+    bits = np.zeros(n_words, np.uint64)
+    bits.view(np.uint8)[: len(packed)] = packed
+    return bits, count

@@ -1,0 +1,24 @@
+"""How codes lie in memory for the kernels, and what fills places without a neighbour."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["GROUP", "LANES", "MAX_BITS", "MISSING_DISTANCE", "MISSING_ID", "empty_planes"]
+
+GROUP = 256  # codes that lie together, byte by byte
+LANES = 64  # codes whose distances one vector holds, and whose bits one word holds
+
+MAX_BITS = 65528  # the widest codes whose distances fit in uint16
+
+MISSING_DISTANCE = 2**31 - 1  # fills rows with fewer than k neighbours, as in FAISS
+MISSING_ID = -1
+
+
+def empty_planes(n_groups: int, n_bytes: int) -> NDArray[np.uint8]:
+    """Memory for groups of codes, ``(n_groups, n_bytes, 256)``, aligned to 64 bytes for kernels."""
+    size = n_groups * n_bytes * GROUP
+    raw = np.empty(size + LANES, np.uint8)
+    start = -raw.ctypes.data % LANES
+    return raw[start : start + size].reshape(n_groups, n_bytes, GROUP)

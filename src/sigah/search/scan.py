@@ -1,0 +1,154 @@
+"""Exact Hamming search by scanning every code.
+
+The scan is the reference of every faster path: its answer depends on nothing but codes and ``k``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sigah.search.layout import GROUP
+from sigah.threads import run_together
+
+__all__ = ["nearest_by_scan", "scan_costs", "share_queries", "useful_threads", "within_by_scan"]
+
+# A second thread takes some 50 us to wake, in which one core compares so many bytes of codes.
+SMALL_BYTES = 1 << 23
+STATE_BYTES = 1 << 25  # of the candidates that one call of a kernel collects
+CALL_BYTES = 1 << 36  # of codes that one call compares, in about a second: nothing interrupts it
+
+
+def nearest_by_scan(
+    planes: NDArray[np.uint8],
+    selected: NDArray[np.uint64],
+    queries: NDArray[np.uint8],
+    k: int,
+    n_threads: int,
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """The ``k`` nearest of the selected codes, by distance and then by position.
+
+    Parameters
+    ----------
+    planes : ndarray of uint8, shape (n_groups, n_bytes, 256)
+        As made by :func:`sigah.search.kernels.to_planes`.
+    selected : ndarray of uint64, shape (n_groups * 4,)
+        A bit for each code that may be found.
+    queries : ndarray of uint8, shape (q, n_bytes)
+    k : int
+    n_threads : int
+
+    Returns
+    -------
+    distances : ndarray of int32, shape (q, k)
+        2147483647 where fewer than ``k`` codes are selected.
+    positions : ndarray of int64, shape (q, k)
+        -1 there.
+    """
+    from sigah.search import kernels
+
+    n_queries, n_groups = len(queries), len(planes)
+    distances = np.empty((n_queries, k), np.int32)
+    positions = np.empty((n_queries, k), np.int64)
+    n_parts = useful_threads(planes, n_queries, n_threads)
+    room = STATE_BYTES // (8 * kernels.capacity(min(k, n_groups * GROUP)))
+    if n_queries * planes.nbytes < SMALL_BYTES and n_queries <= room:  # the usual single query
+        kernels.scan_nearest(planes, selected, 0, n_groups, queries, k, distances, positions)
+        return distances, positions
+    if n_parts == 1 or n_queries >= 4 * n_parts:  # threads share the queries
+        run_together(
+            lambda some: kernels.scan_nearest(
+                planes, selected, 0, n_groups, queries[some], k, distances[some], positions[some]
+            ),
+            share_queries(planes, n_queries, n_parts, room),
+            n_parts,
+        )
+        return distances, positions
+    part_distances = np.empty((n_parts, n_queries, k), np.int32)
+    part_positions = np.empty((n_parts, n_queries, k), np.int64)
+    run_together(  # threads share the codes
+        lambda part: kernels.scan_nearest(
+            planes, selected, n_groups * part // n_parts, n_groups * (part + 1) // n_parts,
+            queries, k, part_distances[part], part_positions[part],
+        ),
+        [(part,) for part in range(n_parts)],
+        n_parts,
+    )  # fmt: skip
+    kernels.merge_nearest(part_distances, part_positions, distances, positions)
+    return distances, positions
+
+
+def useful_threads(planes: NDArray[np.uint8], n_queries: int, n_threads: int) -> int:
+    """How many threads the work is worth."""
+    return max(1, min(n_threads, n_queries * planes.nbytes // SMALL_BYTES))
+
+
+def share_queries(
+    planes: NDArray[np.uint8], n_queries: int, n_parts: int, room: int
+) -> list[tuple[slice]]:
+    """Cut queries into slices that one call of a kernel can take."""
+    longest = max(1, min(room, CALL_BYTES // max(1, planes.nbytes)))
+    n_shares = max(n_parts, -(-n_queries // longest))
+    n_shares = -(-n_shares // n_parts) * n_parts  # no thread waits for the others at the end
+    cuts = [n_queries * share // n_shares for share in range(n_shares + 1)]
+    return [(slice(first, last),) for first, last in itertools.pairwise(cuts) if first < last]
+
+
+def within_by_scan(
+    planes: NDArray[np.uint8],
+    selected: NDArray[np.uint64],
+    queries: NDArray[np.uint8],
+    radius: int,
+    n_threads: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
+    """The selected codes no farther than ``radius``, by distance and then by position.
+
+    Parameters are those of :func:`nearest_by_scan`.
+
+    Returns
+    -------
+    lims : ndarray of int64, shape (q + 1,)
+    distances : ndarray of int32, shape (lims[-1],)
+    positions : ndarray of int64, shape (lims[-1],)
+    """
+    from sigah.search import kernels
+
+    n_parts = useful_threads(planes, len(queries), n_threads)
+    shares = share_queries(planes, len(queries), n_parts, len(queries))
+    lims = np.zeros(len(queries) + 1, np.int64)
+    run_together(
+        lambda some: kernels.count_within(planes, selected, queries[some], radius, lims[1:][some]),
+        shares,
+        n_parts,
+    )
+    np.cumsum(lims, out=lims)
+    distances = np.empty(lims[-1], np.int32)
+    positions = np.empty(lims[-1], np.int64)
+    run_together(
+        lambda some: kernels.scan_within(
+            planes, selected, queries[some], radius, lims[:-1][some], lims[1:][some],
+            distances, positions,
+        ),
+        shares,
+        n_parts,
+    )  # fmt: skip
+    return lims, distances, positions
+
+
+def scan_costs(planes: NDArray[np.uint8], selected: NDArray[np.uint64]) -> tuple[float, float]:
+    """Nanoseconds that a scan takes on one thread: for each query, and once for a batch.
+
+    Measured with the codes at hand. A batch reads them from memory once, whatever its size.
+    """
+    queries = np.random.default_rng(0).integers(0, 256, (8, planes.shape[1]), np.uint8)
+    seconds = []
+    for n_queries in (1, 1, len(queries)):  # the first one warms up
+        began = time.perf_counter_ns()
+        nearest_by_scan(planes, selected, queries[:n_queries], 10, n_threads=1)
+        seconds.append(time.perf_counter_ns() - began)
+    _, alone, together = seconds
+    each = max(0.0, (together - alone) / (len(queries) - 1))
+    return each, max(0.0, alone - each)

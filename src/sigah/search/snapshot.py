@@ -1,0 +1,339 @@
+"""What can be asked of codes with ids, and a snapshot: a state of an index that never changes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sigah.checks import check_whole
+from sigah.codes import check_codes
+from sigah.search.checks import check_ids
+from sigah.search.merging import WithinRadius
+from sigah.search.segment import Segment, ids_of, positions_of, rows_of
+from sigah.search.segment_search import (
+    nearest_in_segments,
+    spherical_nearest_in_segments,
+    within_in_segments,
+)
+from sigah.search.selection import (
+    Candidates,
+    Filter,
+    Selection,
+    bits_of_mask,
+    candidates_of_bits,
+    every_code,
+)
+
+__all__ = ["CodeSearch", "IndexSnapshot"]
+
+
+class CodeSearch(ABC):
+    """Searches of an index and of its snapshots; both are made of segments of codes.
+
+    Attributes
+    ----------
+    n_bits : int
+    n_threads : int
+    fingerprint : str or None
+        Identity of the model that made the codes; None if it is not known.
+    last_search : dict
+        How many queries of the latest search were answered from ``tables``, and how many by a
+        ``scan``. With several threads, it is the search that ended last.
+    """
+
+    n_bits: int
+    n_threads: int
+    fingerprint: str | None
+    last_search: dict[str, int]
+
+    @property
+    @abstractmethod
+    def _segments(self) -> tuple[Segment, ...]:
+        """The codes, verified."""
+
+    @abstractmethod
+    def snapshot(self) -> IndexSnapshot:
+        """The present state, which later changes of the index leave as it is."""
+
+    def __len__(self) -> int:
+        return sum(segment.n_alive for segment in self._segments)
+
+    def __contains__(self, item: object) -> bool:
+        if not isinstance(item, (int, np.integer)) or not 0 <= item < 2**63:
+            return False
+        ids = np.array([item], np.int64)
+        return any(positions_of(segment, ids)[0] >= 0 for segment in self._segments)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {len(self):,} codes of {self.n_bits} bits>"
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """The ids held, ascending."""
+        return ids_of(self._segments)
+
+    def get(self, ids: ArrayLike) -> NDArray[np.uint8]:
+        """Codes by id.
+
+        Parameters
+        ----------
+        ids : array-like of int, shape (m,)
+            In any order; an id may be given more than once.
+
+        Returns
+        -------
+        codes : ndarray of uint8, shape (m, n_bits // 8)
+
+        Raises
+        ------
+        ValueError
+            If an id is not in the index.
+        """
+        wanted = check_ids(ids)
+        codes = np.empty((len(wanted), self.n_bits // 8), np.uint8)
+        missing = np.ones(len(wanted), np.bool_)
+        for segment in self._segments:
+            positions = positions_of(segment, wanted)
+            held = positions >= 0
+            codes[held] = rows_of(segment, positions[held])
+            missing &= ~held
+        if missing.any():
+            raise ValueError(f"id {wanted[missing][0]} is not in the index")
+        return codes
+
+    def search(
+        self,
+        codes: ArrayLike,
+        k: int,
+        *,
+        filter: Filter | Selection | None = None,
+        metric: str = "hamming",
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Find the ``k`` nearest codes of each query.
+
+        Parameters
+        ----------
+        codes : array-like of uint8, shape (q, n_bits // 8)
+            Queries.
+        k : int
+            Neighbours wanted, at least 1.
+        filter : array-like, callable or Selection, optional
+            Which codes may be found:
+
+            - their ids; ids that are not held are passed over;
+            - a function from an array of ids to a boolean for each: ``lambda ids: ids % 2 == 0``;
+            - either of them prepared by :meth:`select`, which is faster from the second search on;
+            - for a snapshot only, a boolean mask beside its :attr:`ids`. An index refuses masks:
+              its ids may have changed between the making of a mask and the search.
+        metric : {"hamming", "spherical"}, default="hamming"
+            "spherical" is :func:`spherical_distances`, made for the codes of spherical hashing.
+
+        Returns
+        -------
+        distances : ndarray of int32, shape (q, k); float32 for the spherical metric
+            Ascending. Places beyond the number of codes that may be found hold 2147483647, as in
+            FAISS; infinity for the spherical metric.
+        ids : ndarray of int64, shape (q, k)
+            Places beyond that number hold -1.
+
+        Raises
+        ------
+        ValueError
+            If the codes are not packed codes of ``n_bits`` bits, ``k`` is not a positive whole
+            number, the filter is none of these, or the metric is unknown.
+        FileFormatError
+            If the file that the index was opened from proves damaged.
+        """
+        if metric not in ("hamming", "spherical"):
+            raise ValueError(f"metric must be 'hamming' or 'spherical', got {metric!r}")
+        queries = check_codes(codes, n_bits=self.n_bits)
+        k = check_whole(k, "k", least=1)
+        candidates = self._candidates(filter, len(queries))
+        if metric == "spherical":
+            return spherical_nearest_in_segments(candidates, queries, k)
+        found, self.last_search = nearest_in_segments(candidates, queries, k, self.n_threads)
+        return found
+
+    def range_search(
+        self, codes: ArrayLike, radius: int, *, filter: Filter | Selection | None = None
+    ) -> WithinRadius:
+        """Find all codes within a Hamming distance of each query.
+
+        Parameters
+        ----------
+        codes : array-like of uint8, shape (q, n_bits // 8)
+            Queries.
+        radius : int
+            The greatest distance accepted, at least 0. (FAISS's own ``range_search`` of binary
+            codes leaves out the codes at the radius itself.)
+        filter : array-like, callable or Selection, optional
+            As in :meth:`search`.
+
+        Returns
+        -------
+        lims : ndarray of int64, shape (q + 1,)
+            The neighbours of query ``i`` are those from ``lims[i]`` up to ``lims[i + 1]``.
+        distances : ndarray of int32, shape (lims[-1],)
+            Ascending within a query; where distances tie, ids ascend.
+        ids : ndarray of int64, shape (lims[-1],)
+
+        Raises
+        ------
+        ValueError
+            If the codes are not packed codes of ``n_bits`` bits, ``radius`` is not a whole
+            number of at least 0, or the filter is none that :meth:`search` takes.
+        FileFormatError
+            If the file that the index was opened from proves damaged.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sigah.search import HammingIndex
+        >>> index = HammingIndex(n_bits=8)
+        >>> index.add(np.array([[0], [1], [3], [255]], np.uint8))
+        >>> index.range_search(np.array([[0], [254]], np.uint8), radius=1)
+        (array([0, 2, 3]), array([0, 1, 1], dtype=int32), array([0, 1, 3]))
+        """
+        queries = check_codes(codes, n_bits=self.n_bits)
+        radius = min(check_whole(radius, "radius", least=0), self.n_bits)
+        candidates = self._candidates(filter, len(queries))
+        found, self.last_search = within_in_segments(candidates, queries, radius, self.n_threads)
+        return found
+
+    def select(self, filter: Filter) -> Selection:
+        """Prepare a filter for many searches.
+
+        Parameters
+        ----------
+        filter : array-like or callable
+            As in :meth:`search`.
+
+        Returns
+        -------
+        Selection
+            A filter of :meth:`search` and :meth:`range_search`, of this index and of others.
+
+        Raises
+        ------
+        ValueError
+            If the filter is none that :meth:`search` takes.
+        """
+        selection = Selection(self._ids_of_mask(filter))
+        selection.candidates(self._segments)
+        return selection
+
+    def check_model(self, model: Any) -> None:
+        """Refuse a model that did not make the codes: distances between them would mean nothing.
+
+        An index without a fingerprint accepts every model, and every index accepts a model without
+        one: nothing is known then.
+
+        Parameters
+        ----------
+        model : str or object
+            A fingerprint, or a fitted hasher that has one.
+
+        Raises
+        ------
+        ValueError
+            If the fingerprints differ.
+        """
+        other = model if isinstance(model, str) else getattr(model, "fingerprint", None)
+        if self.fingerprint is not None and other is not None and other != self.fingerprint:
+            raise ValueError(
+                f"the index holds codes of another model (fingerprint {self.fingerprint}, this"
+                f" one has {other}); use the model that made them, or encode the vectors again"
+            )
+
+    def _candidates(self, filter: Filter | Selection | None, n_queries: int) -> list[Candidates]:
+        if filter is None:
+            return every_code(self._segments)
+        if isinstance(filter, Selection):
+            return filter.candidates(self._segments)
+        return Selection(self._ids_of_mask(filter)).candidates_once(self._segments, n_queries)
+
+    def _ids_of_mask(self, filter: Filter) -> Filter:
+        """The filter, with ids in the place of a mask; an index refuses masks."""
+        if not callable(filter) and np.asarray(filter).dtype == np.bool_:
+            raise ValueError(
+                "filter: a boolean mask belongs to one state of the index, which may have changed"
+                " since the mask was made; give ids, or a function of ids (lambda ids: ids % 2 =="
+                " 0), or search index.snapshot(), which takes masks beside its own ids"
+            )
+        return filter
+
+
+class IndexSnapshot(CodeSearch):
+    """A state of an index that never changes; made by :meth:`HammingIndex.snapshot`.
+
+    It takes no time and no memory of its own. Filters may be boolean masks beside :attr:`ids`. Any
+    number of threads may search it, whatever happens to the index meanwhile.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sigah.search import HammingIndex
+    >>> index = HammingIndex(n_bits=8)
+    >>> index.add(np.array([[0b0000], [0b0111], [0b0001]], np.uint8), ids=[10, 20, 30])
+    >>> snapshot = index.snapshot()
+    >>> index.remove([20])
+    >>> snapshot.search(np.array([[0b0011]], np.uint8), k=1, filter=snapshot.ids < 30)
+    (array([[1]], dtype=int32), array([[20]]))
+    """
+
+    def __init__(
+        self,
+        segments: tuple[Segment, ...],
+        n_bits: int,
+        *,
+        n_threads: int,
+        fingerprint: str | None,
+    ) -> None:
+        self._held = segments
+        self.n_bits = n_bits
+        self.n_threads = n_threads
+        self.fingerprint = fingerprint
+        self.last_search = {}
+
+    @property
+    def _segments(self) -> tuple[Segment, ...]:
+        return self._held
+
+    def snapshot(self) -> Self:
+        """The snapshot itself."""
+        return self
+
+    @cached_property
+    def ids(self) -> NDArray[np.int64]:
+        """The ids held, ascending and read-only: a mask beside them is a filter."""
+        ids = ids_of(self._held)
+        ids.flags.writeable = False
+        return ids
+
+    def _candidates(self, filter: Filter | Selection | None, n_queries: int) -> list[Candidates]:
+        if len(self._held) != 1 or filter is None or isinstance(filter, Selection):
+            return super()._candidates(filter, n_queries)
+        if callable(filter) or (mask := np.asarray(filter)).dtype != np.bool_:
+            return super()._candidates(filter, n_queries)
+        (segment,) = self._held
+        self._check_mask(mask)
+        found = candidates_of_bits(segment, *bits_of_mask(segment, mask), n_queries)
+        return [] if found is None else [found]
+
+    def _ids_of_mask(self, filter: Filter) -> Filter:
+        if callable(filter) or (mask := np.asarray(filter)).dtype != np.bool_:
+            return filter
+        self._check_mask(mask)
+        chosen: NDArray[np.int64] = self.ids[mask]
+        return chosen
+
+    def _check_mask(self, mask: NDArray[np.bool_]) -> None:
+        if mask.shape != (len(self),):
+            raise ValueError(
+                f"filter: a mask must have shape ({len(self)},), one boolean for each of the"
+                f" snapshot's ids, got {mask.shape}"
+            )
