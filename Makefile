@@ -6,7 +6,7 @@ BIN := .venv/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 export GOMP_SPINCOUNT ?= 10000
 
-.PHONY: setup test test-engines test-browser test-soak lint demo bench bench-million bench-onnx \
+.PHONY: setup test docs test-engines test-browser test-soak lint demo bench bench-million bench-onnx \
   bench-search bench-engines bench-stream results clean
 
 setup: .venv/.installed
@@ -32,6 +32,11 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The documentation site, in build/site; a dead link or a name without its docstring fails.
+docs: setup
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # The report in a real browser; `make test` does this too where Chromium is installed.
 test-browser: setup

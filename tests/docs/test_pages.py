@@ -1,0 +1,170 @@
+"""Every block of code on every page runs, from top to bottom, on small data."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pages import ROOT, all_pages, blocks_of, run_page
+from typer.main import get_command
+
+import sigah
+from sigah.cli import app
+
+LANGUAGES = {"python", "sh", "text", "sql", "json"}
+ELSEWHERE = {  # pages whose blocks another test runs
+    "docs/engines.md": "engines/test_page.py",
+    "docs/cluster.md": "distributed/test_cluster.py",
+}
+# What is parsed and not run: each takes minutes, or a network.
+PARSED = re.compile(r"sigah (reproduce|report|demo|data|cluster|export|query)\b")
+QUICK = "20"  # steps of SiGAH's training
+
+Names = dict[str, Any]
+
+
+def hasher_and_vectors(n: int, dim: int, bits: int) -> Names:
+    vectors = np.random.default_rng(0).normal(size=(n, dim)).astype(np.float32)
+    return {"vectors": vectors, "hasher": sigah.ITQ(bits, random_state=0).fit(vectors)}
+
+
+def prepare_search() -> Names:
+    names = hasher_and_vectors(1300, 64, 64)
+    vectors, hasher = names["vectors"], names["hasher"]
+    names |= {"base": vectors[:1000], "held_out": vectors[1000:1200], "queries": vectors[1200:]}
+    names |= {"codes": hasher.transform(vectors[:1000]), "their_ids": np.arange(5000, 5200)}
+    names |= {"more_codes": hasher.transform(vectors[1000:1200]), "allowed_ids": [5, 5001]}
+    return names | {
+        "new_codes": ~names["more_codes"],
+        "query_codes": hasher.transform(names["queries"]),
+    }
+
+
+def prepare_streams() -> Names:
+    import pyarrow
+    import pyarrow.parquet
+
+    vectors = np.random.default_rng(0).normal(size=(2000, 64)).astype(np.float32)
+    Path("shards").mkdir()
+    for number, part in enumerate(np.split(np.arange(2000), [300, 1500])):
+        column = pyarrow.FixedSizeListArray.from_arrays(vectors[part].ravel(), 64)
+        table = pyarrow.table({"key": part, "embedding": column})
+        pyarrow.parquet.write_table(table, f"shards/{number}.parquet")
+    return {}
+
+
+def prepare_onnx() -> Names:
+    names = hasher_and_vectors(200, 32, 16)
+    names["hasher"].save("mnist.model")
+    return names
+
+
+def prepare_data() -> Names:
+    import h5py
+    import pyarrow
+    import pyarrow.parquet
+
+    vectors = np.random.default_rng(0).normal(size=(200, 64)).astype(np.float32)
+    with h5py.File("sift-128-euclidean.hdf5", "w") as file:
+        file["train"], file["test"] = vectors, vectors[:10]
+    column = pyarrow.FixedSizeListArray.from_arrays(vectors.ravel(), 64)
+    pyarrow.parquet.write_table(pyarrow.table({"vector": column}), "embeddings.parquet")
+    return {}
+
+
+PREPARED: dict[str, Callable[[], Names]] = {  # what stands before the first block of a page
+    "docs/search.md": prepare_search,
+    "docs/onnx.md": prepare_onnx,
+    "docs/data.md": prepare_data,
+    "docs/streams.md": prepare_streams,
+}
+
+
+def pages_with_code() -> list[str]:
+    pages = [page for page in all_pages() if page not in ELSEWHERE]
+    return [p for p in pages if any(b.language in ("python", "sh") for b in blocks_of(p))]
+
+
+@pytest.fixture
+def small_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `mnist` and `fashion-mnist` be 1,100 vectors and 40 queries of the same shape."""
+    from sigah.lab import datasets
+
+    rng = np.random.default_rng(0)
+    centres = rng.random((10, 784))
+    which = rng.integers(10, size=1140)
+    images = (centres[which] + rng.normal(scale=0.3, size=(1140, 784))).astype(np.float32)
+    labels = which.astype(np.uint8)
+    split = datasets.Split(images[:1100], images[1100:], labels[:1100], labels[1100:])
+    monkeypatch.setattr(datasets, "path", lambda name: Path())
+    monkeypatch.setattr(datasets, "load", lambda name: split)
+
+
+@pytest.mark.parametrize("page", pages_with_code())
+def test_a_page_runs(
+    page: str, small_sets: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def command(words: list[str]) -> None:
+        line = " ".join(words)
+        if words[0] != "sigah":
+            check_other_program(words)
+        elif PARSED.match(line):
+            check_options(words[1:])
+        else:
+            status, _, told = run(*quickened(words[1:]))
+            assert status in (0, 3), f"{line}\n{told}"
+
+    run_page(page, PREPARED.get(page, dict)(), command)
+
+
+def quickened(words: list[str]) -> list[str]:
+    """The same command with little training."""
+    if words[0] == "fit" and not {"--method", "--continue"} & set(words):
+        return [*words, "--set", f"n_steps={QUICK}"]
+    if words[0] == "evaluate":
+        words = ["1" if before == "--seeds" else word for before, word in pairwise(["", *words])]
+        return [re.sub(r"\bsigah\b(?!\.)", f"sigah:n_steps={QUICK}", word) for word in words]
+    return words
+
+
+def check_options(words: list[str]) -> None:
+    """Parse a command line without running it."""
+    command, context = get_command(app), None
+    while hasattr(command, "commands"):
+        name, *words = words
+        assert name in command.commands, name
+        command = command.commands[name]
+    context = command.make_context(command.name, list(words))
+    assert context is not None
+
+
+def check_other_program(words: list[str]) -> None:
+    """What is installed or made exists under that name."""
+    if words[0] == "make":
+        targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        assert set(words[1:]) <= set(targets), words
+    elif words[:2] == ["pip", "install"]:
+        extras = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
+        for asked in re.findall(r"\[([\w,-]+)\]", " ".join(words)):
+            assert set(asked.split(",")) <= extras, words
+    else:
+        assert words[0] in ("git", "cd", "python", "export"), words
+
+
+def test_every_block_says_its_language() -> None:
+    for page in all_pages():
+        for block in blocks_of(page):
+            assert block.language in LANGUAGES, f"{page}:{block.line}: {block.language!r}"
+
+
+def test_pages_that_are_run_elsewhere_exist() -> None:
+    for page, test in ELSEWHERE.items():
+        assert Path(page).name in (ROOT / "tests" / test).read_text()
