@@ -13,6 +13,7 @@ from typer.main import get_command
 from sigah.cli import app
 
 PAGE = Path(__file__).resolve().parents[1] / "cli.md"
+WORDS = {int: "N", float: "NUMBER", Path: "PATH"}
 EXAMPLE = re.compile(r"^Example: (.*)$", re.MULTILINE)
 
 
@@ -48,7 +49,7 @@ def section(name: str, command: Any) -> list[str]:
     lines += ["", f"Usage: `{usage}`"]
     if arguments:
         lines += ["", "| argument | meaning |", "| --- | --- |"]
-        lines += [f"| `{p.human_readable_name}` | {cell(p.help)} |" for p in arguments]
+        lines += [f"| `{cell(p.metavar or p.name.upper())}` | {cell(p.help)} |" for p in arguments]
     if options:
         lines += ["", "| option | meaning | default |", "| --- | --- | --- |"]
         lines += [f"| {flags(p)} | {cell(p.help)} | {default(p)} |" for p in options]
@@ -56,18 +57,22 @@ def section(name: str, command: Any) -> list[str]:
 
 
 def shown(argument: Any) -> str:
-    name = argument.human_readable_name
+    """An argument in the line of usage."""
+    name = argument.metavar or argument.name.upper()
     return name if argument.required or name.startswith("[") else f"[{name}]"
 
 
 def flags(option: Any) -> str:
+    """An option as it is typed."""
     words = ", ".join([*option.opts, *option.secondary_opts])
-    value = "" if option.is_flag else f" {option.metavar or option.type.name.upper()}"
+    kind = WORDS.get(option.type_descriptor.annotation, "TEXT")
+    value = "" if option.is_flag else f" {option.metavar or kind}"
     repeated = " ..." if option.multiple else ""
     return f"`{words}{value}{repeated}`"
 
 
 def default(option: Any) -> str:
+    """The value an option has if it is not given."""
     value = option.default
     if option.required:
         return "required"
@@ -83,6 +88,7 @@ def prose(text: str) -> list[str]:
 
 
 def cell(text: str | None) -> str:
+    """Text in one line of a table."""
     return " ".join((text or "").split()).replace("|", "\\|")
 
 

@@ -10,6 +10,8 @@ from mkdocs.structure.files import File
 
 ROOT = Path(__file__).resolve().parents[2]
 LINK = re.compile(r"(\]\()((?:\.\./)+)((?:benchmarks|results|tests|src)(?:/[\w./-]*)?)(\))")
+FOLDER_LINK = re.compile(r"\[([^\]]+)\]\((?:\.\./)+(?:benchmarks/)?results/?\)")
+CHANGES = "changelog.md"
 FOLDER = "repository"  # of the site, for what lies outside of docs/
 
 
@@ -24,6 +26,7 @@ def on_files(files: Any, config: Any) -> Any:
     for name in sorted(filter(None, linked)):
         source = str(ROOT / name)
         files.append(File.generated(config, f"{FOLDER}/{name}", abs_src_path=source))
+    files.append(File.generated(config, CHANGES, abs_src_path=str(ROOT / "CHANGELOG.md")))
     return files
 
 
@@ -38,7 +41,11 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
         up = "../" * (len(PurePosixPath(source).parts) - 1)
         return f"{found[1]}{up}{FOLDER}/{name}{found[4]}"
 
-    markdown = re.sub(r"\[([^\]]+)\]\((?:\.\./)+(?:results|benchmarks/results)/?\)", r"\1", markdown)
+    markdown = re.sub(
+        r"\[([^\]]+)\]\((?:\.\./)+(?:results|benchmarks/results)/?\)", r"\1", markdown
+    )
+    if source == CHANGES:  # it stands one folder higher
+        markdown = markdown.replace("](docs/", "](")
     return LINK.sub(moved, markdown)
 
 
