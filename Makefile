@@ -36,6 +36,7 @@ lint: setup
 # The documentation site, in build/site; a dead link or a name without its docstring fails.
 docs: setup
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
+	$(BIN)/python docs/site/cli_page.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # The report in a real browser; `make test` does this too where Chromium is installed.
