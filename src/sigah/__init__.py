@@ -57,10 +57,12 @@ __all__ = [
 _HOMES = {"HammingIndex": "sigah.search", "TwoStageSearch": "sigah.search"}
 
 
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return getattr(import_module(_HOMES.get(name, "sigah.hashers")), name)
-    raise AttributeError(f"module 'sigah' has no attribute {name!r}")
+if not TYPE_CHECKING:  # to a type checker, the names above are all that there are
+
+    def __getattr__(name: str) -> Any:
+        if name in __all__:
+            return getattr(import_module(_HOMES.get(name, "sigah.hashers")), name)
+        raise AttributeError(f"module 'sigah' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

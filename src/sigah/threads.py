@@ -120,13 +120,13 @@ def limit_threads(n: int | None = None) -> Iterator[int]:
     2
     """
     global _limit
-    from threadpoolctl import threadpool_limits
-
     wanted = available_threads() if n is None else check_whole(n, "threads", least=1)
     before = _limit, os.environ.get("OMP_NUM_THREADS")
     if n is None and wanted == cores():  # the libraries' own choice
         yield wanted
         return
+    from threadpoolctl import threadpool_limits
+
     _limit = wanted
     os.environ["OMP_NUM_THREADS"] = str(wanted)  # for libraries that are not loaded yet
     torch = sys.modules.get("torch")

@@ -1,94 +1,60 @@
-"""The ``sigah`` command: parse, call, print."""
+"""The ``sigah`` command: parse, call, print.
+
+Modules are imported by the command that runs: NumPy, Numba and torch take longer to load than most
+commands take to run.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
-
-import typer
-from rich.console import Console
-from rich.markup import escape
+from typing import TYPE_CHECKING, Any
 
 from sigah import __version__
-from sigah.cli import (
-    cluster,
-    codes,
-    data,
-    drift,
-    engines,
-    evaluation,
-    experiments,
-    onnx,
-    plan,
-    search,
-)
+
+if TYPE_CHECKING:
+    from sigah.cli.root import app
 
 __all__ = ["app", "main"]
 
-app = typer.Typer(
-    name="sigah",
-    help="Learned binary hashing: float vectors in, short binary codes out, neighbours found with"
-    " them.\n\nA VECTORS argument is a file (.npy .npz .fvecs .bvecs .fbin .csv .h5 .mat .parquet"
-    " .arrow, IDX), with the name of a table where it has several, as in [bold]file.h5:train[/];"
-    " a folder of such files; or a named set such as [bold]mnist[/] (its base) or"
-    " [bold]mnist:queries[/].",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for command in (
-    codes.fit,
-    codes.encode,
-    search.search,
-    engines.export,
-    engines.query,
-    drift.drift,
-    evaluation.evaluate,
-    experiments.reproduce,
-    experiments.report,
-    codes.inspect,
-    codes.methods,
-    onnx.onnx,
-    plan.plan,
-    evaluation.demo,
-):
-    app.command()(command)
-app.add_typer(search.app, name="index")
-app.add_typer(data.app, name="data")
-app.add_typer(cluster.app, name="cluster")
+if not TYPE_CHECKING:
 
+    def __getattr__(name: str) -> Any:
+        if name == "app":
+            from sigah.cli.root import app
 
-def show_version(requested: bool) -> None:
-    """Print the version and leave."""
-    if requested:
-        typer.echo(__version__)
-        raise typer.Exit
-
-
-@app.callback()
-def options(
-    version: bool = typer.Option(
-        False, "--version", callback=show_version, is_eager=True, help="Print the version."
-    ),
-) -> None:
-    """Options of the command itself."""
+            return app
+        raise AttributeError(f"module 'sigah.cli' has no attribute {name!r}")
 
 
 def main() -> None:
     """Run the command line; bad input ends in one line on standard error, never a traceback."""
-    # Threads that spin while they wait for each other halve the speed of training on busy cores,
-    # and threads that sleep at once lose a quarter on quiet ones: they spin for some microseconds.
-    # Read when torch is loaded, which is later; the count counts where OpenMP is GNU's.
+    if sys.argv[1:] == ["--version"]:  # asked by scripts, and often: nothing is imported for it
+        print(__version__)
+        sys.exit(0)
+    # Threads that spin while they wait for each other take the core from those they wait for, and
+    # threads that sleep at once lose a quarter on quiet cores: they spin for some microseconds.
+    # Read when NumPy and torch are loaded, which is later; see docs/performance.md.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    console = Console(stderr=True)
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # of GNU's OpenMP
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "16")  # 2**16 cycles
+    from sigah.cli.root import app
+
     try:
         app()
     except KeyboardInterrupt:
-        console.print("[red]Interrupted[/]; nothing half-written was left behind.")
+        say("[red]Interrupted[/]; nothing half-written was left behind.")
         sys.exit(130)
     except (ValueError, OSError) as error:
+        from rich.markup import escape
+
         # what stands in brackets is not markup: sigah[onnx], a file's name
-        console.print("[red]Error:[/]", escape(str(error)), highlight=False, soft_wrap=True)
+        say("[red]Error:[/] " + escape(str(error)))
         sys.exit(1)
+
+
+def say(message: str) -> None:
+    """Print a line on standard error."""
+    from rich.console import Console
+
+    Console(stderr=True).print(message, highlight=False, soft_wrap=True)

@@ -1,0 +1,86 @@
+"""Commands that are imported when they run; a table lists them without any import."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+__all__ = ["Commands", "lazy_group"]
+
+
+class Commands(MutableMapping[str, Any]):
+    """Commands by name, each imported when it is first asked for.
+
+    Parameters
+    ----------
+    places : mapping of str to (str, str)
+        Of every name: ``module:function`` or ``module:app``, and the line that lists show.
+    package : str
+        Where the modules are.
+    """
+
+    def __init__(self, places: Mapping[str, tuple[str, str]], package: str) -> None:
+        self.places, self.package = places, package
+        self.loaded: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.loaded:
+            module, _, attribute = self.places[name][0].partition(":")
+            found = getattr(import_module(f"{self.package}.{module}"), attribute)
+            if not isinstance(found, typer.Typer):  # one function is one command
+                alone = typer.Typer(add_completion=False, rich_markup_mode="rich")
+                alone.command(name)(found)
+                found = alone
+            command: Any = get_command(found)
+            command.name = name
+            self.loaded[name] = command
+        return self.loaded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self.places, **self.loaded})
+
+    def __len__(self) -> int:
+        return len({**self.places, **self.loaded})
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self.loaded[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        raise TypeError("commands are not removed")
+
+
+def lazy_group(places: Mapping[str, tuple[str, str]], *, package: str) -> type[TyperGroup]:
+    """A group of commands that imports the one that runs, and none to list them."""
+
+    class LazyGroup(TyperGroup):
+        def __init__(self, **attributes: Any) -> None:
+            super().__init__(**attributes)
+            self.commands = Commands(places, package)
+
+        @contextmanager
+        def _listed(self) -> Iterator[None]:
+            """Names and lines in the place of the commands."""
+            commands = self.commands
+            self.commands = {
+                name: TyperCommand(name, help=line) for name, (_, line) in places.items()
+            }
+            try:
+                yield
+            finally:
+                self.commands = commands
+
+        def format_help(self, ctx: Any, formatter: Any) -> None:
+            with self._listed():
+                super().format_help(ctx, formatter)
+
+        def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+            with self._listed():
+                return super().shell_complete(ctx, incomplete)
+
+    return LazyGroup

@@ -1,0 +1,120 @@
+"""The commands of ``sigah``, and the options that stand before them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sigah import __version__
+from sigah.cli.lazy import lazy_group
+from sigah.threads import limit_threads
+
+__all__ = ["COMMANDS", "app"]
+
+HELP = (
+    "Learned binary hashing: float vectors in, short binary codes out, neighbours found with"
+    " them.\n\nA VECTORS argument is a file (.npy .npz .fvecs .bvecs .fbin .csv .h5 .mat .parquet"
+    " .arrow, IDX), with the name of a table where it has several, as in [bold]file.h5:train[/];"
+    " a folder of such files; or a named set such as [bold]mnist[/] (its base) or"
+    " [bold]mnist:queries[/]."
+)
+
+# Where each command is, and its line in the list: the first of its docstring.
+COMMANDS = {
+    "fit": ("codes:fit", "Learn a hasher from vectors and write it to a model file."),
+    "encode": (
+        "codes:encode",
+        "Encode vectors into packed codes, uint8 of shape (n, bits / 8), block by block.",
+    ),
+    "search": (
+        "search:search",
+        "Find the k nearest codes of each query, exactly; ties go to the smaller id.",
+    ),
+    "export": (
+        "engines:export",
+        "Load codes into an engine, with ids and labels; interrupted, run it again, and it goes"
+        " on.",
+    ),
+    "query": (
+        "engines:query",
+        "Find the k nearest codes of each query in an engine, where the engine may approximate.",
+    ),
+    "drift": (
+        "drift:drift",
+        "Compare new vectors with old ones, and say whether to keep the model or to rebuild it.",
+    ),
+    "evaluate": (
+        "evaluation:evaluate",
+        "Fit methods, search with their codes, and measure what they find.",
+    ),
+    "reproduce": (
+        "experiments:reproduce",
+        "Run a table or figure of the paper and show it beside the paper's own figures.",
+    ),
+    "report": (
+        "experiments:report",
+        "Write one self-contained HTML page of everything measured so far.",
+    ),
+    "inspect": ("codes:inspect", "Say what a file of sigah is, as JSON, after verifying it."),
+    "methods": (
+        "codes:methods",
+        "List the methods that `fit` and `evaluate` know, installed plug-ins too, a line each.",
+    ),
+    "onnx": (
+        "onnx:onnx",
+        "Write a model as an ONNX graph, with which any language encodes (or decodes).",
+    ),
+    "plan": (
+        "plan:plan",
+        "Plan memory, machines, time, index and engine for a number of vectors.",
+    ),
+    "demo": (
+        "evaluation:demo",
+        "Learn, search and compare on MNIST and Fashion-MNIST; writes one HTML page.",
+    ),
+    "index": ("search:app", "Keep codes in an index: add, remove, search, and see what it holds."),
+    "data": ("data:app", "List, fetch, check and find the named data sets."),
+    "cluster": (
+        "cluster:app",
+        "Encode and train on a Ray cluster, or on all cores of this machine.",
+    ),
+}
+
+app = typer.Typer(
+    name="sigah",
+    cls=lazy_group(COMMANDS, package="sigah.cli"),
+    help=HELP,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def show_version(requested: bool) -> None:
+    """Print the version and leave."""
+    if requested:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=show_version, is_eager=True, help="Print the version."),
+    ] = False,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            "--threads",
+            min=1,
+            metavar="N",
+            help="Threads to compute with; default: the cores that this process may use.",
+        ),
+    ] = None,
+) -> None:
+    """Options of the command itself."""
+    context.with_resource(limit_threads(threads))
