@@ -20,7 +20,13 @@ EXAMPLE = re.compile(r"^Example: (.*)$", re.MULTILINE)
 def page() -> str:
     """The whole page."""
     root = get_command(app)
-    lines = ["# Commands", "", *prose(root.help or ""), "", "`sigah --version` prints the version."]
+    lines = ["# Commands", "", *prose(root.help or "")]
+    options = [p for p in root.params if p.param_type_name == "option" and p.help]
+    lines += [
+        "",
+        "Options of every command stand before its name, as in `sigah --threads 2 fit ...`:",
+    ]
+    lines += ["", *table_of(options)]
     for name, command in commands_of(root, "sigah"):
         lines += ["", f"## {name}", "", *section(name, command)]
     return "\n".join(lines) + "\n"
@@ -51,9 +57,14 @@ def section(name: str, command: Any) -> list[str]:
         lines += ["", "| argument | meaning |", "| --- | --- |"]
         lines += [f"| `{cell(p.metavar or p.name.upper())}` | {cell(p.help)} |" for p in arguments]
     if options:
-        lines += ["", "| option | meaning | default |", "| --- | --- | --- |"]
-        lines += [f"| {flags(p)} | {cell(p.help)} | {default(p)} |" for p in options]
+        lines += ["", *table_of(options)]
     return lines
+
+
+def table_of(options: list[Any]) -> list[str]:
+    """Options, a line each."""
+    lines = [f"| {flags(p)} | {cell(p.help)} | {default(p)} |" for p in options]
+    return ["| option | meaning | default |", "| --- | --- | --- |", *lines]
 
 
 def shown(argument: Any) -> str:
