@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import random
 import subprocess
 import sys
@@ -21,6 +22,7 @@ N = 300
 CODES = np.random.default_rng(0).integers(0, 256, (N, 8), dtype=np.uint8)
 IDS = np.arange(N) * 7 + 3
 QUERIES = CODES[::29]
+DESCRIPTORS = Path("/proc/self/fd")
 
 
 @pytest.fixture
@@ -165,6 +167,62 @@ def test_headers_with_true_checksums_are_not_believed_either(
     save_index(tmp_path / "index", HONEST | header, arrays)
     with pytest.raises(FileFormatError, match="cannot open"):
         open_and_use(tmp_path / "index", mmap=True)
+
+
+@pytest.mark.parametrize("used", [False, True])
+@pytest.mark.parametrize("write", ["cut", "over", "same size"])
+def test_a_file_that_is_written_into_while_it_is_open_is_refused(
+    file: Path, used: bool, write: str
+) -> None:
+    """A read of the map beyond the end of the file would end this process."""
+    index, watched, untouched = (
+        open_(file) for open_ in (HammingIndex.open,) * 2 + (HammingIndex.load,)
+    )
+    snapshot = watched.snapshot() if used else None
+    if used:
+        index.search(QUERIES, 3)
+    expected, content = untouched.search(QUERIES, 3), file.read_bytes()
+    with file.open("r+b") as stream:  # not by a new file of this name
+        if write == "cut":
+            stream.truncate(0)
+        elif write == "over":
+            stream.truncate(0)
+            stream.write(content * 2)
+        else:
+            stream.seek(-1, os.SEEK_END)
+            stream.write(b"?")
+    os.utime(file, ns=(1, 1))  # clocks may be coarse
+    calls = [lambda: index.search(QUERIES, 3), lambda: index.ids, lambda: len(index)]
+    calls += [lambda: index.add(CODES), lambda: index.save(file.with_name("other"))]
+    calls += [lambda: index.snapshot(), lambda: pickle.dumps(index)]
+    if snapshot is not None:
+        calls += [lambda: snapshot.search(QUERIES, 3), lambda: snapshot.get([3])]
+    for call in calls:
+        with pytest.raises(FileFormatError, match="wrote into the file while it was open"):
+            call()
+    np.testing.assert_array_equal(untouched.search(QUERIES, 3), expected)
+
+
+def test_a_file_that_takes_over_the_name_changes_nothing(file: Path, tmp_path: Path) -> None:
+    index = HammingIndex.open(file)
+    expected = index.search(QUERIES, 3)
+    other = HammingIndex(64)
+    other.add(CODES[:5])
+    other.save(file)
+    for _ in range(2):
+        np.testing.assert_array_equal(index.search(QUERIES, 3), expected)
+        (tmp_path / "empty").write_bytes(b"")
+        (tmp_path / "empty").replace(file)
+    file.unlink()
+    np.testing.assert_array_equal(index.search(QUERIES, 3), expected)
+
+
+@pytest.mark.skipif(not DESCRIPTORS.exists(), reason="needs Linux's /proc")
+def test_open_files_do_not_pile_up(file: Path) -> None:
+    before = len(list(DESCRIPTORS.iterdir()))
+    for _ in range(20):
+        HammingIndex.open(file).search(QUERIES, 1)
+    assert len(list(DESCRIPTORS.iterdir())) < before + 10
 
 
 def test_missing_keys_and_foreign_files_are_refused(tmp_path: Path, file: Path) -> None:

@@ -7,7 +7,8 @@ the SHA-256 of the rest of that text, and the arrays are verified before their f
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,9 @@ from sigah.files.seals import (
     plain_arrays,
     verify_arrays,
 )
+from sigah.files.unchanged import Unchanged
 
-__all__ = ["is_index", "open_index", "save_index"]
+__all__ = ["IndexFile", "is_index", "open_index", "save_index"]
 
 ALIGNMENT = 64  # bytes, of the arrays of an index: what vector instructions read at once
 
@@ -78,16 +80,35 @@ def save_index(path: StrPath, header: Mapping[str, Any], arrays: Mapping[str, Ar
             file.write(array.reshape(-1).view(np.uint8).data)
 
 
-def open_index(path: StrPath) -> tuple[Header, Arrays, Callable[[], None]]:
-    """Map the arrays of an index file, in a time that does not grow with them.
+@dataclass(frozen=True, eq=False)
+class IndexFile:
+    """An index file that is mapped.
 
-    Returns
-    -------
+    Attributes
+    ----------
     header : dict
     arrays : dict of str to ndarray
         Views of the mapped file, not verified yet.
-    verify : callable
-        Reads all arrays and raises FileFormatError if the file is damaged.
+    checksum : str
+    file : Unchanged
+        Its ``check`` raises FileFormatError if the file was written into since it was opened; to be
+        called before each use of the arrays.
+    """
+
+    header: Header
+    arrays: Arrays
+    checksum: str
+    file: Unchanged
+
+    def verify(self) -> None:
+        """Read all arrays, and raise FileFormatError if the file is damaged."""
+        self.file.check()
+        with reading(self.file.path):
+            verify_arrays(self.header, self.arrays, self.checksum)
+
+
+def open_index(path: StrPath) -> IndexFile:
+    """Map the arrays of an index file, in a time that does not grow with them.
 
     Raises
     ------
@@ -97,15 +118,11 @@ def open_index(path: StrPath) -> tuple[Header, Arrays, Callable[[], None]]:
         If the file cannot be read.
     """
     with reading(path):
+        file = Unchanged(path)
         header, arrays, seal = map_safetensors(path, INDEX_FORMAT)
         if seal["seal"] != fingerprint(header | {"of": seal["sha256"]}, {}):
             raise ValueError("the checksum of its header does not match; the file is damaged")
-
-    def verify() -> None:
-        with reading(path):
-            verify_arrays(header, arrays, seal["sha256"])
-
-    return header, arrays, verify
+    return IndexFile(header, arrays, seal["sha256"], file)
 
 
 def is_index(path: StrPath) -> bool:

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from sigah.checks import check_whole
 from sigah.codes import check_codes, check_n_bits
 from sigah.files import FileFormatError, open_codes, open_index, save_index
+from sigah.files.unchanged import Unchanged
 from sigah.search.checks import check_ids
 from sigah.search.index_files import header_and_arrays, segment_from
 from sigah.search.layout import MAX_BITS
@@ -106,6 +107,7 @@ class HammingIndex(CodeSearch):
         # that took the old one goes on with it.
         self._current: tuple[Segment, ...] = ()
         self._verify: Callable[[], None] | None = None  # what is left to do for a mapped file
+        self._file: Unchanged | None = None  # what the codes are mapped from
         self.last_search = {}
         self._make_lock()
 
@@ -114,7 +116,7 @@ class HammingIndex(CodeSearch):
         _with_locks.add(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        state = self.__dict__ | {"_current": self._segments, "_verify": None}
+        state = self.__dict__ | {"_current": self._segments, "_verify": None, "_file": None}
         del state["_writing"]
         return state
 
@@ -189,6 +191,7 @@ class HammingIndex(CodeSearch):
             self.n_bits,
             n_threads=self.n_threads,
             fingerprint=self.fingerprint,
+            file=self._file,
         )
 
     def add(
@@ -327,8 +330,9 @@ class HammingIndex(CodeSearch):
         The checksum is verified before the first use. The index can be changed, which leaves the
         file alone until :meth:`save`. Replace the file by :meth:`save`, or by moving another file
         to its name: the open index keeps its content. If a program writes into the mapped file
-        instead, answers change, and if it cuts the file off, the operating system ends this process
-        (SIGBUS); :meth:`load` is safe from both.
+        instead, or cuts it off, the next call raises FileFormatError. A call that is under way
+        meanwhile may answer wrongly or, if the file is cut off, be ended by the operating system
+        together with its process (SIGBUS); :meth:`load` is safe from both.
 
         Parameters
         ----------
@@ -343,21 +347,22 @@ class HammingIndex(CodeSearch):
         OSError
             If the file cannot be read.
         """
-        header, arrays, verify = open_index(path)
+        opened = open_index(path)
+        header = opened.header
         try:
             index = cls(header["n_bits"], n_threads=n_threads, fingerprint=header["fingerprint"])
-            segment = segment_from(header, arrays)
+            segment = segment_from(header, opened.arrays)
         except (KeyError, TypeError, ValueError) as error:
             raise FileFormatError(f"cannot open {path}: {error}") from error
 
         def verify_all() -> None:
-            verify()
+            opened.verify()
             ids = segment.ids
             if not isinstance(ids, range) and ((ids[1:] <= ids[:-1]).any() or (ids[:1] < 0).any()):
                 raise FileFormatError(f"cannot open {path}: its ids do not ascend")
 
         index._current = (segment,) if len(segment) else ()
-        index._verify = verify_all
+        index._verify, index._file = verify_all, opened.file
         return index
 
     @classmethod
@@ -371,6 +376,7 @@ class HammingIndex(CodeSearch):
             make_segment(rows_of(s, living(s)), s.ids if isinstance(s.ids, range) else s.ids.copy())
             for s in index._segments
         )
+        index._file = None
         return index
 
     def stats(self) -> dict[str, Any]:
@@ -401,7 +407,9 @@ class HammingIndex(CodeSearch):
 
     @property
     def _segments(self) -> tuple[Segment, ...]:
-        """The codes, verified: a mapped file is read whole before its first use."""
+        """The codes, verified: a mapped file is read whole before its first use, and watched."""
+        if self._file is not None:
+            self._file.check()
         if self._verify is not None:
             with self._writing:
                 if self._verify is not None:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sigah.checks import check_whole
 from sigah.codes import check_codes
+from sigah.files.unchanged import Unchanged
 from sigah.search.checks import check_ids
 from sigah.search.merging import WithinRadius
 from sigah.search.segment import Segment, ids_of, positions_of, rows_of
@@ -292,15 +293,22 @@ class IndexSnapshot(CodeSearch):
         *,
         n_threads: int,
         fingerprint: str | None,
+        file: Unchanged | None = None,
     ) -> None:
         self._held = segments
+        self._file = file  # what some of the codes may be mapped from
         self.n_bits = n_bits
         self.n_threads = n_threads
         self.fingerprint = fingerprint
         self.last_search = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_file": None}  # a copy has codes of its own
+
     @property
     def _segments(self) -> tuple[Segment, ...]:
+        if self._file is not None:
+            self._file.check()
         return self._held
 
     def snapshot(self) -> Self:
@@ -315,7 +323,7 @@ class IndexSnapshot(CodeSearch):
         return ids
 
     def _candidates(self, filter: Filter | Selection | None, n_queries: int) -> list[Candidates]:
-        if len(self._held) != 1 or filter is None or isinstance(filter, Selection):
+        if len(self._segments) != 1 or filter is None or isinstance(filter, Selection):
             return super()._candidates(filter, n_queries)
         if callable(filter) or (mask := np.asarray(filter)).dtype != np.bool_:
             return super()._candidates(filter, n_queries)
