@@ -18,7 +18,8 @@ from sigah.codes import signs
 from sigah.evaluation import reconstruction_error
 from sigah.hashers.registry import make_hasher
 from sigah.hashers.ridge import Moments, best_regression
-from sigah.hashers.sigah import REFIT_ROWS, sparse_units
+from sigah.hashers.sigah import REFIT_ROWS
+from sigah.hashers.sigah_decoder import sparse_units
 from sigah.lab import datasets
 
 N_BITS = 64

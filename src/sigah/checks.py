@@ -1,12 +1,67 @@
-"""Numbers as arguments, checked in one place."""
+"""Numbers and seeds as arguments, checked in one place."""
 
 from __future__ import annotations
 
 import math
 import operator
 from numbers import Real
+from typing import Any
 
-__all__ = ["check_nonnegative", "check_whole"]
+import numpy as np
+
+__all__ = ["check_nonnegative", "check_positive", "check_random_state", "check_whole", "plain"]
+
+
+def plain(value: Any) -> Any:
+    """A NumPy scalar, or an array that holds a single one, as Python's; all else as it is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sigah.checks import plain
+    >>> plain(np.float32(0.5)), plain(np.array(8)), plain("tight")
+    (0.5, 8, 'tight')
+    """
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
+    if isinstance(value, np.longdouble):  # has no other type to become
+        return float(value)
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def check_random_state(seed: Any) -> np.random.RandomState:
+    """A generator from a seed; None is NumPy's global one.
+
+    ``RandomState`` is used throughout because NumPy guarantees that its stream never changes.
+
+    Parameters
+    ----------
+    seed : int, RandomState or None
+        A ``RandomState`` is returned as it is, so that successive calls go on with its stream.
+
+    Raises
+    ------
+    ValueError
+        If the seed is anything else, or out of range.
+
+    Examples
+    --------
+    >>> from sigah.checks import check_random_state
+    >>> check_random_state(0).randint(100)
+    44
+    """
+    if isinstance(seed, np.random.RandomState):
+        return seed
+    if seed is None:
+        generator: np.random.RandomState = np.random.mtrand._rand
+        return generator
+    try:
+        return np.random.RandomState(check_whole(seed, "random_state", least=0))
+    except ValueError as error:
+        raise ValueError(
+            "random_state must be None, a RandomState or a whole number from 0 to 4294967295,"
+            f" got {seed!r}"
+        ) from error
 
 
 def check_whole(value: object, name: str, *, least: int = 1) -> int:
@@ -54,4 +109,22 @@ def check_nonnegative(value: object, name: str) -> float:
     number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else -1.0
     if not 0 <= number < math.inf:
         raise ValueError(f"{name} must be a number of at least 0, got {value!r}")
+    return number
+
+
+def check_positive(value: object, name: str, *, or_else: str = "") -> float:
+    """Return ``value`` as a finite float above 0, or say what is wrong with it.
+
+    ``or_else`` is what the argument may be instead, for the message.
+
+    Examples
+    --------
+    >>> from sigah.checks import check_positive
+    >>> check_positive(0.01, "learning_rate")
+    0.01
+    """
+    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else 0.0
+    if not 0 < number < math.inf:
+        allowed = f"{or_else} or a positive number" if or_else else "a positive number"
+        raise ValueError(f"{name} must be {allowed}, got {value!r}")
     return number

@@ -15,11 +15,11 @@ from torch.nn import functional as F
 import sigah
 from sigah import SiGAH
 from sigah.codes import signs, unpack
-from sigah.hashers import ridge
+from sigah.hashers import TrainingInterrupted, ridge
 from sigah.hashers import sigah as estimator
 from sigah.hashers import sigah_networks as networks
 from sigah.hashers import sigah_training as training
-from sigah.hashers.sigah import ACTIVATIONS, activate, gaussian_dictionary
+from sigah.hashers.sigah_decoder import ACTIVATIONS, activate, gaussian_dictionary
 
 
 def batch(n: int, d: int, seed: int = 0) -> torch.Tensor:
@@ -320,7 +320,10 @@ def test_ctrl_c_leaves_a_usable_model(blobs: Any, monkeypatch: pytest.MonkeyPatc
 
     interrupt_at_step_60.calls = 0  # type: ignore[attr-defined]
     monkeypatch.setattr(training.Trainer, "step", interrupt_at_step_60)
-    hasher = SiGAH(16, n_steps=1000, random_state=0).fit(blobs)
+    hasher = SiGAH(16, n_steps=1000, random_state=0)
+    with pytest.raises(TrainingInterrupted, match=r"training ended after \d+ steps"):
+        hasher.fit(blobs)
+    assert issubclass(TrainingInterrupted, KeyboardInterrupt)
     assert hasher.training_["interrupted"]
     assert hasher.training_["steps"] < 61
     assert len(np.unique(hasher.transform(blobs), axis=0)) > 100
@@ -364,9 +367,11 @@ def test_torch_is_left_as_it_was(blobs: Any) -> None:
         ({"activation": "gelu"}, "activation must be one of leaky_relu"),
         ({"relaxation": "soft"}, "relaxation must be one of sign, tanh"),
         ({"device": "tpu"}, "device must be one of auto, cpu, cuda"),
-        ({"pair": -1}, "pair must be a number and not negative"),
+        ({"pair": -1}, "pair must be a number of at least 0"),
+        ({"pair": np.inf}, "pair must be a number of at least 0"),
         ({"learning_rate": "fast"}, "learning_rate must be a positive number"),
         ({"dictionary_ratio": 0}, "dictionary_ratio must be 'auto' or a positive number"),
+        ({"dictionary_ratio": np.nan}, "dictionary_ratio must be 'auto' or a positive number"),
         ({"dictionary_ratio": "2"}, "dictionary_ratio must be 'auto' or a positive number"),
         ({"n_steps": 2.5}, "n_steps must be a whole number"),
         ({"n_steps": 0}, "n_steps must be a whole number of at least 1"),

@@ -111,7 +111,7 @@ def test_what_is_no_source_is_said(tmp_path: Path) -> None:
         r"\(n, d\)": np.zeros(3),
     }
     for message, source in wrong.items():
-        with pytest.raises(ValueError, match=message.replace("a batch", "batch 1 must be numbers")):
+        with pytest.raises(ValueError, match=message.replace("a batch", "batch 1 has shape")):
             sample(source, 3)
     for n in (0, -1, 1.5, True):
         with pytest.raises(ValueError, match="n must be"):

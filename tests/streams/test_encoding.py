@@ -322,7 +322,7 @@ def test_bad_input_leaves_no_file(hasher: BinaryHasher, tmp_path: Path) -> None:
         (holed, "codes.npy", "row 700, column 3"),
         (iter([]), "codes.npy", "no rows"),
         (X, "codes.txt", "streamed to .npy or .parquet"),
-        (X[:0], "codes.npy", "at least 1"),
+        (X[:0], "codes.npy", "0 sample"),
     ]
     for vectors, name, message in wrong:
         with pytest.raises(ValueError, match=message):

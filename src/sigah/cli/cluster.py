@@ -10,7 +10,7 @@ import typer
 
 from sigah import distributed
 from sigah.cli.codes import Model, check_folder
-from sigah.hashers import SiGAH
+from sigah.hashers import SiGAH, TrainingInterrupted
 from sigah.hashers.registry import make_hasher
 
 __all__ = ["app"]
@@ -89,10 +89,14 @@ def fit(
     hasher = make_hasher("sigah", bits, seed, settings or [])
     assert isinstance(hasher, SiGAH)
     hasher.set_params(verbose=True)
-    distributed.fit(hasher, source, n_workers=workers, vectors=vectors, address=ray)
+    interrupted = False
+    try:
+        distributed.fit(hasher, source, n_workers=workers, vectors=vectors, address=ray)
+    except TrainingInterrupted:
+        interrupted = True
     hasher.set_params(verbose=False)
     hasher.save(out)
     typer.echo(f"{out}: sigah, {bits} bits from {hasher.n_features_in_} dimensions")
-    if hasher.training_["interrupted"]:
+    if interrupted:
         typer.echo(f"training was interrupted after {hasher.training_['steps']} steps", err=True)
         sys.exit(130)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -13,7 +13,7 @@ from rich.table import Table
 
 from sigah import files, rows, streams
 from sigah.cli.vectors import read_vectors
-from sigah.hashers import DecoderMixin, ScoringHasher, load
+from sigah.hashers import DecoderMixin, ScoringHasher, TrainingInterrupted, load
 from sigah.hashers.registry import make_hasher, method_class, method_names
 
 __all__ = [
@@ -73,7 +73,9 @@ def fit(
     Example: sigah fit mnist --bits 64 --out mnist.model
     """
     check_folder(out)
-    hasher = make_hasher(method, bits, seed, settings or []) if earlier is None else load(earlier)
+    hasher: Any = (
+        make_hasher(method, bits, seed, settings or []) if earlier is None else load(earlier)
+    )
     if earlier is not None and not hasattr(hasher, "partial_fit"):
         raise ValueError(
             f"{earlier}: {hasher.name} cannot go on learning, it has to be fitted anew"
@@ -84,14 +86,18 @@ def fit(
     training = rows.training_rows(source, sample, seed)
     if len(training) < len(source):
         typer.echo(f"learning from {len(training):,} of {len(source):,} vectors, drawn uniformly")
-    (hasher.fit if earlier is None else hasher.partial_fit)(training)
+    interrupted = False
+    try:
+        (hasher.fit if earlier is None else hasher.partial_fit)(training)
+    except TrainingInterrupted:
+        interrupted = True
     if "verbose" in hasher.get_params():
         hasher.set_params(verbose=False)
     hasher.save(out)
     typer.echo(
         f"{out}: {hasher.name}, {hasher.n_bits} bits from {hasher.n_features_in_} dimensions"
     )
-    if getattr(hasher, "training_", {}).get("interrupted"):
+    if interrupted:
         typer.echo(f"training was interrupted after {hasher.training_['steps']} steps", err=True)
         sys.exit(130)
 

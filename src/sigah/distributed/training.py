@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import check_random_state
 
-from sigah.checks import check_whole
+from sigah.checks import check_random_state, check_whole
 from sigah.codes import check_n_bits
 from sigah.distributed.cluster import cluster
 from sigah.distributed.parquet import Part, split
 from sigah.hashers.sigah import SiGAH
+from sigah.hashers.sigah_parameters import Parameters
 from sigah.progress import bar
 from sigah.rows.blocks import Rows, RowSource
 
@@ -87,8 +87,9 @@ def fit(
     """
     n_bits = check_n_bits(hasher.n_bits)
     n_workers = check_whole(n_workers, "n_workers", least=1)
-    hasher._check_parameters()
-    if hasher.early_stopping or hasher.device == "cuda":
+    hasher._take_plain_parameters()
+    parameters = Parameters(**hasher.get_params())
+    if parameters.early_stopping or parameters.device == "cuda":
         raise ValueError("training on a cluster knows no early_stopping and no device='cuda'")
     column, parts = split(source, vectors=vectors, ids=None, n_rows=PART_ROWS)
     n_rows = sum(part.n_rows for part in parts)
@@ -105,7 +106,7 @@ def fit(
             stream = np.random.RandomState()
             stream.set_state(random_state)
             try:
-                trained, sample = train(ray, hasher, column, parts, n_workers, stream)
+                trained, sample = train(ray, parameters, column, parts, n_workers, stream)
                 break
             except ray.exceptions.RayTaskError as error:
                 cause = error.cause
@@ -120,7 +121,7 @@ def fit(
 
 def train(
     ray: Any,
-    params: SiGAH,
+    params: Parameters,
     column: str,
     parts: list[Part],
     n_workers: int,
@@ -192,7 +193,8 @@ def adopt(
     hasher: SiGAH, trained: Trained, sample: Rows, random_state: np.random.RandomState
 ) -> None:
     """Set the fitted attributes, as ``SiGAH.fit`` does."""
-    hasher._keep(trained, sample, random_state)
-    hasher.n_features_in_ = len(trained.mean)
-    if hasattr(hasher, "feature_names_in_"):
-        del hasher.feature_names_in_
+    with hasher._all_or_nothing():
+        hasher.n_features_in_ = len(trained.mean)
+        if hasattr(hasher, "feature_names_in_"):
+            del hasher.feature_names_in_
+        hasher._keep(trained, sample, random_state)

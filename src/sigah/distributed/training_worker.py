@@ -14,9 +14,9 @@ from torch import Tensor
 
 from sigah.distributed.cluster import require_ray
 from sigah.distributed.parquet import Part, read_part
-from sigah.hashers.sigah import SiGAH
+from sigah.hashers.sigah_parameters import Parameters
 from sigah.hashers.sigah_training import Trained, Trainer, batches, quiet_cpu, to_numpy
-from sigah.rows.blocks import Rows
+from sigah.rows.blocks import LARGEST, Rows
 
 __all__ = ["Worker"]
 
@@ -26,7 +26,7 @@ PATIENCE = timedelta(minutes=10)  # with a worker that does not answer
 class Worker:
     """Called by :func:`sigah.distributed.fit` in the order of the methods below."""
 
-    def __init__(self, params: SiGAH, rank: int, n_workers: int) -> None:
+    def __init__(self, params: Parameters, rank: int, n_workers: int) -> None:
         self.params, self.rank, self.n_workers = params, rank, n_workers
         self.step = 0
 
@@ -47,7 +47,7 @@ class Worker:
                 mine.append(some.astype(np.float32))
                 seen += len(block)
         held: Any = np.concatenate(mine)
-        self.rows = Rows(held)
+        self.rows = Rows(held, largest=LARGEST)
         return len(self.rows), *self.rows.mean_and_covariance()
 
     def sample(self, n: int) -> NDArray[np.float32]:

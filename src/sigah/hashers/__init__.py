@@ -6,7 +6,13 @@ from os import PathLike
 
 from sigah import files
 from sigah.hashers.anchor_graph import AnchorGraphHashing
-from sigah.hashers.base import BinaryHasher, DecoderMixin, LinearHasher, ScoringHasher
+from sigah.hashers.base import (
+    BinaryHasher,
+    DecoderMixin,
+    LinearHasher,
+    ScoringHasher,
+    TrainingInterrupted,
+)
 from sigah.hashers.binary_autoencoder import BinaryAutoencoder
 from sigah.hashers.discrete_graph import DiscreteGraphHashing
 from sigah.hashers.itq import ITQ
@@ -43,6 +49,7 @@ __all__ = [
     "SpectralHashing",
     "SphericalHashing",
     "StochasticGenerativeHashing",
+    "TrainingInterrupted",
     "load",
 ]
 

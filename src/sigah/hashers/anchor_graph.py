@@ -6,16 +6,19 @@ W. Liu, J. Wang, S. Kumar and S.-F. Chang, "Hashing with graphs", ICML 2011.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from sigah.checks import check_whole
+from sigah.extras import require
 from sigah.hashers.anchors import anchor_weights, find_anchors, squared_distances
 from sigah.hashers.base import ScoringHasher
 from sigah.rows.blocks import Rows
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 __all__ = ["AnchorGraphHasher", "AnchorGraphHashing", "graph_eigenvectors", "second_thresholds"]
 
@@ -154,7 +157,11 @@ class AnchorGraphHasher(ScoringHasher):
         columns, values = np.concatenate(nearest), np.concatenate(weights)
         starts = np.arange(len(columns) + 1) * columns.shape[1]
         shape = (len(columns), len(self.anchors_))
-        return sparse.csr_matrix((values.ravel(), columns.ravel(), starts), shape=shape)
+        scipy_sparse = require("scipy.sparse", f"fitting {type(self).__name__}", "train")
+        Z: sparse.csr_matrix = scipy_sparse.csr_matrix(
+            (values.ravel(), columns.ravel(), starts), shape=shape
+        )
+        return Z
 
     def _embed(self, block: NDArray[np.float32]) -> NDArray[np.float64]:
         """``Z(x) W`` of a block, ``(m, columns of W)``."""

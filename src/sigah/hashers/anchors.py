@@ -11,7 +11,9 @@ import warnings
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
+from sigah.extras import require
 from sigah.rows.blocks import Rows
 
 __all__ = [
@@ -36,19 +38,20 @@ def find_anchors(
     anchors : ndarray of float64, shape (at most n_anchors, d)
         Distinct; fewer when the sample has fewer distinct rows.
     """
-    from sklearn.cluster import KMeans  # half a second of imports that other methods do not need
-    from sklearn.exceptions import ConvergenceWarning
-    from threadpoolctl import threadpool_limits
-
+    cluster = require("sklearn.cluster", "finding anchors", "train")
+    exceptions = require("sklearn.exceptions", "finding anchors", "train")
     chosen = random_state.permutation(len(rows))[:n_samples]
     # In float32 the rounding of distances is as wide as the intervals that k-means++ draws from:
     # the same vectors in other units would get other anchors.
     sample = rows.take(np.sort(chosen)) - mean
-    means = KMeans(min(n_anchors, len(sample)), n_init=1, max_iter=10, random_state=random_state)
+    means = cluster.KMeans(
+        min(n_anchors, len(sample)), n_init=1, max_iter=10, random_state=random_state
+    )
     # scikit-learn adds the parts of threads in the order they finish: one thread is reproducible
     with threadpool_limits(1, user_api="openmp"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than anchors
-        centres = means.fit(sample).cluster_centers_
+        # fewer distinct rows than anchors
+        warnings.simplefilter("ignore", exceptions.ConvergenceWarning)
+        centres: NDArray[np.float64] = means.fit(sample).cluster_centers_
     return np.unique(centres, axis=0).astype(np.float64)
 
 

@@ -8,29 +8,33 @@ from :class:`BinaryHasher`, with ``_bits``, when its bits are not signs of score
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import (
-    _check_feature_names,
-    _check_n_features,
-    check_is_fitted,
-    validate_data,
-)
 
 from sigah import files
+from sigah.checks import check_random_state, plain
 from sigah.codes import check_codes, check_n_bits, signs
+from sigah.hashers.estimator import Estimator
 from sigah.plugins import class_path
-from sigah.rows.blocks import Rows, is_row_source
+from sigah.rows.blocks import BLOCK_BYTES, LARGEST, Rows
+from sigah.rows.dtypes import check_rows
 
-__all__ = ["BinaryHasher", "DecoderMixin", "LinearHasher", "ScoringHasher"]
+__all__ = ["BinaryHasher", "DecoderMixin", "LinearHasher", "ScoringHasher", "TrainingInterrupted"]
+
+MENDED_BYTES = 1 << 20  # of vectors in float64, while scores are computed again
+FEW = 32  # of so many scores one is computed by itself; of more, all are in one product
 
 
-class BinaryHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
+class TrainingInterrupted(KeyboardInterrupt):
+    """Ctrl-C ended a training early; the hasher keeps what it learned until then."""
+
+
+class BinaryHasher(Estimator, ABC):
     """Vectors in, packed binary codes out.
 
     Subclasses store parameters in ``__init__``, learn in :meth:`_fit` and encode in :meth:`_bits`.
@@ -46,6 +50,7 @@ class BinaryHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
     n_bits: int
     random_state: Any = None  # methods that draw nothing have no such parameter
+    training_: dict[str, Any]  # a summary of the fit
 
     @abstractmethod
     def _fit(self, rows: Rows, random_state: np.random.RandomState) -> None:
@@ -64,21 +69,53 @@ class BinaryHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         Parameters
         ----------
         X : array-like, shape (n, d)
-            A NumPy array or memory map of floats or integers, or anything with ``shape``,
-            ``dtype`` and row slicing. It is read in blocks and never copied whole.
+            A NumPy array or memory map of numbers, a torch tensor, or anything with ``shape``,
+            ``dtype`` and row slicing. It is read in blocks as float32 and never copied whole;
+            :mod:`sigah.rows.dtypes` lists what is read and what is refused.
         y : ignored
             Present for scikit-learn's pipelines.
 
         Returns
         -------
         self
+            After an error it is what it was before.
 
         Raises
         ------
         ValueError
-            If ``X`` is empty, not numeric, not finite, has too few rows for ``n_bits``, or if the
-            method cannot make ``n_bits`` bits from ``d`` dimensions.
+            If ``X`` is empty, not numeric, not finite, has too few rows for ``n_bits``, or values
+            beyond 1e15; if a parameter makes no sense; or if the method cannot make ``n_bits`` bits
+            from ``d`` dimensions.
+        MissingLibraryError
+            If the method learns with a library that is not installed.
+        KeyboardInterrupt
+            If Ctrl-C is pressed. It is a ``TrainingInterrupted`` where the method keeps what it has
+            learned so far; the hasher can then be used.
         """
+        with self._all_or_nothing():
+            self._learn_from(X)
+        return self
+
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """Learn within it: after an error the hasher is what it was before."""
+        before = dict(vars(self))
+        try:
+            try:
+                yield
+            except TrainingInterrupted:
+                self._check_learned()
+                raise
+            self._check_learned()
+        except TrainingInterrupted:
+            raise
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    def _learn_from(self, X: Any) -> None:
+        self._take_plain_parameters()
         n_bits = check_n_bits(self.n_bits)
         rows = self._rows(X, reset=True)
         method = type(self).__name__
@@ -93,37 +130,56 @@ class BinaryHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
                 f" bits, got n_samples = {len(rows)}; add rows or lower n_bits"
             )
         self._fit(rows, check_random_state(self.random_state))
-        return self
+
+    def _take_plain_parameters(self) -> None:
+        """Make Python's numbers of NumPy's, as a search over an array of values sets them."""
+        for parameter, value in self.get_params().items():
+            if (python := plain(value)) is not value:
+                setattr(self, parameter, python)
+
+    def fit_transform(self, X: ArrayLike, y: object = None) -> NDArray[np.uint8]:
+        """Learn from vectors and encode them: :meth:`fit`, then :meth:`transform`."""
+        return self.fit(X).transform(X)
 
     def transform(self, X: ArrayLike) -> NDArray[np.uint8]:
         """Encode vectors.
 
+        Memory and time depend on the shape of ``X`` and not on its values.
+
         Parameters
         ----------
         X : array-like, shape (n, d)
+            As for :meth:`fit`; any finite float32 is encoded.
 
         Returns
         -------
         codes : ndarray of uint8, shape (n, n_bits // 8)
-            Packed as by :func:`sigah.codes.pack`.
+            Packed as by :func:`sigah.codes.pack`; a table after ``set_output``.
         """
         rows = self._fitted_rows(X)
         codes = np.empty((len(rows), self.n_bits // 8), np.uint8)
         for where, block in rows.blocks():
             codes[where] = self._codes(block)
-        return codes
+        contained: NDArray[np.uint8] = self._contained(codes, X)
+        return contained
 
     def _codes(self, block: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Packed codes of a block of vectors that are known to be finite."""
-        return np.packbits(self._bits(block), axis=1)
+        codes = np.empty((len(block), self.n_bits // 8), np.uint8)
+        # a code may be wider than its vector: what is held for it is bounded too
+        step = max(1, BLOCK_BYTES // (4 * self.n_bits))
+        for start in range(0, len(block), step):
+            part = block[start : start + step]
+            codes[start : start + step] = np.packbits(self._bits(part), axis=1)
+        return codes
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted model to one safetensors file, atomically.
 
         Open it again with :func:`sigah.load`.
         """
-        check_is_fitted(self)
-        arrays = self._learned_arrays()
+        self._check_is_fitted()
+        arrays = self._check_learned()
         header = {
             "method": self.name,
             "parameters": _jsonable(self.get_params()),
@@ -155,42 +211,46 @@ class BinaryHasher(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     @property
     def fingerprint(self) -> str:
         """Identity of the fitted model (hex); code files carry it."""
-        check_is_fitted(self)
+        self._check_is_fitted()
         return files.fingerprint(
-            {"method": self.name, "n_bits": self.n_bits}, self._learned_arrays()
+            {"method": self.name, "n_bits": plain(self.n_bits)}, self._learned_arrays()
         )
 
     def _learned_arrays(self) -> dict[str, NDArray[Any]]:
         optional = (name for name in self.optional_arrays if hasattr(self, name))
         return {name: getattr(self, name) for name in (*self.fitted_arrays, *optional)}
 
-    def _rows(self, X: Any, *, reset: bool) -> Rows:
+    def _check_learned(self) -> dict[str, NDArray[Any]]:
+        """The learned arrays; no model is fitted or saved that is not finite."""
+        for name, value in self.get_params().items():
+            if isinstance(value, (float, np.floating)) and not np.isfinite(value):
+                raise ValueError(f"{name} must be finite, got {value!r}")
+        arrays = self._learned_arrays()
+        for name, array in arrays.items():
+            if not np.isfinite(array).all():
+                raise ValueError(
+                    f"{type(self).__name__} has learned no finite {name}: scale the vectors, remove"
+                    " outliers among them, or change its parameters"
+                )
+        return arrays
+
+    def _rows(self, X: Any, *, reset: bool, learn: bool = False) -> Rows:
         if hasattr(X, "__next__"):
             raise ValueError(
                 "X is an iterator, whose rows pass only once: fit on sigah.rows.sample(X, n),"
                 " and encode with sigah.streams.encode(hasher, X, file)"
             )
-        if not is_row_source(X):
-            # finiteness is checked block by block, so that a memory map is read once
-            return Rows(validate_data(self, X, reset=reset, ensure_all_finite=False))
-        if not all(X.shape):
-            raise ValueError(f"Found array with shape {X.shape}: it holds no vectors")
-        _check_feature_names(self, X, reset=reset)
-        _check_n_features(self, X, reset=reset)
-        return Rows(X)
+        source = check_rows(X)
+        self._check_features(X, int(source.shape[1]), reset=reset)
+        return Rows(source, largest=LARGEST if reset or learn else np.inf)
 
     def _fitted_rows(self, X: Any) -> Rows:
-        check_is_fitted(self)
+        self._check_is_fitted()
         return self._rows(X, reset=False)
 
     @property
     def _n_features_out(self) -> int:
         return self.n_bits // 8  # one output column a byte
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = []
-        return tags
 
 
 class ScoringHasher(BinaryHasher):
@@ -232,24 +292,67 @@ class LinearHasher(ScoringHasher):
     thresholds_: NDArray[np.float64]
 
     def _scores(self, block: NDArray[np.float32]) -> NDArray[np.floating]:
-        scores = block @ self.weights_
-        scores -= self.thresholds_.astype(np.float32)
-        # A float32 product depends on how BLAS splits the block, so a score within its rounding
-        # error may fall on either side of 0. Those few are computed again in float64, one dot
-        # product each: a vector has the same code alone, in a batch and on any machine.
-        longest = np.sqrt(np.einsum("ij,ij->i", block, block).max())
-        steepest = np.linalg.norm(self.weights_, axis=0).max()
-        sums = (block.shape[1] + 2) * longest * steepest + 2 * np.abs(self.thresholds_).max()
-        uncertain = np.abs(scores) <= np.finfo(np.float32).eps / 2 * sums
-        rows, bits = np.divmod(np.flatnonzero(uncertain), scores.shape[1])
-        if len(rows):
-            exact = np.einsum(
-                "ij,ij->i",
-                block[rows].astype(np.float64),
-                self.weights_.T[bits].astype(np.float64),
-            )
-            scores[rows, bits] = exact - self.thresholds_[bits]
+        with np.errstate(over="ignore", invalid="ignore"):  # of huge vectors, and mended below
+            scores = block @ self.weights_
+            scores -= self.thresholds_.astype(np.float32)
+            mend_signs(scores, block, self.weights_, self.thresholds_)
         return scores
+
+
+def mend_signs(
+    scores: NDArray[np.float32],
+    block: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    thresholds: NDArray[np.float64],
+) -> None:
+    """Compute scores whose sign is uncertain again, in place, so that a vector has one code.
+
+    A float32 product depends on how BLAS splits the block, so that a score within its rounding
+    error may fall on either side of 0. Such a score is computed in float64, and one within the
+    rounding error of that by one dot product that does not depend on other vectors: a vector has
+    the same code alone, in a batch and on any machine. The error of a score is bounded by the
+    lengths of its own vector and its own weights, and few rows are in work at a time, so that no
+    vector makes others expensive.
+
+    Parameters
+    ----------
+    scores : ndarray of float32, shape (m, r)
+        ``block @ weights - thresholds``.
+    block : ndarray of float32, shape (m, d)
+    weights : ndarray of float32, shape (d, r)
+    thresholds : ndarray of float64, shape (r,)
+    """
+    d, r = weights.shape
+    columns = np.ascontiguousarray(weights.T)  # a dot product adds up as memory is laid out
+    steepness = np.sqrt(np.einsum("ij,ij->j", weights, weights, dtype=np.float64))
+    offsets = 2 * np.abs(thresholds)
+    step = max(1, MENDED_BYTES // (8 * (d + r)))
+    for start in range(0, len(block), step):
+        few, some = block[start : start + step], scores[start : start + step]
+        lengths = np.sqrt(np.einsum("ij,ij->i", few, few, dtype=np.float64))
+        # |error| <= (d + 2) eps / 2 |x| |w| + eps |t|: Higham, section 3.1
+        bounds = np.outer((d + 2) * lengths, steepness) + offsets
+        uncertain = ~certain(some, bounds)
+        if np.count_nonzero(uncertain) > some.size // FEW:
+            exact = few.astype(np.float64) @ weights.astype(np.float64) - thresholds
+            some[uncertain] = exact[uncertain]
+            uncertain &= ~certain(exact, bounds)
+        if np.count_nonzero(uncertain) > some.size // FEW:
+            every = np.einsum("ij,kj->ik", few.astype(np.float64), columns.astype(np.float64))
+            some[uncertain] = (every - thresholds)[uncertain]
+            continue
+        rows, bits = np.nonzero(uncertain)
+        at_once = max(1, MENDED_BYTES // (16 * d))
+        for first in range(0, len(rows), at_once):
+            i, j = rows[first : first + at_once], bits[first : first + at_once]
+            dots = np.einsum("ij,ij->i", few[i].astype(np.float64), columns[j].astype(np.float64))
+            some[i, j] = dots - thresholds[j]
+
+
+def certain(scores: NDArray[Any], bounds: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether scores of an error up to ``eps / 2 * bounds`` have the right sign."""
+    sizes = np.abs(scores)
+    return ((sizes > np.finfo(scores.dtype).eps / 2 * bounds) & (sizes < np.inf)) | (bounds == 0)
 
 
 class DecoderMixin(ABC):
@@ -271,7 +374,7 @@ class DecoderMixin(ABC):
         X : ndarray of float32, shape (n, d)
             In the units of the training data.
         """
-        check_is_fitted(self)
+        self._check_is_fitted()
         packed = check_codes(codes, n_bits=self.n_bits)
         decoded = np.empty((len(packed), self.n_features_in_), np.float32)
         for start in range(0, len(packed), block := 4096):
@@ -294,9 +397,7 @@ class DecoderMixin(ABC):
 
 def _jsonable(values: dict[str, Any]) -> dict[str, Any]:
     """Parameters as JSON can hold them; a random generator object is not kept."""
-    plain: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, np.generic):
-            value = value.item()
-        plain[key] = None if isinstance(value, np.random.RandomState) else value
-    return plain
+    return {
+        key: None if isinstance(value, np.random.RandomState) else plain(value)
+        for key, value in values.items()
+    }

@@ -5,15 +5,17 @@ W. Liu, C. Mu, S. Kumar and S.-F. Chang, "Discrete graph hashing", NIPS 2014.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from sigah.checks import check_nonnegative, check_whole
 from sigah.hashers.anchor_graph import AnchorGraphHasher, graph_eigenvectors
 from sigah.progress import bar
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 __all__ = ["DiscreteGraphHashing", "balanced_orthogonal", "objective", "signed_gradient"]
 

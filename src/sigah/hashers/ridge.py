@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve
+
+from sigah.extras import require
 
 __all__ = ["PENALTIES", "Moments", "best_regression"]
 
@@ -40,7 +41,8 @@ class Moments:
         """``B``, ``(n, d)``, that minimises ``||Y - Z B||^2 + penalty mean ||z||^2 ||B||^2``."""
         gram = self.gram.copy()
         gram[np.diag_indices(len(gram))] += penalty * (np.trace(gram) / self.n_rows or 1.0)
-        coefficients: NDArray[np.float64] = solve(gram, self.cross, assume_a="pos")
+        linalg = require("scipy.linalg", "refitting a dictionary", "train")
+        coefficients: NDArray[np.float64] = linalg.solve(gram, self.cross, assume_a="pos")
         return coefficients
 
     def error(self, B: NDArray[np.float64]) -> float:

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigh
 from threadpoolctl import threadpool_limits
 
 from sigah.checks import check_whole
+from sigah.extras import require
 from sigah.hashers.anchors import squared_distances
 from sigah.hashers.base import ScoringHasher
 from sigah.progress import bar
@@ -90,8 +90,10 @@ def whitening(second_moment: NDArray[np.float64], n: int) -> NDArray[np.float64]
 
 def top_eigenvector(A: NDArray[np.float64]) -> NDArray[np.float64]:
     """The eigenvector of the largest eigenvalue, its largest entry positive."""
+    linalg = require("scipy.linalg", "fitting ScalableGraphHashing", "train")
     last = len(A) - 1
-    vector: NDArray[np.float64] = eigh(A, subset_by_index=(last, last), check_finite=False)[1][:, 0]
+    vector: NDArray[np.float64]
+    vector = linalg.eigh(A, subset_by_index=(last, last), check_finite=False)[1][:, 0]
     return vector if vector[np.abs(vector).argmax()] > 0 else -vector
 
 

@@ -2,22 +2,23 @@
 
 Hong Liu, "Sparse-Inductive Generative Adversarial Hashing for Nearest Neighbor Search",
 arXiv 2306.06928, 2023. Networks and losses are in ``sigah_networks.py``, the training loop is in
-``sigah_training.py``; here are the parameters, and everything that runs without torch: encoding
-and decoding.
+``sigah_training.py``. Here is everything that runs without torch: encoding and decoding.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import clone
-from sklearn.utils import check_random_state
 
-from sigah.hashers.base import DecoderMixin, LinearHasher
+from sigah.checks import check_random_state, plain
+from sigah.extras import require
+from sigah.hashers.base import DecoderMixin, LinearHasher, TrainingInterrupted
 from sigah.hashers.ridge import Moments, best_regression
+from sigah.hashers.sigah_decoder import activate, gaussian_dictionary, sparse_units
+from sigah.hashers.sigah_parameters import Parameters
 from sigah.rows.blocks import Rows
 
 if TYPE_CHECKING:
@@ -25,57 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SiGAH"]
 
-LEAKY_SLOPE = 0.2
-NUMBER = (int, float, np.integer, np.floating)
-
-
-def activate(name: str, Z: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The generator's activation phi, in NumPy, for decoding without torch."""
-    if name == "leaky_relu":
-        return np.maximum(Z, LEAKY_SLOPE * Z)
-    if name == "relu":
-        return np.maximum(Z, 0)
-    if name == "tanh":
-        return np.tanh(Z)
-    if name in ("sigmoid", "silu"):
-        # expit through tanh: no overflow for large negative arguments
-        sigmoid = 0.5 * (1 + np.tanh(0.5 * Z))
-        return sigmoid if name == "sigmoid" else Z * sigmoid
-    return Z  # "identity"
-
-
-ACTIVATIONS = ("leaky_relu", "relu", "tanh", "sigmoid", "silu", "identity")
-DICTIONARIES = ("refitted", "gaussian", "learned", "identity")
-LEAST_UNITS = 1 << 10  # of the sparse layer, where its width is not given
 REFIT_ROWS = 1 << 15  # rows that the dictionary is refitted to
 REFIT_BLOCK = 1 << 11  # rows whose sparse representations are held at a time
-
-
-def sparse_units(dictionary: str, ratio: float | str, d: int) -> int:
-    """The width n of the generator's sparse layer, for vectors of d dimensions."""
-    if dictionary == "identity":
-        return d
-    if isinstance(ratio, str):  # "auto"
-        return max(2 * d, LEAST_UNITS)
-    return max(1, round(ratio * d))
-
-
-@lru_cache(maxsize=2)
-def gaussian_dictionary(d: int, n: int, seed: int) -> NDArray[np.float32]:
-    """The fixed dictionary A of Eq. (5), ``float32 (d, n)``, from its seed.
-
-    Entries are N(0, 1/n) rather than the paper's N(0, 1/d): the two differ by one factor that the
-    generator's weights absorb, and this one keeps ||A z|| near ||z|| / sqrt(n / d) for every n.
-    ``RandomState`` is used because NumPy guarantees its stream never changes, so a model file
-    needs to hold only the seed.
-    """
-    generator = np.random.RandomState(seed)
-    A = np.empty((d, n), np.float32)
-    for row in A:
-        row[:] = generator.standard_normal(n)
-    A /= np.float32(np.sqrt(n))
-    A.setflags(write=False)
-    return A
 
 
 class SiGAH(DecoderMixin, LinearHasher):
@@ -173,7 +125,9 @@ class SiGAH(DecoderMixin, LinearHasher):
     history_ : list of dict
         The mean of every loss term, one entry every 50 steps.
     training_ : dict
-        Summary of the fit; ``training_["interrupted"]`` says whether Ctrl-C ended it early.
+        Summary of the fit; ``training_["interrupted"]`` says whether Ctrl-C ended it early. Then
+        :meth:`fit` has raised ``TrainingInterrupted``, a ``KeyboardInterrupt``, and the hasher
+        keeps what it had learned until then.
 
     Examples
     --------
@@ -293,24 +247,25 @@ class SiGAH(DecoderMixin, LinearHasher):
         return cls(n_bits, **{**stated, **parameters})
 
     def _fit(self, rows: Rows, random_state: np.random.RandomState) -> None:
+        require_training(self.dictionary)
         from sigah.hashers.sigah_training import train  # torch is loaded by training alone
 
-        self._check_parameters()
         rows = rows.in_memory()
-        self._keep(train(self, rows, random_state), rows, random_state)
+        trained = train(Parameters(**self.get_params()), rows, random_state)
+        self._keep(trained, rows, random_state)
 
     def partial_fit(self, X: Any, y: object = None, *, n_steps: int | None = None) -> Self:
-        """Go on learning from new vectors, where :meth:`fit` or a model file left off.
+        """Continue learning from new vectors, where :meth:`fit` or a model file left off.
 
-        W, c, V, g and the dictionary are gone on with, and so are centre and scale, so that codes
+        Training continues from W, c, V, g, the dictionary, the centre and the scale, so that codes
         change as little as they must. Adam begins anew at a quarter of the learning rates, which
-        a half cosine takes to 0 again. The codes are others afterwards, and the fingerprint with
-        them: what was encoded before has to be encoded again.
+        a half cosine takes to 0 again. The codes change, and so does the fingerprint: re-encode
+        everything.
 
         Parameters
         ----------
         X : array-like, shape (n, d)
-            The vectors that are to be served from now on: new ones, and old ones that remain.
+            The vectors to be served from now on: new ones, and old ones that remain.
         y : ignored
         n_steps : int, optional
             Batches; default: a fifth of ``n_steps``.
@@ -329,22 +284,30 @@ class SiGAH(DecoderMixin, LinearHasher):
         >>> hasher.partial_fit(X).fingerprint != before
         True
         """
-        from sigah.hashers.sigah_training import Start, train
-
         if not hasattr(self, "weights_"):
             return self.fit(X)
-        rows = self._rows(X, reset=False).in_memory()
+        with self._all_or_nothing():
+            self._continue(X, plain(n_steps))
+        return self
+
+    def _continue(self, X: Any, n_steps: int | None) -> None:
+        require_training(self.dictionary)
+        from sigah.hashers.sigah_training import Start, train
+
+        self._take_plain_parameters()
+        rows = self._rows(X, reset=False, learn=True).in_memory()
         random_state = check_random_state(self.random_state)
-        quieter = clone(self).set_params(
-            learning_rate=self.learning_rate / 4,
-            generator_learning_rate=self.generator_learning_rate / 4,
-            n_steps=max(1, self.n_steps // 5) if n_steps is None else n_steps,
+        parameters = Parameters(**self.get_params())
+        quieter = replace(
+            parameters,
+            learning_rate=parameters.learning_rate / 4,
+            generator_learning_rate=parameters.generator_learning_rate / 4,
+            n_steps=max(1, parameters.n_steps // 5) if n_steps is None else n_steps,
         )
-        quieter._check_parameters()
         asked = self.n_bits, sparse_units(self.dictionary, self.dictionary_ratio, rows.dim)
         if asked != (learned := self.generator_weights_.shape):
             raise ValueError(
-                f"partial_fit goes on with {learned[0]} bits and {learned[1]} units in the sparse"
+                f"partial_fit continues with {learned[0]} bits and {learned[1]} units in the sparse"
                 f" layer, but n_bits, dictionary and dictionary_ratio now mean {asked[0]} and"
                 f" {asked[1]}: set them back, or learn anew with fit"
             )
@@ -361,15 +324,22 @@ class SiGAH(DecoderMixin, LinearHasher):
             A=getattr(self, "dictionary_", None) if self.dictionary == "learned" else None,
             dictionary_seed=int(self.dictionary_seed_[0]),
         )
-        earlier = getattr(self, "history_", [])
         trained = train(quieter, rows, random_state, start)
+        trained = replace(
+            trained,
+            history=[*getattr(self, "history_", []), *trained.history],
+            summary={**trained.summary, "continued": True},
+        )
         self._keep(trained, rows, random_state)
-        self.history_ = [*earlier, *trained.history]
-        self.training_["continued"] = True
-        return self
 
     def _keep(self, trained: Trained, rows: Rows, random_state: np.random.RandomState) -> None:
-        """Set the fitted attributes; the dictionary is refitted to a sample of ``rows``."""
+        """Set the fitted attributes; the dictionary is refitted to a sample of ``rows``.
+
+        Raises
+        ------
+        TrainingInterrupted
+            At the end, if Ctrl-C ended the training early.
+        """
         # fold centring and scaling: (x - mean) W / scale + c >= 0  <=>  x weights - thresholds >= 0
         self.weights_ = trained.W / trained.scale
         self.thresholds_ = trained.mean @ self.weights_ - trained.c
@@ -386,6 +356,8 @@ class SiGAH(DecoderMixin, LinearHasher):
             self.dictionary_ = self._refitted_dictionary(rows, random_state)
         self.history_ = trained.history
         self.training_ = trained.summary
+        if trained.summary["interrupted"]:
+            raise TrainingInterrupted(f"training ended after {trained.summary['steps']} steps")
 
     def _refitted_dictionary(
         self, rows: Rows, random_state: np.random.RandomState
@@ -430,37 +402,9 @@ class SiGAH(DecoderMixin, LinearHasher):
             Z = Z @ A.T
         return self.mean_ + self.scale_ * Z
 
-    def _check_parameters(self) -> None:
-        for name, allowed in (
-            ("activation", ACTIVATIONS),
-            ("dictionary", DICTIONARIES),
-            ("relaxation", ("sign", "tanh")),
-            ("initialization", ("itq", "gaussian")),
-            ("device", ("auto", "cpu", "cuda")),
-        ):
-            if (value := getattr(self, name)) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
-        terms = ("reconstruction", "sparsity", "graph", "adversarial", "neighbor", "pair")
-        for name in (*terms, "margin", "weight_decay"):
-            if not (isinstance(value := getattr(self, name), NUMBER) and value >= 0):
-                raise ValueError(f"{name} must be a number and not negative, got {value!r}")
-        for name in ("learning_rate", "generator_learning_rate"):
-            if not (isinstance(value := getattr(self, name), NUMBER) and value > 0):
-                raise ValueError(f"{name} must be a positive number, got {value!r}")
-        ratio = self.dictionary_ratio
-        if ratio != "auto" and not (isinstance(ratio, NUMBER) and ratio > 0):
-            raise ValueError(f"dictionary_ratio must be 'auto' or a positive number, got {ratio!r}")
-        for name, least in (
-            ("n_neighbors", 1),
-            ("n_steps", 1),
-            ("batch_size", 2),
-            ("generator_batch_size", 1),
-            ("patience", 1),
-        ):
-            if not (isinstance(value := getattr(self, name), (int, np.integer)) and value >= least):
-                raise ValueError(
-                    f"{name} must be a whole number of at least {least}, got {value!r}"
-                )
-        fraction = self.validation_fraction
-        if not (isinstance(fraction, NUMBER) and 0 < fraction < 1):
-            raise ValueError(f"validation_fraction must lie between 0 and 1, got {fraction!r}")
+
+def require_training(dictionary: str) -> None:
+    """Miss the libraries of training before it begins, not after it."""
+    require("torch", "fitting SiGAH", "train")
+    if dictionary == "refitted":
+        require("scipy.linalg", "fitting SiGAH", "train")

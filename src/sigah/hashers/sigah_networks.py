@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sigah.hashers.sigah import LEAKY_SLOPE
+from sigah.hashers.sigah_decoder import LEAKY_SLOPE
 
 __all__ = [
     "SELF_COSINE",

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sigah.hashers.itq import itq_directions
-from sigah.hashers.sigah import gaussian_dictionary, sparse_units
+from sigah.hashers.sigah_decoder import gaussian_dictionary, sparse_units
 from sigah.hashers.sigah_networks import (
     SELF_COSINE,
     SELF_DISTANCE,
@@ -28,12 +28,10 @@ from sigah.hashers.sigah_networks import (
     pair_loss,
     squared_distances,
 )
+from sigah.hashers.sigah_parameters import Parameters
 from sigah.progress import bar
 from sigah.rows.blocks import Rows, RowSource
 from sigah.threads import available_threads
-
-if TYPE_CHECKING:
-    from sigah.hashers.sigah import SiGAH
 
 __all__ = ["train"]
 
@@ -76,7 +74,12 @@ class Trainer:
     """Alternating updates of hash layer with generator, Eq. (20), and discriminator, Eq. (21)."""
 
     def __init__(
-        self, params: SiGAH, W: NDArray[np.float32], n_rows: int, seed: int, device: torch.device
+        self,
+        params: Parameters,
+        W: NDArray[np.float32],
+        n_rows: int,
+        seed: int,
+        device: torch.device,
     ) -> None:
         self.params = params
         self.n_rows = n_rows
@@ -242,7 +245,7 @@ class Trainer:
 
 
 def train(
-    params: SiGAH,
+    params: Parameters,
     rows: Rows,
     random_state: np.random.RandomState,
     start: Start | None = None,
@@ -339,7 +342,7 @@ def train(
 
 
 def initial_projection(
-    params: SiGAH,
+    params: Parameters,
     rows: Rows,
     mean: NDArray[np.float64],
     covariance: NDArray[np.float64],

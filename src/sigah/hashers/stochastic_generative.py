@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigah.checks import check_nonnegative, check_whole
+from sigah.extras import require
 from sigah.hashers.base import DecoderMixin, LinearHasher
 from sigah.progress import bar
 from sigah.rows.blocks import Rows
@@ -144,8 +145,7 @@ class StochasticGenerativeHashing(DecoderMixin, LinearHasher):
         self.verbose = verbose
 
     def _fit(self, rows: Rows, random_state: np.random.RandomState) -> None:
-        import torch  # loaded by training alone
-
+        torch = require("torch", "fitting StochasticGenerativeHashing", "train")
         check_whole(self.n_steps, "n_steps", least=1)
         check_whole(self.batch_size, "batch_size", least=1)
         for name in ("learning_rate", "alpha", "beta"):

@@ -17,7 +17,7 @@ from sigah.hashers import (
     SiGAH,
     StochasticGenerativeHashing,
 )
-from sigah.hashers.sigah import LEAKY_SLOPE
+from sigah.hashers.sigah_decoder import LEAKY_SLOPE
 from sigah.onnx.graph import Graph, numbers_of, squared_norms
 
 __all__ = ["vectors_of"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sigah.rows.blocks import Rows, RowSource, finite, is_row_source
+from sigah.rows.dtypes import check_rows
 from sigah.rows.folder import FolderRows
 from sigah.rows.lazy import LazyRows, MissingLibraryError
 from sigah.rows.readers import load_vectors, open_array, open_vectors, read_idx, read_npy
@@ -17,6 +18,7 @@ __all__ = [
     "RowSource",
     "Rows",
     "as_rows",
+    "check_rows",
     "finite",
     "identity",
     "is_row_source",

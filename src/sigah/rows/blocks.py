@@ -6,36 +6,17 @@ Training and encoding read a source in blocks, so nothing ever converts or copie
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["RowSource", "Rows", "finite", "is_row_source"]
+from sigah.rows.dtypes import RowSource, as_float32, is_row_source
+
+__all__ = ["LARGEST", "RowSource", "Rows", "finite", "is_row_source"]
 
 BLOCK_BYTES = 8 << 20  # a block and its product stay in a last-level cache
-
-
-class RowSource(Protocol):
-    """What a hasher can read: a shape, a dtype and row slicing."""
-
-    shape: tuple[int, int]
-    dtype: Any
-
-    def __getitem__(self, key: Any) -> Any: ...
-
-
-def is_row_source(X: object) -> bool:
-    """Whether ``X`` is a foreign two-dimensional source that is to be read by row slices."""
-    shape = getattr(X, "shape", None)
-    return (
-        not isinstance(X, np.ndarray)
-        and hasattr(X, "dtype")
-        and hasattr(X, "__getitem__")
-        and not hasattr(X, "tocsr")  # sparse matrices slice too; scikit-learn refuses them for us
-        and isinstance(shape, tuple)
-        and len(shape) == 2
-    )
+LARGEST = 1e15  # in vectors to learn from: sums of products of larger ones overflow float32
 
 
 class Rows:
@@ -45,10 +26,13 @@ class Rows:
     ----------
     source : ndarray, memmap or RowSource, shape (n, d)
         Read only through slices (and, for NumPy arrays, fancy row indices).
+    largest : float
+        Blocks that hold values beyond it are refused.
     """
 
-    def __init__(self, source: RowSource) -> None:
+    def __init__(self, source: RowSource, *, largest: float = np.inf) -> None:
         self.source = source
+        self.largest = largest
         self.dim = int(source.shape[1])
         self.block_rows = max(1, BLOCK_BYTES // (4 * self.dim))
 
@@ -59,7 +43,7 @@ class Rows:
         """Yield ``(slice, float32 block)`` over the rows in order, from the row ``first`` on."""
         for start in range(first, len(self), self.block_rows):
             where = slice(start, min(start + self.block_rows, len(self)))
-            yield where, finite(self.source[where], start)
+            yield where, finite(self.source[where], start, largest=self.largest)
 
     def take(
         self, indices: NDArray[np.intp], out: NDArray[np.float32] | None = None
@@ -71,11 +55,11 @@ class Rows:
             # indices are in range; any mode but "raise" writes to `out` without a second copy
             return np.take(self.source, indices, axis=0, out=out, mode="clip")
         if isinstance(self.source, np.ndarray):
-            out[:] = _as_float32(self.source[indices])
+            out[:] = as_float32(self.source[indices])
             return out
         for position in np.argsort(indices):  # HDF5 and its like read forward, slice by slice
             row = int(indices[position])
-            out[position] = _as_float32(self.source[row : row + 1])[0]
+            out[position] = as_float32(self.source[row : row + 1])[0]
         return out
 
     def in_memory(self) -> Rows:
@@ -85,7 +69,7 @@ class Rows:
         held = np.empty((len(self), self.dim), np.float32)
         for where, block in self.blocks():
             held[where] = block
-        return Rows(cast(RowSource, held))
+        return Rows(cast(RowSource, held), largest=self.largest)
 
     def mean(self) -> NDArray[np.float64]:
         """Column means, ``float64 (d,)``; the pass that also proves every value finite."""
@@ -104,23 +88,37 @@ class Rows:
         return mean, second_moment / len(self)
 
 
-def _as_float32(block: Any) -> NDArray[np.float32]:
-    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes inf, and is reported so
-        return np.asarray(block).astype(np.float32, copy=False)
+def finite(
+    block: Any, first_row: int, *, largest: float = np.inf, name: str = "X"
+) -> NDArray[np.float32]:
+    """A block as ``float32``, or an error that names the first value that cannot be used.
 
-
-def finite(block: Any, first_row: int) -> NDArray[np.float32]:
-    """A block as ``float32``, or an error that names the row of the first value that is no number.
-
-    ``first_row`` is the row of the source at which the block begins.
+    Parameters
+    ----------
+    block : array-like, shape (m, d)
+    first_row : int
+        The row of the source at which the block begins.
+    largest : float
+        Values beyond it, of either sign, are refused too.
+    name : str
+        What the caller calls the source.
     """
-    array = _as_float32(block)
+    array = as_float32(block, first_row, name)
     with np.errstate(over="ignore", invalid="ignore"):
-        suspicious = not np.isfinite(np.vdot(array, array))  # one cheap pass in the common case
-    if suspicious and not (sound := np.isfinite(array)).all():
+        square = float(np.vdot(array, array))  # one cheap pass in the common case
+    if square < np.inf and square <= largest**2:
+        return array
+    if not (sound := np.isfinite(array)).all():
         row, column = np.argwhere(~sound)[0]
         raise ValueError(
-            f"Input X contains NaN, infinity or a value too large for float32 (first at row"
+            f"Input {name} contains NaN, infinity or a value too large for float32 (first at row"
             f" {first_row + row}, column {column}); remove or impute such rows before hashing"
+        )
+    if (beyond := np.abs(array) > largest).any():
+        row, column = np.argwhere(beyond)[0]
+        raise ValueError(
+            f"Input {name} has a value too large to learn from: {array[row, column]:.3g} at row"
+            f" {first_row + row}, column {column} (at most {largest:g}); remove such rows, or"
+            " scale the vectors down"
         )
     return array

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sigah import extras
+from sigah.extras import MissingLibraryError
 
 __all__ = [
     "Array",
@@ -22,10 +24,6 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
-
-
-class MissingLibraryError(OSError):
-    """A file needs a library that is not installed."""
 
 
 class LazyRows:
@@ -121,14 +119,8 @@ def naming(file: Path) -> Iterator[None]:
 
 
 def require(library: str, purpose: str) -> Any:
-    """Import an optional library, or say in one line how to get it."""
-    try:
-        return importlib.import_module(library)
-    except ModuleNotFoundError as error:
-        name = library.partition(".")[0]
-        raise MissingLibraryError(
-            f"{purpose} are read with {name}, which is not installed: pip install 'sigah[data]'"
-        ) from error
+    """Import a library that reads files, or say in one line how to get it."""
+    return extras.require(library, f"reading {purpose}", "data")
 
 
 def is_numeric(dtype: np.dtype[Any]) -> bool:

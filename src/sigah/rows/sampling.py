@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import check_random_state
 
+from sigah.checks import check_random_state
 from sigah.rows.blocks import Rows, RowSource, finite
 from sigah.rows.mapped import release_pages
 from sigah.rows.sources import Batches, as_rows, read_blocks

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigah.rows.blocks import BLOCK_BYTES, Rows, RowSource, finite, is_row_source
+from sigah.rows.dtypes import as_array, check_rows
 from sigah.rows.lazy import LazyRows
 from sigah.rows.mapped import memory_map_of, prefetch_pages, release_pages
 
@@ -31,18 +32,21 @@ PROBES = 16  # rows by which a source without a file is recognised
 
 
 def as_rows(source: Any) -> RowSource | None:
-    """The source if it has rows to slice, as an array if it is a table or a list; else None."""
-    if isinstance(source, np.ndarray) or is_row_source(source):
-        rows = source
-    elif hasattr(source, "__array__") or (
-        isinstance(source, (list, tuple)) and not _is_list_of_batches(source)
+    """The source if it has rows to slice, as an array if it is a table or a list; else None.
+
+    Raises
+    ------
+    ValueError
+        If it has rows, but not of numbers, as :func:`sigah.rows.check_rows` says.
+    """
+    if (
+        is_row_source(source)
+        or hasattr(source, "__array__")
+        or hasattr(source, "tocsr")
+        or (isinstance(source, (list, tuple)) and not _is_list_of_batches(source))
     ):
-        rows = np.asarray(source)
-    else:
-        return None
-    if len(rows.shape) != 2 or 0 in rows.shape:
-        raise ValueError(f"vectors must have shape (n, d), both at least 1, got {rows.shape}")
-    return cast(RowSource, rows)
+        return check_rows(source, "source")
+    return None
 
 
 def read_blocks(
@@ -99,7 +103,7 @@ def identity(rows: RowSource) -> dict[str, Any]:
     probed = [0] if files else np.unique(np.linspace(0, rows.shape[0] - 1, PROBES).astype(int))
     digest = hashlib.sha256()
     for row in probed:
-        digest.update(np.ascontiguousarray(rows[int(row) : int(row) + 1]).tobytes())
+        digest.update(np.ascontiguousarray(as_array(rows[int(row) : int(row) + 1])).tobytes())
     states = [(file, file.stat()) for file in files]
     return {
         "shape": [int(length) for length in rows.shape],
@@ -148,16 +152,14 @@ def _checked(batches: Iterable[Any]) -> Iterator[NDArray[np.float32]]:
     """Batches as finite float32 arrays of one width."""
     width, at = None, 0
     for number, batch in enumerate(batches):
-        array = np.asarray(batch)
-        if array.ndim != 2 or array.dtype.kind not in "biuf" or not array.shape[1]:
+        if not len(batch):
+            continue
+        rows = check_rows(batch, f"batch {number}")
+        width = width or rows.shape[1]
+        if rows.shape[1] != width:
             raise ValueError(
-                f"batch {number} must be numbers of shape (m, d), got {array.dtype} of shape"
-                f" {array.shape}"
+                f"batch {number} has dimension {rows.shape[1]}, but the first has {width}"
             )
-        width = width or array.shape[1]
-        if array.shape[1] != width:
-            raise ValueError(
-                f"batch {number} has dimension {array.shape[1]}, but the first has {width}"
-            )
-        yield finite(array, at)
+        array = finite(rows[:], at)
+        yield array
         at += len(array)

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import check_random_state
 
+from sigah.checks import check_random_state
 from sigah.codes import unpack
 from sigah.evaluation import exact_neighbors, rank_counts, recall_at
 from sigah.hashers import BinaryHasher, DecoderMixin, ScoringHasher

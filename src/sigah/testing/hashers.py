@@ -204,7 +204,7 @@ def bad_vectors_are_refused(hasher: BinaryHasher, X: Vectors) -> None:
         (np.empty((0, d)), "0 sample"),
         (np.empty((d, 0)), "0 feature"),
         (np.zeros(d), "2D array"),
-        (np.zeros((n, 4, 6)), "dim 3"),
+        (np.zeros((n, 4, 6)), r"2D array.*4, 6\)"),
         (np.full((n, d), "seven"), "numeric|convert"),
         (np.full((n, d), np.nan), "row 0, column 0"),
         (np.full((n, d), 1e300), "too large for float32"),

@@ -1,0 +1,86 @@
+"""SiGAH's parameters, checked: what its training is given instead of the estimator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sigah.checks import check_nonnegative, check_positive, check_whole
+from sigah.hashers.sigah_decoder import ACTIVATIONS
+
+__all__ = ["Parameters"]
+
+CHOICES = {
+    "activation": ACTIVATIONS,
+    "dictionary": ("refitted", "gaussian", "learned", "identity"),
+    "relaxation": ("sign", "tanh"),
+    "initialization": ("itq", "gaussian"),
+    "device": ("auto", "cpu", "cuda"),
+}
+WEIGHTS = (
+    *("reconstruction", "sparsity", "graph", "adversarial", "neighbor", "pair"),
+    *("margin", "weight_decay"),
+)
+COUNTS = {
+    "n_neighbors": 1,
+    "n_steps": 1,
+    "batch_size": 2,
+    "generator_batch_size": 1,
+    "patience": 1,
+}
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The parameters of :class:`~sigah.SiGAH`, by the same names, where they are explained.
+
+    Raises
+    ------
+    ValueError
+        If one of them makes no sense.
+    """
+
+    n_bits: int
+    n_neighbors: int
+    reconstruction: float
+    sparsity: float
+    graph: float
+    adversarial: float
+    neighbor: float
+    pair: float
+    margin: float
+    dictionary: str
+    dictionary_ratio: float | str
+    activation: str
+    relaxation: str
+    initialization: str
+    learning_rate: float
+    generator_learning_rate: float
+    weight_decay: float
+    batch_size: int
+    generator_batch_size: int
+    n_steps: int
+    early_stopping: bool
+    validation_fraction: float
+    patience: int
+    device: str
+    random_state: Any
+    verbose: bool
+
+    def __post_init__(self) -> None:
+        for name, allowed in CHOICES.items():
+            if (value := getattr(self, name)) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+        for name in WEIGHTS:
+            check_nonnegative(getattr(self, name), name)
+        for name in ("learning_rate", "generator_learning_rate"):
+            check_positive(getattr(self, name), name)
+        if (ratio := self.dictionary_ratio) != "auto":
+            check_positive(ratio, "dictionary_ratio", or_else="'auto'")
+        for name, least in COUNTS.items():
+            check_whole(getattr(self, name), name, least=least)
+        check_positive(self.validation_fraction, "validation_fraction")
+        if self.validation_fraction >= 1:
+            raise ValueError(
+                f"validation_fraction must lie between 0 and 1, got {self.validation_fraction!r}"
+            )
