@@ -1,4 +1,4 @@
-"""Where Ray runs: on this machine, for as long as it is needed, or on a cluster that is there."""
+"""Where Ray runs: on this machine, for as long as it is needed, or on a running cluster."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def require_ray() -> Any:
 def cluster(address: str | None = None) -> Iterator[Any]:
     """Connect to Ray for the length of a block.
 
-    A connection that the program has made itself (``ray.init``) is used as it is, and left open.
+    A connection that the program has made itself (``ray.init``) is used, and left open.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def cluster(address: str | None = None) -> Iterator[Any]:
 
 
 def knock(address: str) -> None:
-    """Raise an OSError at once where nothing listens: Ray would go on trying for minutes."""
+    """Raise an OSError at once where nothing listens: Ray would keep trying for minutes."""
     host, _, port = address.rpartition(":")
     if port.isdigit():
         socket.create_connection((host, int(port)), timeout=10).close()

@@ -37,7 +37,7 @@ def encode(
 
     Workers read row groups, encode them and write one file each; nothing but their names and sizes
     passes through Ray. The model is sent to each node once. Ray Data decides how many parts are
-    under way at a time, and gives the part of a worker that dies to another.
+    encoded at a time. If a worker dies, another one encodes its part.
 
     Parameters
     ----------

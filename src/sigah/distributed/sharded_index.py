@@ -27,9 +27,9 @@ RETRIES = 3  # of one question, by shards that die over it
 class ShardedIndex:
     """Exact nearest neighbours over a folder of shards, as one :class:`sigah.HammingIndex`.
 
-    Each shard is an actor of Ray that maps its index file. An actor that dies is started again,
-    opens its file again and is asked again: a search either answers exactly or raises. The index
-    cannot be changed; build the shards again for that.
+    Each shard is an actor of Ray that maps its index file. If an actor dies, it is started again
+    and asked again: a search either answers exactly or raises. The index cannot be changed; to
+    change it, build the shards again.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ class ShardedIndex:
         ValueError
             If the codes are not packed codes of ``n_bits`` bits, or ``k`` is not positive.
         FileFormatError
-            If a file proves damaged.
+            If a file is damaged.
         OSError
             If a shard cannot be started again.
         """
@@ -179,7 +179,7 @@ class ShardedIndex:
 
 
 class Shard:
-    """What runs in an actor: one index file, opened by whoever starts or starts again."""
+    """The contents of an actor: one index file, opened at each start."""
 
     def __init__(self, file: str, n_threads: int) -> None:
         self.file, self.n_threads = Path(file), n_threads

@@ -27,7 +27,7 @@ Share = tuple[NDArray[np.uint8], NDArray[Any]]  # codes and their ids
 
 
 def build_shards(source: str | PathLike[str], out: str | PathLike[str], n_shards: int) -> Manifest:
-    """Make index files of codes, as equal in size as can be.
+    """Make index files of codes, of equal size up to one code.
 
     Runs in this process and holds one shard at a time, and all ids.
 
@@ -35,7 +35,7 @@ def build_shards(source: str | PathLike[str], out: str | PathLike[str], n_shards
     ----------
     source : path
         A folder that :func:`encode` wrote, or a file of codes. Its ids must be whole numbers that
-        are not negative, each there once.
+        are not negative and unique.
     out : path
         A folder that does not exist yet. It holds ``shard-00000.index`` and so on, each an index
         that :class:`sigah.HammingIndex` opens, and a manifest.

@@ -3,8 +3,8 @@
 What "the same result as one process" means here. Row ``i`` of the data belongs to worker ``i mod
 w``. In each step every worker draws a batch of ``batch_size`` of its own rows, takes the loss of
 that batch (Eq. (20), (21); its pairs and neighbours are those within the batch), and all take one
-step along the mean of their gradients. That is what one process does that adds up the gradients of
-the same ``w`` batches before each step, up to rounding. With one worker it is ``SiGAH.fit``.
+step along the mean of their gradients. One process that adds up the gradients of the same ``w``
+batches before each step learns the same, up to rounding. With one worker it is ``SiGAH.fit``.
 
 Mean, covariance and, where the graph term is used, its sigma are those of all shares. ITQ's
 rotation, where training starts, is learned from a sample: all rows, if they fit.
@@ -51,7 +51,7 @@ def fit(
 
     Each worker reads the files and keeps every ``n_workers``-th row in memory. A step uses
     ``n_workers * batch_size`` rows, and takes as long as with one worker: more workers learn from
-    more rows, not in less time. When a worker dies, training begins anew, with the same result.
+    more rows, not in less time. When a worker dies, training starts again, with the same result.
 
     Parameters
     ----------

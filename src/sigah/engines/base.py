@@ -1,8 +1,8 @@
-"""The contract of an engine: what is shared by all that hold codes outside of sigah, once.
+"""The contract of an engine: everything that all engines share.
 
 A file of an engine holds only its calls. It derives from :class:`Engine` and fills in the hooks:
 ``read_about``, ``create`` and ``write_about`` (what the target says of itself), ``get`` and ``put``
-(rows by id), ``__len__`` and ``_nearest``; and, where the engine has such a thing, ``flush``,
+(rows by id), ``__len__`` and ``_nearest``; and, where the engine needs them, ``flush``,
 ``finish``, ``reconnect`` and ``close``. Its constructor only stores settings; ``read_about`` is the
 hook that is called first, loads the library (by :func:`require`, never at the top of the file) and
 reaches the target. The hooks may raise what their library raises, if ``failures`` names it.
@@ -32,7 +32,7 @@ Found = tuple[NDArray[np.integer], NDArray[np.integer]]
 
 @dataclass(frozen=True)
 class About:
-    """What a target says of the codes that it holds; it is kept there as one JSON text."""
+    """What a target records about its codes; the target keeps it as one JSON text."""
 
     n_bits: int
     fingerprint: str  # of the model that made the codes
@@ -120,10 +120,10 @@ class Engine(ABC):
 
     @abstractmethod
     def create(self, about: About, sample: NDArray[np.uint8]) -> None:
-        """Make an empty collection that says ``about`` of itself; what is there of it stays.
+        """Make an empty collection with the record ``about``; an existing part of it stays.
 
         ``sample`` are codes for kinds of index that are trained. An export that was interrupted
-        before its first row came to rest calls this again.
+        before its first row was saved calls this again.
         """
 
     @abstractmethod
@@ -153,10 +153,10 @@ class Engine(ABC):
         """
 
     def flush(self) -> None:
-        """Bring to rest what was put; for engines that hold it in memory until then."""
+        """Save the rows; for engines that hold them in memory until then."""
 
     def finish(self) -> None:
-        """Build the index after the last row, if it is not built as rows come."""
+        """Build the index after the last row, if it does not grow with the rows."""
 
     def reconnect(self) -> None:
         """Called before a transient failure is tried again."""
@@ -175,14 +175,14 @@ class Engine(ABC):
         return None
 
     def failures(self) -> tuple[type[Exception], ...]:
-        """What the engine's library raises; shown to users as one line, an OSError.
+        """The errors of the engine's library; users see one line, an OSError.
 
         It is asked after anything was raised, also where the library is not installed.
         """
         return (RuntimeError,)
 
     def transient(self) -> tuple[type[Exception], ...]:
-        """Failures that may pass when tried again."""
+        """Temporary failures: a later try may succeed."""
         return (ConnectionError, TimeoutError)
 
     @property
@@ -228,7 +228,7 @@ class Engine(ABC):
         distances = np.full((len(queries), k), MISSING_DISTANCE, np.int32)
         ids = np.full((len(queries), k), MISSING_ID, np.int64)
         if len(queries) and labels != []:
-            with self.plainly():
+            with self.as_one_line():
                 found = self._nearest(queries, k, labels)
                 if not isinstance(found, tuple):
                     found = _padded(found)
@@ -262,8 +262,8 @@ class Engine(ABC):
         return sorted(set(array.tolist()))
 
     @contextmanager
-    def plainly(self) -> Iterator[None]:
-        """Turn what the engine's library raises into one line."""
+    def as_one_line(self) -> Iterator[None]:
+        """Turn the errors of the engine's library into one line."""
         try:
             yield
         except (*self.failures(), *self.transient()) as error:

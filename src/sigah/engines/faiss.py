@@ -1,8 +1,8 @@
 """FAISS: the field's reference library, and the format that its users exchange.
 
 Douze et al., "The Faiss library", arXiv 2401.08281. The target is a file for
-``faiss.read_index_binary``. Bits are in the order of :func:`numpy.packbits` to no one's harm: FAISS
-compares bytes.
+``faiss.read_index_binary``. Bits keep the order of :func:`numpy.packbits`, because FAISS compares
+whole bytes.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class Faiss(FileEngine):
 
     @property
     def replace_refusal(self) -> str | None:
-        """A graph of FAISS forgets nothing."""
+        """A graph of FAISS cannot remove codes."""
         if self.about is not None and self.about.kind == "hnsw":
             return "FAISS cannot remove a code from its graph"
         return None

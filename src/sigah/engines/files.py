@@ -1,7 +1,7 @@
 """Engines that are one file of an index, held in memory: what FAISS and USearch share.
 
-Beside the index, in ``TARGET.sqlite``, stand the things that such files have no place for: what
-the target says of itself, and the label of each id. The index is written first and the sidecar is
+Beside the index, in ``TARGET.sqlite``, stand the things that such files have no place for: the
+record about the codes, and the label of each id. The index is written first and the sidecar is
 committed after it, so a crash between the two leaves rows whose labels are put again.
 """
 

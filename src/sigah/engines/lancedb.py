@@ -1,4 +1,4 @@
-"""LanceDB: a table in a folder or an object store, beside whatever else is known of each row.
+"""LanceDB: a table in a folder or an object store, beside other columns.
 
 github.com/lancedb/lancedb. Codes are a column ``code``, a fixed-size list of uint8; what the target
 says of itself is metadata of the column ``id``.

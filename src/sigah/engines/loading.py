@@ -1,8 +1,8 @@
-"""Bulk load: in batches, tried again where a failure may pass, and never twice the same row.
+"""Bulk load: in batches, with retries after temporary failures, and no row twice.
 
-Ids are the key. What the target holds of a batch is read first, and only rows that it lacks, or
-that differ, are put: an interrupted export goes on where it stopped, and the same export again
-changes nothing.
+Ids are the key. The rows of each batch are first read from the target, and only missing or
+different rows are written. So an interrupted export resumes, and the same export again changes
+nothing.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ def export(
     show: bool = False,
     **settings: Any,
 ) -> Exported:
-    """Make an engine hold codes, under their ids, with one label each.
+    """Load codes into an engine, with their ids and one label each.
 
-    Codes that the target holds under other ids stay.
+    Codes under different ids stay in the target.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def export(
     Raises
     ------
     ValueError
-        If the codes, ids, labels or settings are not such, or the target holds codes of another
+        If the codes, ids, labels or settings are not valid, or the target holds codes of another
         model, another width, or something that sigah did not make.
     OSError
         If the engine is not installed, cannot be reached, or fails.
@@ -106,7 +106,7 @@ def export(
     given_ids, order = _ordered(ids, len(packed))
     given_labels, label_type = (None, None) if labels is None else check_labels(labels, len(packed))
     with make_engine(name, target, **settings) as engine:
-        about = _insist(engine, engine.read_about)
+        about = _retrying(engine, engine.read_about)
         wanted = About(
             n_bits=8 * packed.shape[1],
             fingerprint=fingerprint,
@@ -116,16 +116,16 @@ def export(
         if about is not None:
             _check_same(engine, about, wanted)
         engine.about = about or wanted
-        if about is None or not _insist(engine, engine.__len__):
+        if about is None or not _retrying(engine, engine.__len__):
             step = -(-len(packed) // SAMPLE)
-            _insist(engine, lambda: engine.create(wanted, packed[::step]))
+            _retrying(engine, lambda: engine.create(wanted, packed[::step]))
             about = engine.about = wanted
         rows = Rows(given_ids, packed, given_labels)
         written = _load(engine, rows, order, show=show)
         if written or not about.complete:
-            _insist(engine, engine.finish)
-            _insist(engine, engine.flush)
-            _insist(engine, lambda: engine.write_about(replace(wanted, complete=True)))
+            _retrying(engine, engine.finish)
+            _retrying(engine, engine.flush)
+            _retrying(engine, lambda: engine.write_about(replace(wanted, complete=True)))
     return Exported(len(packed), written)
 
 
@@ -142,11 +142,11 @@ def _load(engine: Engine, rows: Rows, order: NDArray[Any] | None, *, show: bool)
                 new = _lacking(engine, batch)
                 if len(new):
                     _mark_incomplete(engine)
-                    _insist(engine, lambda new=new: engine.put(new))  # type: ignore[misc]
+                    _retrying(engine, lambda new=new: engine.put(new))  # type: ignore[misc]
                     written += len(new)
                 progress.advance(task, len(batch))
                 if (now := time.monotonic()) > due:
-                    _insist(engine, engine.flush)
+                    _retrying(engine, engine.flush)
                     took = time.monotonic() - now
                     due = now + took + max(REST, 10 * took)
         except BaseException:
@@ -157,8 +157,8 @@ def _load(engine: Engine, rows: Rows, order: NDArray[Any] | None, *, show: bool)
 
 
 def _lacking(engine: Engine, batch: Rows) -> Rows:
-    """The rows of a batch that the target does not hold just so."""
-    held = _insist(engine, lambda: engine.get(batch.ids))
+    """The rows of a batch that the target lacks or holds differently."""
+    held = _retrying(engine, lambda: engine.get(batch.ids))
     places = np.searchsorted(batch.ids, held.ids)
     same = (held.codes == batch.codes[places]).all(axis=1)
     if engine.replace_refusal is not None and not same.all():
@@ -179,12 +179,12 @@ def _mark_incomplete(engine: Engine) -> None:
     if engine.about.complete:
         engine.about = replace(engine.about, complete=False)
         about = engine.about
-        _insist(engine, lambda: engine.write_about(about))
+        _retrying(engine, lambda: engine.write_about(about))
 
 
-def _insist(engine: Engine, act: Callable[[], T]) -> T:
-    """Do something, again if its failure may pass; other failures end in one line."""
-    with engine.plainly():
+def _retrying(engine: Engine, act: Callable[[], T]) -> T:
+    """Call, with retries after temporary failures; other failures end in one line."""
+    with engine.as_one_line():
         for wait in WAITS:
             try:
                 return act()

@@ -39,7 +39,7 @@ def connect(name: str, target: str | PathLike[str], **settings: Any) -> Engine:
     """
     engine = make_engine(name, target, **settings)
     try:
-        with engine.plainly():
+        with engine.as_one_line():
             about = engine.read_about()
         if about is None:
             raise FileNotFoundError(
@@ -47,7 +47,7 @@ def connect(name: str, target: str | PathLike[str], **settings: Any) -> Engine:
             )
         if not about.complete:
             raise ValueError(
-                f"{engine.where}: its export was interrupted; run it again, and it goes on"
+                f"{engine.where}: its export was interrupted; run it again to complete it"
             )
         if engine.kind not in (None, about.kind):
             raise ValueError(f"{engine.where} has an index of kind {about.kind}, not {engine.kind}")

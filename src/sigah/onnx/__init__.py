@@ -30,9 +30,10 @@ __all__ = ["export_decoder", "export_encoder"]
 def export_encoder(hasher: BinaryHasher, path: str | PathLike[str]) -> None:
     """Write a fitted hasher as an ONNX graph from float32 vectors to packed codes.
 
-    The codes are those of ``hasher.transform``, bit by bit. Non-finite vectors, which ``transform``
-    refuses, are encoded as something. The file's metadata name the method, ``n_bits``, the
-    fingerprint of the model and the version of sigah; the same model gives the same bytes.
+    The codes are those of ``hasher.transform``, bit by bit. The graph does not refuse non-finite
+    vectors, as ``transform`` does; their codes mean nothing. The file's metadata name the method,
+    ``n_bits``, the fingerprint of the model and the version of sigah; the same model gives the same
+    bytes.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
 """Encoding of vectors that need not fit into memory, block by block into a file.
 
-Three things happen at once: a thread reads the next blocks, one a core multiplies, and this one
-writes the codes down in order. The codes go to a partial file with a journal (``journal.py``), and
-take their place at the end: as ``.npy``, byte for byte what :func:`sigah.files.save_codes`
-writes, or as Parquet beside the ids of the vectors.
+Three things happen at once: one thread reads the next blocks, one thread a core encodes blocks,
+and the calling thread writes the codes in order. The codes go to a partial file with a journal
+(``journal.py``), and take their place at the end: as ``.npy``, byte for byte what
+:func:`sigah.files.save_codes` writes, or as Parquet beside the ids of the vectors.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class Encoded:
     n_rows : int
         Codes in the file.
     resumed : int
-        Those of them that an earlier run had finished.
+        How many of these an earlier run had finished.
     refused : str or None
-        Why what an earlier run had left was thrown away, if so.
+        Why the codes of an earlier run were discarded; None if they were not.
     seconds : float
         Of this run.
     """
@@ -64,20 +64,20 @@ def encode(
     ids: str | None = None,
     show: bool = False,
 ) -> Encoded:
-    """Encode vectors into a file of codes; interrupted, it goes on where it stopped.
+    """Encode vectors into a file of codes; the same call resumes after an interruption.
 
-    Memory holds a few blocks, however many vectors there are. What is finished lies in
-    ``OUT.partial`` and ``OUT.journal``; the same call finds it again, after Ctrl-C, a kill or a
-    full disk. ``OUT`` appears when it is complete, and not before. What was made by another model
-    or of other vectors is not gone on with: it is thrown away, and ``refused`` says why.
+    Memory holds a few blocks, for any number of vectors. Finished codes lie in ``OUT.partial`` and
+    ``OUT.journal``; the same call resumes there after Ctrl-C, a kill or a full disk. ``OUT``
+    appears when it is complete. Codes of a different model or of different vectors are discarded,
+    and ``refused`` says why.
 
     Parameters
     ----------
     hasher : BinaryHasher
         Fitted.
     source : array-like, rows or batches
-        As for :func:`sigah.rows.sample`. Batches begin anew after an interruption, because
-        nothing tells whether they are the same.
+        As for :func:`sigah.rows.sample`. Batches start over after an interruption, because
+        sigah cannot tell whether they are the same.
     out : path-like
         ``.npy``, or ``.parquet`` (with ``sigah[data]``): the columns ``id`` and ``code``, fixed
         bytes, and sigah's sealed header in the metadata of the file.

@@ -1,10 +1,9 @@
-"""Work that can stop and go on: a partial file of codes, and a journal of its finished blocks.
+"""Work that can stop and resume: a partial file of codes, and a journal of its finished blocks.
 
 Beside the file to be made lie ``NAME.partial``, the codes so far, and ``NAME.journal``: one line of
-JSON that says of which model and vectors the codes are, and one for every finished block, with the
-checksum of its codes. A line is written after the codes that it speaks of. Whatever a kill or a
-power cut leaves, the blocks up to the first that is missing, cut off or unlike its checksum are
-finished, and no others.
+JSON that names the model and the vectors, and one line for every finished block, with the checksum
+of its codes. A line is written after its codes. After a kill or a power cut, the finished blocks
+are those before the first block that is missing, cut off or different from its checksum.
 """
 
 from __future__ import annotations
@@ -37,20 +36,20 @@ class Journal:
     out : Path
         The file to be made; the other two lie beside it.
     task : dict
-        Of which model and vectors the codes are; JSON.
+        The model and the vectors of the codes; JSON.
     width : int
         Bytes a code.
     offset : int
         Bytes of the partial file before the codes.
     resume : bool, default=True
-        Whether codes of an earlier run are any good.
+        Whether codes of an earlier run may be kept.
 
     Attributes
     ----------
     n_rows : int
         Codes that are finished.
     refused : str or None
-        Why the codes of an earlier run were thrown away.
+        Why the codes of an earlier run were discarded.
     """
 
     def __init__(
