@@ -15,12 +15,10 @@ import numpy as np
 
 from seeds import run
 from sigah.codes import signs
-from sigah.evaluation import reconstruction_error
-from sigah.hashers.registry import make_hasher
+from sigah.evaluation import EvaluationData, reconstruction_error
 from sigah.hashers.ridge import Moments, best_regression
 from sigah.hashers.sigah import REFIT_ROWS
 from sigah.hashers.sigah_decoder import sparse_units
-from sigah.lab import datasets
 
 N_BITS = 64
 BLOCK = 1 << 12
@@ -59,12 +57,11 @@ def error(features: Features, S: Floats, X: Floats, T: Floats, Q: Floats) -> flo
     return reconstruction_error(Q, mean + features(T) @ coefficients)[1]
 
 
-def measure(name: str, method: str, seed: int) -> dict[str, float]:
+def measure(hasher: Any, data: EvaluationData) -> dict[str, float]:
     """Relative errors of the method's own decoder, if it has one, and of those for all."""
-    split = datasets.load(name)
-    base = np.asarray(split.base, np.float32)
-    queries = np.asarray(split.queries, np.float32)
-    hasher: Any = make_hasher(method, N_BITS, seed, []).fit(base)
+    seed = hasher.random_state
+    base = np.asarray(data.base, np.float32)
+    queries = np.asarray(data.queries, np.float32)
     chosen = np.random.RandomState(seed).permutation(len(base))[:REFIT_ROWS]
     X, query_codes = base[chosen], hasher.transform(queries)
     S, T = signs(hasher.transform(X)), signs(query_codes)

@@ -8,13 +8,12 @@ never compared.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
 
+from reports import write_report
 from sigah import streams
-from sigah.evaluation.protocol import environment
 from sigah.hashers.registry import make_hasher
 from sigah.lab import datasets
 
@@ -47,10 +46,7 @@ def main() -> None:
                 rows.append(told)
                 z = {key: round(report.comparisons[key].z, 1) for key in report.decisive}
                 print(f"{method:10} {name:8} {report.verdict:8} limit {report.limit:.1f}, z {z}")
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(
-        json.dumps({"n_bits": 64, "environment": environment(), "rows": rows}, indent=1) + "\n"
-    )
+    write_report(arguments.json, {"n_bits": 64, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 
 import sigah
+from reports import write_report
 from sigah import streams
-from sigah.evaluation.protocol import environment
 from sigah.rows import open_vectors, sample
 
 BLOCK = 1 << 16
@@ -134,12 +134,10 @@ def main() -> None:
         "dim": d,
         "n_bits": arguments.bits,
         "data_bytes": 4 * n * d,
-        "environment": environment(),
         **measured,
         "times_the_slower_of_reading_and_product": measured["encode"]["seconds"] / slower,
     }
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+    write_report(arguments.json, report)
 
 
 if __name__ == "__main__":

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from pgvector_two_stage import local_postgres
+from reports import write_report
 from sigah import HammingIndex, load
 from sigah.engines import connect, export, make_engine
-from sigah.evaluation.protocol import environment
 from sigah.hashers.registry import make_hasher
 from sigah.lab import datasets
 
@@ -161,10 +161,9 @@ def main() -> None:
         "n_bits": N_BITS,
         "queries": N_QUERIES,
         "k": K,
-        "environment": environment(),
         "rows": rows,
     }
-    arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+    write_report(arguments.json, report)
 
 
 if __name__ == "__main__":

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 
 import sigah
+from reports import write_report
 from sigah.cli.vectors import read_vectors
-from sigah.evaluation.protocol import environment
 from sigah.hashers import METHODS
 from sigah.hashers.registry import make_hasher
 
@@ -101,14 +101,12 @@ def main() -> None:
                 f" data; encode {len(X) / row['encode_seconds'] / 1e6:.2f} M vectors/s,"
                 f" {row['ratio']:.2f}x a product"
             )
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
     report = {
         "data": f"{arguments.vectors} {len(X):,} x {X.shape[1]} {X.dtype}",
         "n_vectors": len(X),
-        "environment": environment(),
         "rows": rows,
     }
-    arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+    write_report(arguments.json, report)
 
 
 if __name__ == "__main__":

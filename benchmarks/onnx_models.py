@@ -7,7 +7,6 @@ exported graph in onnxruntime, and the graph that a plain export would be, one p
 
 from __future__ import annotations
 
-import json
 import statistics
 import tempfile
 import time
@@ -20,7 +19,7 @@ import onnxruntime
 from onnx import helper, numpy_helper
 from threadpoolctl import threadpool_limits
 
-from sigah.evaluation.protocol import environment
+from reports import write_report
 from sigah.hashers import METHODS, DecoderMixin, LinearHasher
 from sigah.hashers.registry import make_hasher
 from sigah.lab import datasets
@@ -126,10 +125,10 @@ def main() -> None:
         "data": f"mnist {len(X):,} x {X.shape[1]} float32, {BITS} bits, learned from {N_TRAIN:,}",
         "n_vectors": len(X),
         "runtime": f"onnxruntime {onnxruntime.__version__}",
-        "environment": environment() | {"threads": 1},
+        "environment": {"threads": 1},
         "rows": rows,
     }
-    RESULTS.write_text(json.dumps(report, indent=1) + "\n")
+    write_report(RESULTS, report)
 
 
 if __name__ == "__main__":

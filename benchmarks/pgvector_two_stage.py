@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import os
 import tempfile
 import time
@@ -21,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from reports import write_report
 from sigah import load
 from sigah.engines import export
 from sigah.evaluation import cached_neighbors
-from sigah.evaluation.protocol import environment
 from sigah.hashers.registry import make_hasher
 from sigah.lab import datasets
 
@@ -159,10 +158,9 @@ def main() -> None:
             )
         ),
         "export_seconds": export_seconds,
-        "environment": environment(),
         "rows": rows,
     }
-    arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+    write_report(arguments.json, report)
 
 
 if __name__ == "__main__":

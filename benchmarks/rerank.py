@@ -12,9 +12,7 @@ import numpy as np
 
 from seeds import run
 from sigah import HammingIndex, TwoStageSearch
-from sigah.evaluation import cached_neighbors
-from sigah.hashers.registry import make_hasher
-from sigah.lab import datasets
+from sigah.evaluation import EvaluationData
 
 K, OVERSAMPLING, N_BITS = 10, 10, 64
 DISTANCES = ("asymmetric", "spherical", "decoded", "raw")
@@ -24,18 +22,16 @@ def recall(ids: np.ndarray[Any, Any], truth: np.ndarray[Any, Any]) -> float:
     return float((ids[:, :, None] == truth[:, None, :]).any(axis=2).mean())
 
 
-def measure(name: str, method: str, seed: int) -> dict[str, float]:
+def measure(hasher: Any, data: EvaluationData) -> dict[str, float]:
     """Recall of all distances, for one method on one set."""
-    split = datasets.load(name)
-    truth = cached_neighbors(split.base, split.queries, 1000).ids[:, :K]
-    hasher = make_hasher(method, N_BITS, seed, []).fit(split.base)
+    truth = data.truth[:, :K]
     index = HammingIndex(N_BITS)
-    index.add(hasher.transform(split.base))
-    recalls = {"none": recall(index.search(hasher.transform(split.queries), K)[1], truth)}
+    index.add(hasher.transform(data.base))
+    recalls = {"none": recall(index.search(hasher.transform(data.queries), K)[1], truth)}
     for by in DISTANCES:
-        vectors = split.base if by == "raw" else None
+        vectors = data.base if by == "raw" else None
         search = TwoStageSearch(index, hasher, by, oversampling=OVERSAMPLING, vectors=vectors)
-        recalls[by] = recall(search.search(split.queries, K)[1], truth)
+        recalls[by] = recall(search.search(data.queries, K)[1], truth)
     return recalls
 
 

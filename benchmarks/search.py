@@ -31,7 +31,7 @@ import faiss
 import numpy as np
 
 from sigah import HammingIndex, SiGAH
-from sigah.evaluation.protocol import environment
+from sigah.evaluation.provenance import environment
 from sigah.lab import datasets
 from sigah.search import kernels
 from sigah.search.scan import nearest_by_scan

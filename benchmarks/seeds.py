@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import argparse
-import itertools
-import json
 import statistics
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sigah.evaluation.protocol import environment
+from reports import write_report
+from sigah.evaluation import EvaluationData
+from sigah.evaluation.loop import Unit, measure_units
+from sigah.evaluation.store import RunStore
+from sigah.hashers.registry import make_hasher, method_label
+from sigah.lab.experiments import prepare
 
 
 def run(
-    measure: Callable[[str, str, int], dict[str, float]],
+    measure: Callable[[Any, EvaluationData], dict[str, float]],
     *,
     description: str | None,
     methods: str,
     json_path: str,
     settings: dict[str, Any],
 ) -> None:
-    """The command line of a benchmark; ``measure(set, method, seed)`` gives figures by name."""
+    """The command line of a benchmark; ``measure(fitted hasher, data)`` gives figures by name."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--sets", default="mnist,fashion-mnist")
     parser.add_argument("--methods", default=methods)
@@ -29,23 +33,40 @@ def run(
     parser.add_argument("--json", type=Path, default=Path(json_path))
     arguments = parser.parse_args()
     rows = []
-    for name, method in itertools.product(arguments.sets.split(","), arguments.methods.split(",")):
-        runs = [measure(name, method, seed) for seed in range(arguments.seeds)]
-        columns = {by: [run[by] for run in runs] for by in runs[0]}
-        row = {
-            "data": name,
-            "method": method,
-            "mean": {by: statistics.fmean(values) for by, values in columns.items()},
-            "std": {by: statistics.pstdev(values) for by, values in columns.items()},
-            "runs": runs,
-        }
-        rows.append(row)
-        shown = "  ".join(f"{by} {statistics.fmean(v):.3f}" for by, v in columns.items())
-        print(f"{name:14} {method:22} {shown}", flush=True)
-    report = settings | {
-        "seeds": arguments.seeds,
-        "environment": environment(),
-        "rows": rows,
-    }
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+    for name in arguments.sets.split(","):
+        data, store = prepare(name), RunStore()
+        for method in arguments.methods.split(","):
+            units = [
+                Unit(
+                    method_label(method),
+                    settings["n_bits"],
+                    seed,
+                    partial(make_hasher, method, settings["n_bits"], seed),
+                )
+                for seed in range(arguments.seeds)
+            ]
+            figures = {}
+            for one in measure_units(
+                units, data, store, measure=lambda hasher, data: {"metrics": measure(hasher, data)}
+            ):
+                figures[one.unit.seed] = {
+                    by: value
+                    for by, value in one.run["metrics"].items()
+                    if not by.startswith("fit_")
+                }
+            rows.append({"data": name, "method": method, "runs": list(figures.values())})
+            shown = "  ".join(f"{by} {mean(rows[-1], by):.3f}" for by in rows[-1]["runs"][0])
+            print(f"{name:14} {method:22} {shown}", flush=True)
+    write_report(arguments.json, settings | {"seeds": arguments.seeds, "rows": rows})
+
+
+def mean(row: dict[str, Any], by: str) -> float:
+    """Over the seeds of a row."""
+    return statistics.fmean(run[by] for run in row["runs"])
+
+
+def with_deviation(row: dict[str, Any], by: str) -> str:
+    """Mean and standard deviation (ddof=1) over the seeds of a row; a dash where not measured."""
+    if by not in row["runs"][0]:
+        return "–"
+    return f"{mean(row, by):.3f} ± {statistics.stdev(run[by] for run in row['runs']):.3f}"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
-from sigah.evaluation import read_results, summarize
+from seeds import with_deviation as over_seeds
+from sigah.evaluation import Summary, read_results, summarize
 from sigah.lab.experiments import EXPERIMENTS, Store
 from sigah.lab.experiments.experiment import FIXED
-from sigah.lab.experiments.views import Table
+from sigah.lab.experiments.panels import Table
 from sigah.lab.report.chapters import chapters
 from sigah.lab.report.figures import LABELS
 from sigah.lab.report.markdown import matrix
@@ -19,22 +19,22 @@ ROOT = Path(__file__).resolve().parents[2]
 SETS = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}
 FAR = 0.03  # differences from the paper beyond this are marked, and explained in the page
 
-Rows = dict[tuple[str, int], dict[str, Any]]
+Rows = dict[tuple[str, int], Summary]
 
 
 def load(name: str) -> Rows:
     rows = summarize(read_results(ROOT / "results" / f"{name}.json"))
-    return {(row["method"], row["n_bits"]): row for row in rows}
+    return {(row.method, row.n_bits): row for row in rows}
 
 
-def plain(row: dict[str, Any], metric: str) -> str:
-    return f"{row['mean'][metric]:.3f}" if metric in row["mean"] else "–"
+def plain(row: Summary, metric: str) -> str:
+    return f"{row.mean[metric]:.3f}" if metric in row.mean else "–"
 
 
-def with_deviation(row: dict[str, Any], metric: str) -> str:
-    if metric not in row["mean"]:
+def with_deviation(row: Summary, metric: str) -> str:
+    if metric not in row.mean:
         return "–"
-    return f"{row['mean'][metric]:.3f} ± {row['std'][metric]:.3f}"
+    return f"{row.mean[metric]:.3f} ± {row.deviation[metric]:.3f}"
 
 
 def paper_table_2() -> Table:
@@ -102,7 +102,7 @@ def headline_table() -> str:
             line = [str(bits), label]
             for rows in sets.values():
                 for metric in metrics:
-                    means = [rows[other, bits]["mean"].get(metric) for other in methods]
+                    means = [rows[other, bits].mean.get(metric) for other in methods]
                     known = [mean for mean in means if mean is not None]
                     best = (min if "error" in metric else max)(known)
                     text = plain(rows[method, bits], metric)
@@ -156,7 +156,7 @@ def decoders_table() -> str:
     report = json.loads((ROOT / "benchmarks" / "results" / "decoders.json").read_text())
     decoders = {"own": "its own decoder", "linear": "linear", "random layer": "random layer"}
     lines = [
-        [row["data"], f"`{row['method']}`", *(with_deviation(row, name) for name in decoders)]
+        [row["data"], f"`{row['method']}`", *(over_seeds(row, name) for name in decoders)]
         for row in report["rows"]
     ]
     return markdown(["data", "method", *decoders.values()], lines, left=2)

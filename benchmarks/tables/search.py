@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from seeds import with_deviation
 from sigah.lab.report.figures import LABELS
 from sigah.lab.report.markdown import pipe_table as markdown
 
@@ -116,7 +117,7 @@ def rerank_table() -> str:
         [
             SETS[row["data"]],
             LABELS[row["method"]],
-            *(f"{row['mean'][by]:.3f} ± {row['std'][by]:.3f}" for by in report["by"]),
+            *(with_deviation(row, by) for by in report["by"]),
         ]
         for row in report["rows"]
     ]

@@ -12,7 +12,7 @@ import pytest
 
 from sigah.cli import main
 from sigah.lab import datasets
-from sigah.lab.experiments import material
+from sigah.lab.experiments import sets
 from sigah.lab.experiments.experiment import QUICK
 
 
@@ -27,7 +27,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     monkeypatch.setattr(datasets, "load", lambda name: split)
     monkeypatch.setattr(datasets, "path", lambda name: here[name])
     here = {"mnist": tmp_path}
-    monkeypatch.setattr(material, "available", lambda name: name in here)
+    monkeypatch.setattr(sets, "available", lambda name: name in here)
     monkeypatch.setattr("sigah.lab.experiments.available", lambda name: name in here)
     for name in ("sigah", "sigah.paper"):
         monkeypatch.setitem(QUICK, name, ("n_steps=5",))
@@ -85,8 +85,8 @@ def test_mistakes_end_in_one_line(run: Any, tmp_path: Path) -> None:
 
 
 def test_an_absent_set_offers_its_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(material, "available", lambda name: name == "photo-gist-960")
-    assert "--data photo-gist-960" in material.explain_absence("gist1m")
+    monkeypatch.setattr(sets, "available", lambda name: name == "photo-gist-960")
+    assert "--data photo-gist-960" in sets.explain_absence("gist1m")
 
 
 def test_a_set_that_cannot_be_fetched_offers_its_stand_in(

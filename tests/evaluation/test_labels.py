@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from itertools import permutations
+from typing import Any
 
 import numpy as np
 import pytest
 
-from sigah.evaluation.labels import label_average_precision
+from sigah.evaluation import label_average_precision
 from sigah.search import hamming_distances
 
 
-def by_all_orders(base: np.ndarray, query: np.ndarray, right: np.ndarray, depth: int) -> float:
+def by_all_orders(
+    base: np.ndarray, query: np.ndarray, right: np.ndarray, depth: int, divisor: str
+) -> float:
     """The mean over every order that sorts by distance, counted out."""
     distances = hamming_distances(base, query[None])[0]
     values = []
@@ -20,19 +23,21 @@ def by_all_orders(base: np.ndarray, query: np.ndarray, right: np.ndarray, depth:
             continue
         hits = right[list(order)][:depth]
         precisions = hits.cumsum() / np.arange(1, len(hits) + 1)
-        values.append((precisions * hits).sum() / min(right.sum(), depth))
+        by = min(right.sum(), depth) if divisor == "relevant" else max(hits.sum(), 1)
+        values.append((precisions * hits).sum() / by)
     return float(np.mean(values))
 
 
-@pytest.mark.parametrize("depth", [1, 3, 5, 7, 1000])
-def test_ties_are_the_mean_over_all_orders(depth: int) -> None:
+@pytest.mark.parametrize("divisor", ["relevant", "hits"])
+@pytest.mark.parametrize("depth", [1, 2, 3, 4, 5, 6, 7, 1000])
+def test_ties_are_the_mean_over_all_orders(depth: int, divisor: Any) -> None:
     rng = np.random.default_rng(depth)
     base = rng.choice(np.array([0, 1, 3, 7], np.uint8), size=(7, 1))
     labels = np.array([0, 0, 1, 0, 1, 1, 0])
     queries = np.array([[0], [7], [1]], np.uint8)
-    found = label_average_precision(base, queries, labels, [0, 1, 1], depth=depth)
+    found = label_average_precision(base, queries, labels, [0, 1, 1], depth=depth, divisor=divisor)
     expected = [
-        by_all_orders(base, query, labels == label, depth)
+        by_all_orders(base, query, labels == label, depth, divisor)
         for query, label in zip(queries, [0, 1, 1], strict=True)
     ]
     np.testing.assert_allclose(found, expected, rtol=1e-12)
@@ -47,5 +52,7 @@ def test_labels_must_fit() -> None:
     codes = np.zeros((3, 1), np.uint8)
     with pytest.raises(ValueError, match="base_labels has shape"):
         label_average_precision(codes, codes, [1], [1, 1, 1])
+    with pytest.raises(ValueError, match="divisor must be 'relevant' or 'hits', got 'both'"):
+        label_average_precision(codes, codes, [1] * 3, [1] * 3, divisor="both")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="depth"):
         label_average_precision(codes, codes, [1, 1, 1], [1, 1, 1], depth=0)

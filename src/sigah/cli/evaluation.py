@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +12,7 @@ from rich.console import Console
 from sigah.cli.codes import check_folder
 from sigah.cli.data import fetch_with_bar
 from sigah.cli.vectors import read_vectors
-from sigah.hashers.registry import METHOD_NAMES, make_hasher
+from sigah.hashers.registry import method_names
 from sigah.lab import datasets
 
 __all__ = ["demo", "evaluate"]
@@ -32,7 +31,8 @@ def evaluate(
         str,
         typer.Option(
             help="Names from `sigah methods`, separated by commas, or `all`; settings may follow a"
-            " name, as in sigah:pair=0:n_steps=500."
+            " name, as in sigah:pair=0:n_steps=500. A class of your own: my_module:MyHash or"
+            " ./my_file.py:MyHash."
         ),
     ] = "sigah,itq,lsh",
     bits: Annotated[str, typer.Option(help="Code lengths, separated by commas.")] = "32,64",
@@ -55,6 +55,7 @@ def evaluate(
     """
     from sigah.evaluation import evaluate as run_evaluation
     from sigah.evaluation import read_results, write_results
+    from sigah.evaluation.loop import makers_of
     from sigah.evaluation.table import results_table
 
     if resume and json_file is None:
@@ -62,8 +63,7 @@ def evaluate(
     if json_file is not None:
         check_folder(json_file)
     lengths = [whole_number(text, "--bits") for text in bits.split(",")]
-    names = list(METHOD_NAMES) if methods == "all" else methods.split(",")
-    makers = {name: partial(make_hasher, name, settings=[]) for name in names}
+    makers = makers_of(method_names() if methods == "all" else methods.split(","))
     for make in makers.values():  # a wrong name or setting is reported before any work
         make(lengths[0], 0)
     if queries is None:

@@ -33,13 +33,23 @@ def reproduce(
         "results"
     ),
     seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds; full: 5.")] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            help="Methods to run beside the paper's, where it compares methods: as for"
+            " `sigah evaluate`, such as my_module:MyHash."
+        ),
+    ] = None,
 ) -> None:
     """Run a table or figure of the paper and show it beside the paper's own figures.
 
-    What the results folder has is never measured again, and an interrupted run goes on where it
-    stopped. The quick form writes to a folder of its own, OUT/quick.
+    What the results folder has is not measured again, unless the method's revision or the versions
+    of its packages have changed. After Ctrl-C, the same command continues with the next run. The
+    quick form writes to a folder of its own, OUT/quick.
 
     Example: sigah reproduce table2 --quick
+
+    Example: sigah reproduce table2 --methods my_module:MyHash
     """
     from sigah.lab.experiments import EXPERIMENTS, Store
 
@@ -48,6 +58,8 @@ def reproduce(
             f"no experiment is named {name!r}; there are {', '.join(EXPERIMENTS)}, all"
         )
     chosen = list(EXPERIMENTS.values()) if name == "all" else [EXPERIMENTS[name]]
+    if methods:
+        chosen = [experiment.beside(methods.split(",")) for experiment in chosen]
     store = Store(out / "quick" if quick else out)
     console = Console(stderr=True)
     work = plan(chosen, data, quick=quick, console=console)
@@ -104,7 +116,7 @@ def run_on(
             fetch_with_bar(name)
         except OSError as error:
             raise OSError(f"{error}\n{explain_absence(name)}") from error
-    material = prepare(name, quick=quick)
+    vectors = prepare(name, quick=quick)
 
     def tell(run: dict[str, Any]) -> None:
         metrics = run["metrics"]
@@ -116,26 +128,26 @@ def run_on(
         )
 
     for experiment in experiments:
-        lacks = experiment.lacks(material)
+        lacks = experiment.lacks(vectors)
         if lacks and len(experiments) > 1:
             console.print(f"[yellow]left out:[/] {lacks}", highlight=False, soft_wrap=True)
             continue
         # a terminal has a bar with the time left, a log a line a run
         how: Any = {"show": True} if console.is_terminal else {"on_run": tell}
-        measured = run_experiment(experiment, material, store, seeds=seeds, **how)
+        measured = run_experiment(experiment, vectors, store, seeds=seeds, **how)
         if not measured:
             console.print(f"{experiment.name} on {name}: all of it was measured before")
 
 
 def show(experiment: Experiment, store: Store, sets: set[str], console: Console) -> None:
     """Print the tables of an experiment on some sets; curves and pictures are for the page."""
-    from sigah.evaluation.table import paper_table
-    from sigah.lab.experiments.views import Table
+    from sigah.lab.experiments.panels import Table
+    from sigah.lab.report.terminal import terminal_table
 
     measured = [one for one in store.collect(experiment) if one.data["name"] in sets]
     for panel in experiment.view(experiment, measured):
         if isinstance(panel, Table) and panel.measured:
-            console.print(paper_table(panel, f"{experiment.name}: {panel.title}"))
+            console.print(terminal_table(panel, f"{experiment.name}: {panel.title}"))
 
 
 def report(
@@ -152,7 +164,8 @@ def report(
 ) -> None:
     """Write one self-contained HTML page of everything measured so far.
 
-    It begins with where SiGAH wins and where not; then a chapter for each data set.
+    It begins with where SiGAH wins and where it does not, and has a chapter for each data set. Your
+    own data and methods are shown too; the paper's figures stand beside its own data sets only.
 
     Example: sigah report --results results --out report.html
     """

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from sigah.evaluation.data import EvaluationData
+from sigah.evaluation.intervals import mean_interval, pr_area_interval
+from sigah.evaluation.labels import label_average_precision
+from sigah.evaluation.loop import evaluate
+from sigah.evaluation.measure import measure
 from sigah.evaluation.metrics import (
     RankCounts,
     average_precision,
@@ -15,11 +20,14 @@ from sigah.evaluation.metrics import (
     recall_at,
     reconstruction_error,
 )
-from sigah.evaluation.protocol import evaluate, measure, read_results, summarize, write_results
-from sigah.evaluation.truth import cached_neighbors, content_hash, exact_neighbors
+from sigah.evaluation.results import Summary, read_results, summarize, write_results
+from sigah.evaluation.truth import Neighbors, cached_neighbors, content_hash, exact_neighbors
 
 __all__ = [
+    "EvaluationData",
+    "Neighbors",
     "RankCounts",
+    "Summary",
     "average_precision",
     "average_precision_stable",
     "bit_balance",
@@ -28,8 +36,11 @@ __all__ = [
     "content_hash",
     "evaluate",
     "exact_neighbors",
+    "label_average_precision",
+    "mean_interval",
     "measure",
     "pr_area",
+    "pr_area_interval",
     "pr_curve",
     "precision_at",
     "rank_counts",

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sigah.checks import check_whole
+from sigah.evaluation.metrics import before, expected_sums
 from sigah.search import hamming_distances
 
 __all__ = ["label_average_precision"]
 
 PAIRS_PER_BLOCK = 1 << 24  # 32 MiB of distances
+
+Float = NDArray[np.float64]
+Int = NDArray[np.int64]
 
 
 def label_average_precision(
@@ -19,39 +26,48 @@ def label_average_precision(
     query_labels: ArrayLike,
     *,
     depth: int = 1000,
-) -> NDArray[np.float64]:
+    divisor: Literal["relevant", "hits"] = "relevant",
+) -> Float:
     """Average precision of the first ``depth`` codes, with labels as the truth.
 
-    Codes at one distance stand in random order, and the mean over all orders is taken. A block of
-    ``s`` codes, ``h`` of them right, behind ``n`` codes with ``f`` right, has at rank
-    ``n + j`` a right one with probability ``h / s``, and then ``f + 1 + (j - 1)(h - 1) / (s - 1)``
-    right ones so far.
+    The precisions at the ranks of right codes are added up and divided. Two divisors are in use,
+    and they give other figures: say which one yours has.
+
+    Codes at one distance stand in random order, and the mean over all orders is taken, in closed
+    form.
 
     Parameters
     ----------
     base_codes, query_codes : array-like of uint8, shapes (n, n_bytes) and (q, n_bytes)
     base_labels, query_labels : array-like, shapes (n,) and (q,)
     depth : int, default=1000
-        How much of the ranking counts; all of it where the base is smaller. The divisor is
-        ``min(right ones in the base, depth)``.
+        How much of the ranking counts; all of it where the base is smaller.
+    divisor : {"relevant", "hits"}
+        ``relevant``: ``min(right codes in the base, depth)``, so that 1 means that nothing right
+        is missed. ``hits``: the right codes among the first ``depth``, as many programs of papers
+        have it; a query that finds one right code, at rank 1, then scores 1.
 
     Returns
     -------
     ndarray of float64, shape (q,)
-        0 for a query whose label the base lacks.
+        0 for a query that finds nothing.
 
     Raises
     ------
     ValueError
-        If labels do not fit the codes, or ``depth`` is not positive.
+        If labels do not fit the codes, ``depth`` is not positive, or there is no such divisor.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from sigah.evaluation.labels import label_average_precision
+    >>> from sigah.evaluation import label_average_precision
     >>> base = np.array([[0b0], [0b1], [0b11]], np.uint8)
     >>> label_average_precision(base, base[:1], ["cat", "dog", "cat"], ["cat"])
     array([0.83333333])
+    >>> labels = ["cat", "dog", "cat"], ["cat"]
+    >>> [label_average_precision(base, base[:1], *labels, depth=2, divisor=by)[0]
+    ...  for by in ("relevant", "hits")]
+    [np.float64(0.5), np.float64(1.0)]
     """
     base, queries = np.asarray(base_codes), np.asarray(query_codes)
     of_base, of_queries = np.asarray(base_labels), np.asarray(query_labels)
@@ -60,25 +76,57 @@ def label_average_precision(
             raise ValueError(
                 f"{name}_labels has shape {labels.shape}, but there are {len(codes)} {name}_codes"
             )
-    if depth < 1:
-        raise ValueError(f"depth must be at least 1, got {depth}")
+    depth = check_whole(depth, "depth", least=1)
+    if divisor not in ("relevant", "hits"):
+        raise ValueError(f"divisor must be 'relevant' or 'hits', got {divisor!r}")
     n_radii = 8 * base.shape[1] + 1
-    ranks = np.arange(1, min(depth, len(base)) + 1)
-    values = np.zeros(len(queries))
+    total = np.empty((len(queries), n_radii), np.int64)
+    right = np.empty_like(total)
     step = max(1, PAIRS_PER_BLOCK // len(base))
     for start in range(0, len(queries), step):
         distances = hamming_distances(base, queries[start : start + step])
-        for i, row in enumerate(distances, start):
-            right = of_base == of_queries[i]
-            sizes = np.bincount(row, minlength=n_radii)
-            hits = np.bincount(row[right], minlength=n_radii)
-            if not (n_right := int(hits.sum())):
-                continue
-            ends = sizes.cumsum()
-            block = np.searchsorted(ends, ranks)  # the radius at which each rank stands
-            s, h = sizes[block], hits[block]
-            before, found = (ends - sizes)[block], (hits.cumsum() - hits)[block]
-            others = (ranks - before - 1) * (h - 1) / np.maximum(s - 1, 1)
-            precisions = (found + 1 + others) / ranks
-            values[i] = (h / s * precisions).sum() / min(n_right, len(ranks))
+        for query, row in enumerate(distances, start):
+            total[query] = np.bincount(row, minlength=n_radii)
+            same = of_base == of_queries[query]
+            right[query] = np.bincount(row[same], minlength=n_radii)
+    depth = min(depth, len(base))
+    if divisor == "relevant":
+        return _over_relevant(total, right, depth)
+    return _over_hits(total, right, depth)
+
+
+def _over_relevant(total: Int, right: Int, depth: int) -> Float:
+    seen, found = before(total), before(right)
+    taken = np.clip(depth - seen, 0, total)
+    sums = expected_sums(seen, found, total, right, taken).sum(axis=1)
+    return sums / np.maximum(np.minimum(right.sum(axis=1), depth), 1)
+
+
+def _over_hits(total: Int, right: Int, depth: int) -> Float:
+    """The number of hits is random where ``depth`` cuts a block of ties: averaged over it too."""
+    seen, found = before(total), before(right)
+    whole = seen + total <= depth
+    sums = np.where(whole, expected_sums(seen, found, total, right), 0).sum(axis=1)
+    hits = np.where(whole, right, 0).sum(axis=1)
+    values = sums / np.maximum(hits, 1)
+    queries, radii = np.nonzero((seen < depth) & ~whole)
+    for query, radius in zip(queries, radii, strict=True):
+        size, of_them = total[query, radius], right[query, radius]
+        taken = depth - seen[query, radius]
+        m, share = _hypergeometric(int(size), int(of_them), int(taken))
+        # given m hits among the codes taken, these are a block of ties themselves
+        inside = expected_sums(seen[query, radius], found[query, radius], np.full_like(m, taken), m)
+        n_hits = hits[query] + m
+        values[query] = share @ ((sums[query] + inside) / np.maximum(n_hits, 1))
     return values
+
+
+def _hypergeometric(size: int, right: int, taken: int) -> tuple[Int, Float]:
+    """How many of ``taken`` codes are right, of ``size`` with ``right`` of them, and how often."""
+    m = np.arange(max(0, taken - (size - right)), min(right, taken) + 1)
+    # neighbouring probabilities have a ratio without factorials
+    up = (right - m[:-1]) * (taken - m[:-1])
+    down = (m[:-1] + 1) * (size - right - taken + m[:-1] + 1)
+    logs = np.concatenate([[0.0], np.cumsum(np.log(up) - np.log(down))])
+    shares = np.exp(logs - logs.max())
+    return m, shares / shares.sum()

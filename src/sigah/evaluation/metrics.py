@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -160,12 +160,7 @@ def pr_curve(counts: RankCounts) -> tuple[Float, Float]:
     >>> pr_curve(RankCounts(np.array([[0, 2, 2]]), np.array([[0, 1, 1]])))
     (array([0. , 0.5, 1. ]), array([0.5, 0.5, 0.5]))
     """
-    found = counts.relevant.sum(axis=0).cumsum()
-    retrieved = counts.total.sum(axis=0).cumsum()
-    first = int(np.argmax(retrieved > 0))
-    precision = found / np.maximum(retrieved, 1)
-    precision[:first] = precision[first]
-    return found / found[-1], precision
+    return pooled_curve(counts.relevant.sum(axis=0).cumsum(), counts.total.sum(axis=0).cumsum())
 
 
 def pr_area(counts: RankCounts) -> float:
@@ -189,8 +184,7 @@ def pr_area(counts: RankCounts) -> float:
     >>> pr_area(RankCounts(np.array([[1, 0, 3]]), np.array([[1, 0, 0]])))
     1.0
     """
-    recall, precision = pr_curve(counts)
-    return float(recall[0] * precision[0] + np.trapezoid(precision, recall))
+    return area(*pr_curve(counts))
 
 
 def average_precision(
@@ -225,9 +219,9 @@ def average_precision(
     [1.0, 0.75, 0.5]
     """
     size, hits = counts.total, counts.relevant
-    seen, found = _before(size), _before(hits)
+    seen, found = before(size), before(hits)
     if ties == "expected":
-        sums = _expected_sums(seen, found, size, hits)
+        sums = expected_sums(seen, found, size, hits)
     elif ties == "best":  # ranks seen + 1 ... seen + hits, precisions (found + j) / (seen + j)
         sums = hits + (found - seen) * _harmonic(seen, hits)
     elif ties == "worst":
@@ -436,6 +430,19 @@ def bit_statistics(codes: ArrayLike) -> dict[str, float]:
     }
 
 
+def pooled_curve(found: NDArray[Any], retrieved: NDArray[Any]) -> tuple[Float, Float]:
+    """Recall and precision of running sums over radii: relevant pairs, and all pairs, so far."""
+    first = int(np.argmax(retrieved > 0))
+    precision = found / np.maximum(retrieved, 1)
+    precision[:first] = precision[first]
+    return found / found[-1], precision
+
+
+def area(recall: Float, precision: Float) -> float:
+    """The area under a curve by trapezoids, level to the left of its first point."""
+    return float(recall[0] * precision[0] + np.trapezoid(precision, recall))
+
+
 def _check_some(codes: ArrayLike, name: str, n_bits: int | None = None) -> NDArray[np.uint8]:
     array = check_codes(codes, n_bits=n_bits, name=name)
     if not len(array):
@@ -478,7 +485,7 @@ def _distances(
         yield rows, hamming_distances(base, queries[rows])
 
 
-def _before(counts: Int) -> Int:
+def before(counts: Int) -> Int:
     """How many there are at smaller distances."""
     return counts.cumsum(axis=1) - counts
 
@@ -487,7 +494,7 @@ def _expected_found(counts: RankCounts, n: int) -> Float:
     """Relevant codes among the first ``n``: of the block that rank ``n`` cuts, their share."""
     if not 1 <= n <= counts.n_base:
         raise ValueError(f"n must be from 1 to the {counts.n_base} codes of the base, got {n}")
-    taken = np.clip(n - _before(counts.total), 0, counts.total)
+    taken = np.clip(n - before(counts.total), 0, counts.total)
     return (taken * counts.relevant / np.maximum(counts.total, 1)).sum(axis=1)
 
 
@@ -517,16 +524,18 @@ def harmonic_numbers(n: Int) -> Float:
     return np.where(n < SUMMED, first[np.minimum(n, SUMMED - 1)], series)
 
 
-def _expected_sums(seen: Int, found: Int, size: Int, hits: Int) -> Float:
+def expected_sums(seen: Int, found: Int, size: Int, hits: Int, taken: Int | None = None) -> Float:
     """Expected sum of the precisions at the relevant ranks of each block of ties.
 
     ``size`` codes, ``hits`` of them relevant, follow ``seen`` codes, ``found`` of them relevant.
     The j-th is relevant with probability hits / size and has then, on average, (j - 1) slope
     relevant ones of its block before it (McSherry and Najork 2008). The sum over j of
-    (found + 1 + (j - 1) slope) / (seen + j) is split into a constant and a harmonic part.
+    (found + 1 + (j - 1) slope) / (seen + j) is split into a constant and a harmonic part. Only the
+    first ``taken`` ranks of a block count, all by default.
     """
+    ranks = size if taken is None else taken
     slope = (hits - 1) / np.maximum(size - 1, 1)
-    sums = size * slope + (found + 1 - slope * (seen + 1)) * _harmonic(seen, size)
+    sums = ranks * slope + (found + 1 - slope * (seen + 1)) * _harmonic(seen, ranks)
     return hits / np.maximum(size, 1) * sums
 
 

@@ -7,11 +7,10 @@ from typing import Any
 
 from rich.table import Table
 
-from sigah.evaluation import summarize
-from sigah.lab.experiments.views import Entry
-from sigah.lab.experiments.views import Table as PaperTable
+from sigah.evaluation.names import LOWER_IS_BETTER
+from sigah.evaluation.results import Summary, summarize
 
-__all__ = ["COLUMNS", "cell", "paper_table", "results_table"]
+__all__ = ["COLUMNS", "best_rows", "cell", "results_table"]
 
 COLUMNS = (
     "pr_area",
@@ -29,24 +28,23 @@ HEADINGS = {  # narrow enough for a terminal
     "relative_reconstruction_error": "error",
     "fit_seconds": "fit s",
 }
-LOWER_IS_BETTER = ("relative_reconstruction_error", "fit_seconds")
 
 
-def cell(row: Mapping[str, Any], column: str) -> str:
+def cell(row: Summary, column: str) -> str:
     """Mean, with the standard deviation where several seeds ran; a dash where not measured."""
-    if column not in row["mean"]:
+    if column not in row.mean:
         return "–"
     digits = 1 if column == "fit_seconds" else 3
-    text = f"{row['mean'][column]:.{digits}f}"
-    return text + (f" ±{row['std'][column]:.{digits}f}" if row["seeds"] > 1 else "")
+    text = f"{row.mean[column]:.{digits}f}"
+    return text + (f" ±{row.deviation[column]:.{digits}f}" if row.seeds > 1 else "")
 
 
-def best_rows(rows: Sequence[Mapping[str, Any]], column: str) -> list[bool]:
+def best_rows(rows: Sequence[Summary], column: str) -> list[bool]:
     """Which rows hold the best mean of a column among rows of their code length."""
     sign = -1 if column in LOWER_IS_BETTER else 1
-    values = [sign * row["mean"].get(column, -sign * float("inf")) for row in rows]
+    values = [sign * row.mean.get(column, -sign * float("inf")) for row in rows]
     return [
-        value == max(v for v, r in zip(values, rows, strict=True) if r["n_bits"] == row["n_bits"])
+        value == max(v for v, r in zip(values, rows, strict=True) if r.n_bits == row.n_bits)
         for value, row in zip(values, rows, strict=True)
     ]
 
@@ -55,10 +53,11 @@ def results_table(results: Mapping[str, Any]) -> Table:
     """One row for each method and code length; the best of each length in bold."""
     rows = summarize(results)
     data = results["data"]
-    columns = [c for c in COLUMNS if any(c in row["mean"] for row in rows)]
+    columns = [c for c in COLUMNS if any(c in row.mean for row in rows)]
     table = Table(
         title=f"{data['name']}: {data['n_base']:,} base, {data['n_queries']:,} queries, K ="
-        f" {data['k']:,}, {rows[0]['seeds']} seed(s)"
+        f" {data['k']:,}, {seeds_of(rows)}",
+        caption=notes(rows) or None,
     )
     table.add_column("bits", justify="right", no_wrap=True)
     table.add_column("method", no_wrap=True)
@@ -70,31 +69,34 @@ def results_table(results: Mapping[str, Any]) -> Table:
             f"[bold]{cell(row, c)}[/]" if bold[c][i] and c != "fit_seconds" else cell(row, c)
             for c in columns
         ]
-        table.add_row(str(row["n_bits"]), row["method"], *cells)
-        if i + 1 < len(rows) and rows[i + 1]["n_bits"] != row["n_bits"]:
+        table.add_row(str(row.n_bits), row.method, *cells)
+        if i + 1 < len(rows) and rows[i + 1].n_bits != row.n_bits:
             table.add_section()
     return table
 
 
-def paper_table(table: PaperTable, title: str) -> Table:
-    """Ours above the paper's in each cell; the best of a column in bold."""
-    shown = Table(title=title)
-    shown.add_column("method", no_wrap=True)
-    for heading in table.headings:
-        shown.add_column(heading, justify="right", no_wrap=True)
-    for row, (label, cells) in enumerate(table.rows):
-        texts = [
-            f"[bold]{text}[/]" if table.best(column) == row else text
-            for column, text in enumerate(map(paper_cell, cells))
-        ]
-        shown.add_row(label, *texts)
-    return shown
+def seeds_of(rows: Sequence[Summary]) -> str:
+    """How many seeds the rows have: "5 seeds", "1 to 5 seeds"."""
+    counts = sorted({row.seeds for row in rows})
+    text = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return f"{text} seed{'' if text == '1' else 's'}"
 
 
-def paper_cell(entry: Entry) -> str:
-    """Ours, then the paper's and the difference in brackets where it has one."""
-    if entry.mean is None:
-        return "–" if entry.paper is None else f"– ({entry.paper:.3f})"
-    if entry.difference is None:
-        return f"{entry.mean:.3f}"
-    return f"{entry.mean:.3f} ({entry.paper:.3f}, {entry.difference:+.3f})"
+def notes(rows: Sequence[Summary]) -> str:
+    """What the table leaves open: its deviations, and what other queries could change."""
+    texts = []
+    if any(row.seeds > 1 for row in rows):
+        texts.append("±: standard deviation over seeds (ddof=1).")
+    widths = [
+        f"{HEADINGS.get(metric, metric)} ±{max(halves):.3f}"
+        for metric in ("pr_area", "map", "precision@100", "recall10@10")
+        if (halves := [half(row.intervals[metric]) for row in rows if metric in row.intervals])
+    ]
+    if widths:
+        texts.append(f"95 % intervals over queries, the widest: {', '.join(widths)}.")
+    return " ".join(texts)
+
+
+def half(interval: tuple[float, float]) -> float:
+    """Half the width of an interval."""
+    return (interval[1] - interval[0]) / 2

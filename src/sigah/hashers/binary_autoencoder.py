@@ -389,8 +389,9 @@ class BinaryAutoencoder(DecoderMixin, LinearHasher):
 
     References
     ----------
-    Carreira-Perpinan and Raziperchikolaei, CVPR 2015, sections 2 to 4; C and the validation are
-    those of the authors' program.
+    Carreira-Perpinan and Raziperchikolaei, CVPR 2015, sections 2 to 4; the validation is that of
+    the authors' program. C is not: theirs is for data in other units, and would be some fifty times
+    as large in these.
 
     Notes
     -----

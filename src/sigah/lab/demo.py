@@ -14,8 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from sigah import files
-from sigah.evaluation import cached_neighbors, evaluate, summarize
-from sigah.evaluation.protocol import write_results
+from sigah.evaluation import cached_neighbors, evaluate, summarize, write_results
 from sigah.evaluation.table import COLUMNS, best_rows, cell, results_table
 from sigah.hashers import ITQ, LSH, BinaryHasher, SiGAH
 from sigah.lab import datasets
@@ -163,9 +162,9 @@ def html_table(result: dict[str, Any]) -> str:
     ]
     lines.append("</tr>")
     for i, row in enumerate(rows):
-        first = i > 0 and rows[i - 1]["n_bits"] != row["n_bits"]
-        lines.append(f'<tr class="{"first" if first else ""}"><td>{row["n_bits"]}</td>')
-        lines.append(f"<td>{LABELS[row['method']]}</td>")
+        first = i > 0 and rows[i - 1].n_bits != row.n_bits
+        lines.append(f'<tr class="{"first" if first else ""}"><td>{row.n_bits}</td>')
+        lines.append(f"<td>{LABELS[row.method]}</td>")
         for column in COLUMNS:
             mark = ' class="best"' if best[column][i] and column != "fit_seconds" else ""
             lines.append(f"<td{mark}>{cell(row, column)}</td>")

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sigah.evaluation import read_results
+from sigah.evaluation import EvaluationData, keys, read_results
 from sigah.hashers import SiGAH
 from sigah.hashers.itq import ITQ
-from sigah.lab.experiments import EXPERIMENTS, Material, Store, keys, runner
+from sigah.hashers.registry import method_class
+from sigah.lab.experiments import EXPERIMENTS, Store, runner
 from sigah.lab.experiments.experiment import QUICK
-from sigah.lab.experiments.views import Gallery, Plot, Table, decode
+from sigah.lab.experiments.panels import Gallery, Plot, Table
+from sigah.lab.experiments.views import decode
 from sigah.lab.report.chapters import verdict
 from sigah.lab.report.page import write_report
 
@@ -43,13 +45,13 @@ def small_and_apart(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture(scope="module")
-def material() -> Material:
+def material() -> EvaluationData:
     """300 pictures of 8 x 8 in three classes, and 20 queries."""
     rng = np.random.default_rng(0)
     labels = rng.integers(3, size=320)
     centres = rng.random((3, 64))
     pictures = np.clip(centres[labels] + 0.2 * rng.normal(size=(320, 64)), 0, 1).astype("float32")
-    return Material(
+    return EvaluationData(
         "squares",
         pictures[20:],
         pictures[:20],
@@ -63,7 +65,7 @@ def material() -> Material:
 
 
 @pytest.fixture(scope="module")
-def folder(material: Material, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(material: EvaluationData, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Results of every experiment with one seed."""
     folder = tmp_path_factory.mktemp("results")
     for experiment in EXPERIMENTS.values():
@@ -88,7 +90,7 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_measures_all_it_describes(
-    name: str, folder: Path, material: Material
+    name: str, folder: Path, material: EvaluationData
 ) -> None:
     experiment = EXPERIMENTS[name]
     (measured,) = Store(folder).collect(experiment)
@@ -102,14 +104,16 @@ def test_every_experiment_measures_all_it_describes(
 
 
 def test_what_is_measured_is_never_measured_again(
-    folder: Path, material: Material, fits: list[str]
+    folder: Path, material: EvaluationData, fits: list[str]
 ) -> None:
     for experiment in EXPERIMENTS.values():
         assert runner.run_experiment(experiment, material, Store(folder), seeds=1) == 0
     assert fits == []
 
 
-def test_experiments_share_their_runs(material: Material, tmp_path: Path, fits: list[str]) -> None:
+def test_experiments_share_their_runs(
+    material: EvaluationData, tmp_path: Path, fits: list[str]
+) -> None:
     runner.run_experiment(EXPERIMENTS["table3"], material, Store(tmp_path), seeds=1)
     before = Counter(fits)
     runner.run_experiment(EXPERIMENTS["table2"], material, Store(tmp_path), seeds=1)
@@ -122,7 +126,7 @@ def test_experiments_share_their_runs(material: Material, tmp_path: Path, fits: 
 
 
 def test_an_interrupted_run_goes_on(
-    material: Material, tmp_path: Path, fits: list[str], monkeypatch: pytest.MonkeyPatch
+    material: EvaluationData, tmp_path: Path, fits: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = 0
 
@@ -143,7 +147,7 @@ def test_an_interrupted_run_goes_on(
 
 
 def test_training_cut_short_is_no_measurement(
-    material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    material: EvaluationData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SiGAH keeps what it learned until Ctrl-C; its figures must not."""
     fit = SiGAH.fit
@@ -159,7 +163,7 @@ def test_training_cut_short_is_no_measurement(
 
 
 def test_changed_data_is_measured_anew(
-    folder: Path, material: Material, tmp_path: Path, fits: list[str]
+    folder: Path, material: EvaluationData, tmp_path: Path, fits: list[str]
 ) -> None:
     (tmp_path / "before.json").write_bytes((folder / "squares-table4.json").read_bytes())
     base = material.base.copy()
@@ -172,50 +176,59 @@ def test_changed_data_is_measured_anew(
 
 
 def test_changed_code_or_versions_are_measured_anew(
-    material: Material, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    material: EvaluationData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert runner.run_experiment(FIG6, material, Store(tmp_path), seeds=1) == 7
     versions = keys.package_versions()
-    monkeypatch.setattr(
-        "sigah.lab.experiments.keys.package_versions", lambda: {**versions, "torch": "0.1"}
-    )
+    monkeypatch.setattr(keys, "package_versions", lambda: {**versions, "torch": "0.1"})
     unit = FIG6.units(64, 1, quick=True)[0]
     assert Store(tmp_path).find(material.description, unit, FIG6.needs) is None
     monkeypatch.undo()
     assert Store(tmp_path).find(material.description, unit, FIG6.needs) is not None
-    monkeypatch.setattr("sigah.lab.experiments.keys.code_version", lambda method: "other")
+    for case in FIG6.cases:
+        kind = method_class(case.method)
+        monkeypatch.setattr(kind, "revision", kind.revision + 1)
     assert Store(tmp_path).find(material.description, unit, FIG6.needs) is None
     (shown,) = Store(tmp_path).collect(FIG6)
     assert len(shown.runs) == 7, "the page shows what there is until it is measured again"
 
 
-def test_comments_and_docstrings_do_not_change_the_code(tmp_path: Path) -> None:
-    import ast
+def test_committed_results_are_recognised() -> None:
+    """Every run of results/ still holds: nothing of it would be measured again."""
+    folder = Path(__file__).parents[3] / "results"
+    store = Store(folder)
+    versions = {
+        name: number
+        for content in store.files.values()
+        for run in content["runs"]
+        for name, number in run.get("versions", {}).items()
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        # of the machine that measured them, whatever is installed here
+        patch.setattr(keys, "package_versions", lambda: versions)
+        total = 0
+        for content in store.files.values():
+            for run in content["runs"]:
+                assert keys.run_key(content["data"], run) is not None
+                assert keys.still_holds(run, method_class(run["method"])), run["method"]
+                total += 1
+        (mnist,) = (
+            data
+            for data in store.sets.values()
+            if data["name"] == "mnist" and data["n_train"] == data["n_base"]
+        )
+        for name in ("table2", "table4", "table5", "table7", "fig4", "fig6", "fig7", "fig8"):
+            for unit in EXPERIMENTS[name].units(784, 5, quick=False):
+                assert store.find(mnist, unit, EXPERIMENTS[name].needs), (name, unit.label)
+    assert total > 2500
 
-    plain = ast.parse("def f(x):\n    return x + 1\n")
-    told = ast.parse('"""A."""\n# why\ndef f(x):\n    "b"\n    return (x +\n        1)\n')
-    other = ast.parse("def f(x):\n    return x + 2\n")
-    code = [ast.unparse(keys.without_docstrings(tree)) for tree in (plain, told, other)]
-    assert code[0] == code[1] != code[2]
 
-
-def test_the_code_of_sigah_includes_its_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[str] = []
-    unparse = keys.ast.unparse
-    monkeypatch.setattr(keys.ast, "unparse", lambda tree: seen.append("") or unparse(tree))
-    keys.code_version.__wrapped__(SiGAH)
-    training = len(seen)
-    seen.clear()
-    keys.code_version.__wrapped__(ITQ)
-    assert training > len(seen) > 0
-
-
-def test_runs_of_sigah_evaluate_are_taken_as_they_are(
-    folder: Path, material: Material, tmp_path: Path
+def test_runs_of_sigah_evaluate_are_taken(
+    folder: Path, material: EvaluationData, tmp_path: Path
 ) -> None:
-    """Files written before keys, code and versions were recorded, or parameters added."""
+    """Files written before keys and versions were recorded, or parameters added."""
     content = read_results(folder / "squares-table1.json")
-    known = ("method", "n_bits", "seed", "parameters", "metrics", "curves")
+    known = ("method", "n_bits", "seed", "parameters", "metrics", "curves", "revision")
     for run in content["runs"]:
         for extra in set(run) - set(known):
             del run[extra]
@@ -226,7 +239,7 @@ def test_runs_of_sigah_evaluate_are_taken_as_they_are(
     assert runner.run_experiment(EXPERIMENTS["fig7"], material, Store(tmp_path), seeds=1) == 7
 
 
-def test_every_run_tells_where_it_comes_from(folder: Path, material: Material) -> None:
+def test_every_run_tells_where_it_comes_from(folder: Path, material: EvaluationData) -> None:
     for path in folder.glob("*.json"):
         content = read_results(path)
         assert content["data"] == material.description
@@ -236,11 +249,12 @@ def test_every_run_tells_where_it_comes_from(folder: Path, material: Material) -
             assert run["environment"]["threads"] >= 1
             assert run["command"].startswith("sigah")
             assert re.fullmatch(r"[0-9a-f]{64}", run["key"])
-            assert re.fullmatch(r"[0-9a-f]{16}", run["code"])
+            assert run["revision"] == method_class(run["method"]).revision
+            assert f"{run['experiment']}.json" in path.name
             assert run["finished"].endswith("+00:00")
 
 
-def test_galleries_hold_the_queries_themselves(folder: Path, material: Material) -> None:
+def test_galleries_hold_the_queries_themselves(folder: Path, material: EvaluationData) -> None:
     panels = FIG6.view(FIG6, Store(folder).collect(FIG6))
     (gallery,) = [panel for panel in panels if isinstance(panel, Gallery)]
     labels = [label for label, _ in gallery.rows]
@@ -252,7 +266,7 @@ def test_galleries_hold_the_queries_themselves(folder: Path, material: Material)
     assert decode(runner.encode(np.array([[-1.0, 2.0]])), (1, 2)).tolist() == [[[0, 1]]]
 
 
-def test_experiments_say_what_the_data_lacks(material: Material, tmp_path: Path) -> None:
+def test_experiments_say_what_the_data_lacks(material: EvaluationData, tmp_path: Path) -> None:
     bare = replace(material, picture=None, base_labels=None)
     for name, word in (("fig6", "pictures"), ("neighbors", "pictures"), ("table7", "labels")):
         with pytest.raises(ValueError, match=word):
@@ -357,7 +371,9 @@ def test_plots_are_files_too(page: tuple[str, Path]) -> None:
     assert "<text" in next(page[1].glob("fig7-*.svg")).read_text(), "text stays text"
 
 
-def test_figures_stand_beside_the_papers(folder: Path, material: Material, tmp_path: Path) -> None:
+def test_figures_stand_beside_the_papers(
+    folder: Path, material: EvaluationData, tmp_path: Path
+) -> None:
     """The same runs, as if they were of MNIST."""
     content = read_results(folder / "squares-table1.json")  # it has the runs of table 2 as well
     content["data"] |= {"name": "mnist", "part": ""}
@@ -378,7 +394,7 @@ def test_figures_stand_beside_the_papers(folder: Path, material: Material, tmp_p
 
 
 def test_time_is_won_by_the_faster() -> None:
-    from sigah.lab.experiments.views import Entry
+    from sigah.lab.experiments.panels import Entry
 
     rows = tuple(
         (name, (Entry(2.0, t),)) for name, t in (("slow", 3.0), ("fast", 1.0), ("so", 2.0))

@@ -9,28 +9,29 @@ import numpy as np
 import pytest
 
 from sigah import LSH
-from sigah.lab.experiments import EXPERIMENTS, Material, Store, run_experiment
+from sigah.evaluation import EvaluationData
+from sigah.lab.experiments import EXPERIMENTS, Store, run_experiment
 from sigah.lab.experiments.experiment import QUICK
 from sigah.lab.experiments.neighbors import few_queries, record_neighbors, unpack
-from sigah.lab.experiments.views import Gallery
+from sigah.lab.experiments.panels import Gallery
 
 NEIGHBORS = EXPERIMENTS["neighbors"]
 
 
 @pytest.fixture
-def material(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Material:
+def material(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EvaluationData:
     """300 pictures of 8 x 8 in grey values that a byte holds exactly."""
     monkeypatch.setenv("SIGAH_CACHE", str(tmp_path / "cache"))
     rng = np.random.default_rng(0)
     pictures = (rng.integers(256, size=(320, 64)) / 255).astype("float32")
     labels = rng.integers(3, size=320)
-    return Material(
+    return EvaluationData(
         "noise", pictures[20:], pictures[:20], k=120, base_labels=labels[20:],
         query_labels=labels[:20], picture=(8, 8), quick=True,
     )  # fmt: skip
 
 
-def test_what_is_recorded_is_found_by_hand(material: Material) -> None:
+def test_what_is_recorded_is_found_by_hand(material: EvaluationData) -> None:
     hasher = LSH(64, random_state=0).fit(material.base)
     record = record_neighbors(hasher, material)
     assert record["queries"] == [
@@ -52,7 +53,7 @@ def test_what_is_recorded_is_found_by_hand(material: Material) -> None:
             np.testing.assert_array_equal(pictures[i].ravel(), material.base[i])
 
 
-def test_one_seed_is_enough(material: Material, tmp_path: Path, monkeypatch: Any) -> None:
+def test_one_seed_is_enough(material: EvaluationData, tmp_path: Path, monkeypatch: Any) -> None:
     for name in ("sigah", "sigah.paper", "stochastic_generative"):
         monkeypatch.setitem(QUICK, name, ("n_steps=5",))
     store = Store(tmp_path / "results")

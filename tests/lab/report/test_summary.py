@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_rel
 
 from sigah.lab.experiments import Store
 from sigah.lab.experiments.table1 import TABLE1
+from sigah.lab.experiments.views import paired
 from sigah.lab.report.chapters import chapters
 from sigah.lab.report.figures import COLOURS, MARKERS
 from sigah.lab.report.markdown import markdown_pages, write_markdown
+from sigah.lab.report.page import write_report
 from sigah.lab.report.summary import Margin, headline, summarize_sets
 
 
@@ -66,17 +69,20 @@ def test_margins_are_over_the_best_other_method(folder: Path) -> None:
     area = summary.margins["pr_area", 32]
     assert (area.rival, area.seeds) == ("LSH", 2)  # the best mean, whatever its spread
     assert area.lead == pytest.approx(0.1)
-    assert area.deviation == pytest.approx(np.hypot(0.1, 0.15))  # of a difference
+    assert area.deviation == pytest.approx(np.hypot(0.1, 0.15) * 2**0.5)  # ddof=1
     assert area.mark == "tie", "within one standard deviation"
+    assert (area.rivals, summary.methods) == (2, 2)
+    assert summary.margins["relative_reconstruction_error", 32].rivals == 1
     assert area.paper == pytest.approx(0.4320 - 0.4223)  # of Table 2
     assert summary.margins["precision@100", 32].mark == "tie"
     error = summary.margins["relative_reconstruction_error", 32]
     assert (error.mark, error.rival) == ("lost", "ITQ")  # smaller is better
     assert error.lead == pytest.approx(-0.1)
     assert error.deviations is None, "nothing varies"
-    assert "1 data set" in headline([summary])
+    assert "1 data set (with 2 other methods)" in headline([summary])
     assert "level with the best of them in 2 and behind in 1" in headline([summary])
-    assert headline([summary]).endswith("In the paper's mAP its margin is +0.100 to +0.100.")
+    assert headline([summary]).endswith("In mAP (`pr_area`) its margin is +0.100 to +0.100.")
+    assert headline([]) == "", "nothing is said of 0 comparisons"
 
 
 def test_marks_change_at_one_deviation() -> None:
@@ -107,13 +113,14 @@ def test_a_set_is_shown_under_the_table_that_has_its_paper(folder: Path) -> None
     assert {name: "table1" in names for name, names in shown.items()} == {
         "mnist": False,
         "gist1m": True,
-        "of-mine": True,
+        "of-mine": False,
     }
     assert {name: "table2" in names for name, names in shown.items()} == {
         "mnist": True,
         "gist1m": False,
         "of-mine": False,
     }
+    assert shown["of-mine"] == ["methods"]
 
 
 def test_a_method_alone_is_no_comparison(tmp_path: Path) -> None:
@@ -132,9 +139,9 @@ def test_markdown_says_the_same(folder: Path, tmp_path: Path) -> None:
     assert set(pages) == {"README.md", "mnist.md"}
     assert "[mnist](mnist.md)" in pages["README.md"]
     assert "✗ −.100" in pages["README.md"]
-    assert "| mAP | 32 | = +0.100 | +0.6 | 0.700 | LSH | 0.600 | +0.010 |" in pages["mnist.md"]
+    assert "| mAP | 32 | = +0.100 | +0.4 | 0.700 | LSH | 0.600 | +0.010 |" in pages["mnist.md"]
     row = next(line for line in pages["mnist.md"].splitlines() if line.startswith("| SiGAH |"))
-    assert row.startswith("| SiGAH | **0.700 ± 0.100** | 0.432 | +0.268 | – | 0.501 | – |")
+    assert row.startswith("| SiGAH | **0.700 ± 0.141** | 0.432 | +0.268 | – | 0.501 | – |")
     tables = re.findall(r"(?:^\|.*\n)+", pages["mnist.md"], re.MULTILINE)
     for table in tables:
         assert len({line.count("|") for line in table.splitlines()}) == 1, "columns fit"
@@ -158,10 +165,87 @@ def test_a_plot_of_a_few_settings_is_a_table_and_a_curve_is_not(tmp_path: Path) 
     (tmp_path / "mnist.json").write_text(json.dumps(content))
     page = markdown_pages(tmp_path)["mnist.md"]
     figure = page[page.index("## Fig. 7") :]
-    assert "| margin m | mAP, 64 bits |\n| --- | ---: |\n| 0.05 | 0.700 ± 0.100 |\n" in figure
-    assert "| 1 | 0.600 ± 0.100 |" in figure
+    assert "| margin m | mAP, 64 bits |\n| --- | ---: |\n| 0.05 | 0.700 ± 0.141 |\n" in figure
+    assert "| 1 | 0.600 ± 0.141 |" in figure
     figure = figure[: figure.find("\n## ", 1)]
     assert "### (b)" not in figure, "energies against iterations"
+
+
+# ------------------------------------------------------------------ data of the user's own
+
+
+def test_the_report_of_own_data_is_about_own_data(tmp_path: Path) -> None:
+    """Any code length, methods of one's own and settings; nothing of the paper's."""
+    figures = {
+        "sigah": {"pr_area": [0.6, 0.62], "map": [0.5, 0.5]},
+        "itq": {"pr_area": [0.5, 0.52], "map": [0.55, 0.55]},
+        "itq:n_iter=3": {"pr_area": [0.4, 0.4], "map": [0.4, 0.4]},
+        "pair_hash": {"pr_area": [0.65, 0.66], "map": [0.45, 0.46]},
+    }
+    write(tmp_path, figures, name="shop", dim=512)
+    content = json.loads((tmp_path / "shop.json").read_bytes())
+    for run in content["runs"]:
+        run["n_bits"] = 256
+        if run["method"] == "pair_hash":
+            run |= {"class": "my_hash:PairHash", "key": "5" * 64, "revision": 1}
+        if run["method"] == "itq:n_iter=3":
+            run["parameters"] = {"n_iter": 3}
+    (tmp_path / "shop.json").write_text(json.dumps(content))
+    write_report(tmp_path, tmp_path / "page.html")
+    pages = markdown_pages(tmp_path)
+    for text in ((tmp_path / "page.html").read_text(), pages["README.md"] + pages["shop.md"]):
+        assert "256" in text
+        assert "pair_hash" in text
+        assert "itq:n_iter=3" in text
+        assert "Best at 256 bits: pair_hash in mAP; itq in true mAP." in text
+        for foreign in ("GIST1M", "arXiv", "0 of 0", "sigah reproduce", "Does SiGAH win", "MNIST"):
+            assert foreign not in text
+    assert "SiGAH is better than every other method measured in 0 of 2 comparisons" in " ".join(
+        pages["README.md"].split()
+    )
+    (summary,) = summarize_sets(Store(tmp_path))
+    assert summary.margins["pr_area", 256].rival == "pair_hash"
+    assert summary.margins["pr_area", 256].rivals == 2, "settings of one method are no rivals"
+    # without SiGAH there is nothing to say of it
+    content["runs"] = [run for run in content["runs"] if run["method"] != "sigah"]
+    (tmp_path / "shop.json").write_text(json.dumps(content))
+    write_report(tmp_path, tmp_path / "page.html")
+    assert "SiGAH is better" not in (tmp_path / "page.html").read_text()
+    assert "SiGAH" not in markdown_pages(tmp_path)["README.md"]
+
+
+def test_a_method_of_ones_own_stands_in_the_papers_tables(folder: Path) -> None:
+    content = json.loads((folder / "mnist.json").read_bytes())
+    own = json.loads(json.dumps(content["runs"][0]))
+    own |= {"method": "pair_hash", "class": "my_hash:PairHash", "key": "5" * 64}
+    own["metrics"]["pr_area"] = 0.9
+    content["runs"].append(own)
+    (folder / "mnist.json").write_text(json.dumps(content))
+    page = markdown_pages(folder)["mnist.md"]
+    table = page[page.index("## Table 2") :]
+    assert re.search(r"^\| pair_hash \| \*\*0.900\*\* \| – ", table, re.MULTILINE)
+    (summary,) = summarize_sets(Store(folder))
+    assert summary.margins["pr_area", 32].rival == "pair_hash"
+
+
+def test_runs_learned_from_a_sample_are_shown_where_there_are_no_others(tmp_path: Path) -> None:
+    write(tmp_path, {"itq": {"map": [0.5]}, "lsh": {"map": [0.4]}}, name="shop", n_train=50)
+    assert "learned from 50 vectors" in markdown_pages(tmp_path)["README.md"]
+
+
+def test_what_the_discriminator_is_worth_is_paired_by_seed() -> None:
+    def runs(*values: float) -> list[dict[str, Any]]:
+        return [{"seed": s, "metrics": {"map": v}} for s, v in enumerate(values)]
+
+    # seeds differ by more than the two methods do
+    found = paired(runs(0.51, 0.62, 0.73, 0.84), runs(0.50, 0.60, 0.71, 0.83), "map")
+    assert found is not None
+    assert (round(found.mean, 4), found.seeds) == (0.015, 4)
+    expected = ttest_rel([0.51, 0.62, 0.73, 0.84], [0.50, 0.60, 0.71, 0.83])
+    assert found.t == pytest.approx(expected.statistic)
+    assert paired(runs(0.5), runs(0.4), "map") is None, "one pair has no deviation"
+    shuffled = paired(runs(0.51, 0.62, 0.73, 0.84)[::-1], runs(0.50, 0.60, 0.71, 0.83), "map")
+    assert shuffled == found, "by seed, not by place"
 
 
 # ------------------------------------------------------------------ colours

@@ -8,9 +8,9 @@ from sigah.lab.experiments.fig4 import FIG4
 from sigah.lab.experiments.fig6 import FIG6
 from sigah.lab.experiments.fig7 import FIG7
 from sigah.lab.experiments.fig8 import FIG8
-from sigah.lab.experiments.material import Material, available, explain_absence, prepare
 from sigah.lab.experiments.neighbors import NEIGHBORS
 from sigah.lab.experiments.runner import run_experiment
+from sigah.lab.experiments.sets import available, explain_absence, prepare
 from sigah.lab.experiments.store import Store
 from sigah.lab.experiments.table1 import TABLE1
 from sigah.lab.experiments.table2 import TABLE2
@@ -24,7 +24,6 @@ __all__ = [
     "Case",
     "Column",
     "Experiment",
-    "Material",
     "Measured",
     "Store",
     "available",

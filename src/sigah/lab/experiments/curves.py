@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from sigah.lab.experiments.experiment import Experiment, Measured
-from sigah.lab.experiments.views import Plot, Series, paper_tables
+from sigah.lab.experiments.panels import Plot, Series
+from sigah.lab.experiments.views import paper_tables
 
 __all__ = ["precision_recall_plots", "tables_and_curves"]
 
@@ -22,7 +23,7 @@ def precision_recall_plots(experiment: Experiment, measured: Sequence[Measured])
     for one in measured:
         for bits in dict.fromkeys(column.bits for column in experiment.columns):
             series = []
-            for case in experiment.cases:
+            for case in experiment.shown(one):
                 runs = one.runs.get((case.label, bits), ())
                 curves = [run["curves"] for run in runs if "pr_recall" in run["curves"]]
                 if curves:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Literal
 
-from sigah.hashers import BinaryHasher
-from sigah.hashers.registry import make_hasher
+from sigah.evaluation import EvaluationData
+from sigah.evaluation.loop import Unit
+from sigah.hashers.registry import make_hasher, method_label
 
-if TYPE_CHECKING:
-    from sigah.lab.experiments.material import Material
-
-__all__ = ["FIXED", "GAUSSIAN", "Case", "Column", "Experiment", "Measured", "Unit"]
+__all__ = ["FIXED", "GAUSSIAN", "Case", "CaseUnit", "Column", "Experiment", "Measured"]
 
 # SiGAH with the paper's generator, whose dictionary of n = 2d vectors stays random and fixed: the
 # paper's figures are about what it rebuilds, and what changes it
@@ -66,20 +65,11 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Unit:
-    """The smallest piece of work: one hasher fitted with one seed, and measured."""
+class CaseUnit(Unit):
+    """A unit of work of a case: what the experiment calls it, and the length it asked for."""
 
     label: str
     asked_bits: int
-    method: str
-    n_bits: int
-    seed: int
-    quick: bool
-
-    def hasher(self) -> BinaryHasher:
-        """The unfitted hasher."""
-        settings = QUICK.get(self.method.partition(":")[0], ()) if self.quick else ()
-        return make_hasher(self.method, self.n_bits, self.seed, settings)
 
 
 @dataclass(frozen=True)
@@ -130,6 +120,8 @@ class Experiment:
     needs : tuple of str
         What a run must hold beyond the metrics and curves that all have: "history", "gallery",
         "labels", or a metric.
+    open : bool
+        Whether it compares methods, so that a researcher's own may stand beside them.
     """
 
     name: str
@@ -141,30 +133,52 @@ class Experiment:
     view: Callable[[Experiment, Sequence[Measured]], list[Any]]
     paper: Mapping[str, Figures] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
+    open: bool = False
 
-    def lacks(self, material: Material) -> str:
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """The code lengths that are asked for."""
+        return tuple(dict.fromkeys(column.bits for column in self.columns))
+
+    def shown(self, one: Measured) -> tuple[Case, ...]:
+        """Its cases, and the methods beyond them that were measured on a data set."""
+        have = {case.label for case in self.cases}
+        others = dict.fromkeys(label for label, _ in one.runs if label not in have)
+        return self.cases + tuple(Case(label, label) for label in others)
+
+    def beside(self, methods: Iterable[str]) -> Experiment:
+        """The same with a case more for each method, if it compares methods."""
+        if not self.open:
+            return self
+        have = {case.label for case in self.cases}
+        labels = {method_label(method): method for method in methods}
+        more = tuple(Case(label, method) for label, method in labels.items() if label not in have)
+        return replace(self, cases=self.cases + more)
+
+    def lacks(self, data: EvaluationData) -> str:
         """Why this cannot be run on the data; empty if it can."""
-        if "gallery" in self.needs and material.picture is None:
-            return f"{self.name} shows pictures, and the vectors of {material.name} are none"
-        if "labels" in self.needs and (
-            material.base_labels is None or material.query_labels is None
-        ):
-            return f"{self.name} is judged by labels, and {material.name} has none"
+        if "gallery" in self.needs and data.picture is None:
+            return f"{self.name} shows pictures, and the vectors of {data.name} are none"
+        if "labels" in self.needs and (data.base_labels is None or data.query_labels is None):
+            return f"{self.name} is judged by labels, and {data.name} has none"
         return ""
 
-    def units(self, dim: int, seeds: int, *, quick: bool) -> list[Unit]:
+    def units(self, dim: int, seeds: int, *, quick: bool) -> list[CaseUnit]:
         """All the work on a data set of this dimension; lengths that a method cannot make left out.
 
         Seeds come last, so that an interrupted run has few methods whole rather than all begun.
         """
         units = []
-        for asked in dict.fromkeys(column.bits for column in self.columns):
+        for asked in self.lengths:
             for case in self.cases:
                 n_bits = case.n_bits(asked, dim)
-                if case.bits == "dim" and asked != max(column.bits for column in self.columns):
+                if case.bits == "dim" and asked != max(self.lengths):
                     continue  # one length only: it stands beside the longest codes
+                settings = QUICK.get(case.method.partition(":")[0], ()) if quick else ()
                 for seed in range(seeds):
-                    unit = Unit(case.label, asked, case.method, n_bits, seed, quick)
-                    if n_bits <= dim or unit.hasher().exceeds_dimension:
+                    make = partial(make_hasher, case.method, n_bits, seed, settings)
+                    name = method_label(case.method)
+                    unit = CaseUnit(name, n_bits, seed, make, case.label, asked)
+                    if n_bits <= dim or unit.make().exceeds_dimension:
                         units.append(unit)
         return units

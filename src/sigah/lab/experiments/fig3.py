@@ -17,5 +17,6 @@ FIG3 = Experiment(
     cases=COMPARED,
     columns=(Column("pr_area", 64),),
     data=("gist1m", "deep1m", "tiny-100k"),
+    open=True,
     view=recall_plots,
 )

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from sigah.evaluation.names import METRICS
 from sigah.lab.experiments.experiment import FIXED, Case, Column, Experiment, Measured
-from sigah.lab.experiments.views import METRICS, Table, entry, metric_plot
+from sigah.lab.experiments.panels import Table
+from sigah.lab.experiments.views import entry, metric_plot
 
 __all__ = ["FIG8"]
 

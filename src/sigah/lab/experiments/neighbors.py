@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sigah.evaluation import EvaluationData
 from sigah.hashers import BinaryHasher
-from sigah.lab.experiments.experiment import Column, Experiment, Measured, Unit
-from sigah.lab.experiments.material import Material
+from sigah.lab.experiments.experiment import CaseUnit, Column, Experiment, Measured
+from sigah.lab.experiments.panels import Gallery
 from sigah.lab.experiments.table1 import COMPARED
-from sigah.lab.experiments.views import Gallery
 from sigah.search import HammingIndex
 
 __all__ = ["NEIGHBORS", "record_neighbors"]
@@ -24,24 +24,24 @@ NEAR = 100  # a picture is a hit if it is among so many nearest
 BITS = 64
 
 
-def record_neighbors(hasher: BinaryHasher, material: Material) -> dict[str, Any]:
+def record_neighbors(hasher: BinaryHasher, data: EvaluationData) -> dict[str, Any]:
     """A few queries, their exact neighbours and those found with codes: ids, hits and pictures.
 
     Pictures are stored once each, a byte a grey value, ``sources`` telling which they are: queries
     as -1, -2, ..., vectors of the base by their position.
     """
-    chosen = few_queries(material.query_labels, len(material.queries))
-    queries = np.asarray(material.queries[chosen])
+    chosen = few_queries(data.query_labels, len(data.queries))
+    queries = np.asarray(data.queries[chosen])
     index = HammingIndex(hasher.n_bits)
-    index.add(hasher.transform(material.base))
+    index.add(hasher.transform(data.base))
     found = np.asarray(index.search(hasher.transform(queries), SHOWN)[1])
-    truth = material.truth[chosen]
+    truth = data.truth[chosen]
     near = min(NEAR, truth.shape[1])
     hits = [np.isin(row, exact[:near]).tolist() for row, exact in zip(found, truth, strict=True)]
     ids = np.unique(np.concatenate([truth[:, :SHOWN], found]))
-    levels = np.round(np.clip(np.concatenate([queries, material.base[ids]]), 0, 1) * 255)
+    levels = np.round(np.clip(np.concatenate([queries, data.base[ids]]), 0, 1) * 255)
     return {
-        "picture": list(material.picture or ()),
+        "picture": list(data.picture or ()),
         "near": near,
         "queries": chosen.tolist(),
         "exact": truth[:, :SHOWN].tolist(),
@@ -65,7 +65,7 @@ def found_pictures(experiment: Experiment, measured: Sequence[Measured]) -> list
     for one in measured:
         records = {
             case.label: runs[0]["neighbors"]
-            for case in experiment.cases
+            for case in experiment.shown(one)
             if (runs := one.runs.get((case.label, BITS)))
         }
         queries = min((len(record["queries"]) for record in records.values()), default=0)
@@ -99,14 +99,14 @@ def unpack(record: Mapping[str, Any]) -> dict[int, NDArray[np.float32]]:
 class OneSeed(Experiment):
     """An experiment on pictures, of which one seed tells enough."""
 
-    def units(self, dim: int, seeds: int, *, quick: bool) -> list[Unit]:
+    def units(self, dim: int, seeds: int, *, quick: bool) -> list[CaseUnit]:
         """As of any experiment, with the first seed only."""
         return super().units(dim, min(seeds, 1), quick=quick)
 
-    def lacks(self, material: Material) -> str:
+    def lacks(self, data: EvaluationData) -> str:
         """Why this cannot be run on the data; empty if it can."""
-        if material.picture is None:
-            return f"{self.name} shows pictures, and the vectors of {material.name} are none"
+        if data.picture is None:
+            return f"{self.name} shows pictures, and the vectors of {data.name} are none"
         return ""
 
 
@@ -121,4 +121,5 @@ NEIGHBORS = OneSeed(
     data=("mnist", "fashion-mnist"),
     view=found_pictures,
     needs=("neighbors",),
+    open=True,
 )

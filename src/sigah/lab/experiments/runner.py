@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import base64
-import sys
-import time
-from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sigah.evaluation import measure
-from sigah.evaluation.labels import label_average_precision
-from sigah.evaluation.protocol import environment
+from sigah.evaluation import EvaluationData, label_average_precision
+from sigah.evaluation.loop import measure_all, measure_units
 from sigah.hashers import BinaryHasher
-from sigah.lab.experiments.experiment import Experiment, Unit
-from sigah.lab.experiments.keys import code_version, package_versions, unit_key
-from sigah.lab.experiments.material import Material
+from sigah.lab.experiments.experiment import CaseUnit, Experiment
 from sigah.lab.experiments.neighbors import record_neighbors
 from sigah.lab.experiments.store import Store
 from sigah.progress import bar
@@ -31,7 +25,7 @@ PICTURES = 10  # queries of a gallery
 
 def run_experiment(
     experiment: Experiment,
-    material: Material,
+    data: EvaluationData,
     store: Store,
     *,
     seeds: int = 5,
@@ -43,7 +37,7 @@ def run_experiment(
     Parameters
     ----------
     experiment : Experiment
-    material : Material
+    data : EvaluationData
     store : Store
         Where runs are found and kept.
     seeds : int, default=5
@@ -65,78 +59,85 @@ def run_experiment(
     KeyboardInterrupt
         On Ctrl-C; the unit in work is dropped, the earlier ones are on disk.
     """
-    if lacks := experiment.lacks(material):
+    if lacks := experiment.lacks(data):
         raise ValueError(lacks)
-    data = material.description
-    units = experiment.units(data["dim"], seeds, quick=material.quick)
-    missing = [unit for unit in units if store.find(data, unit, experiment.needs) is None]
+    units = experiment.units(data.description["dim"], seeds, quick=data.quick)
+    missing = [
+        unit for unit in units if store.find(data.description, unit, experiment.needs) is None
+    ]
+
+    def measure(hasher: BinaryHasher, data: EvaluationData) -> dict[str, Any]:
+        run = measure_all(hasher, data) | {"experiment": experiment.name}
+        for need in experiment.needs:
+            if need in PARTS:
+                add(run, PARTS[need](hasher, data))
+        return run
+
     measured = 0
     with bar(show=show and bool(missing)) as progress:
-        task = progress.add_task(f"{experiment.name} {data['name']}", total=len(missing), detail="")
-        for unit in missing:
-            progress.update(task, detail=f"{unit.label}, {unit.n_bits} bits, seed {unit.seed}")
-            if store.find(data, unit, experiment.needs) is None:  # two cases may be one unit
-                run = measure_unit(unit, material, experiment.needs)
-                store.add(experiment.name, data, run)
-                measured += 1
-                on_run(run)
-            progress.advance(task)
+        task = progress.add_task(f"{experiment.name} {data.name}", total=len(missing), detail="")
+
+        def told() -> Iterator[CaseUnit]:
+            for unit in missing:  # two cases may be one unit: the loop finds the second
+                progress.update(task, detail=f"{unit.label}, {unit.n_bits} bits, seed {unit.seed}")
+                yield unit
+                progress.advance(task)
+
+        for one in measure_units(told(), data, store, measure=measure, needs=experiment.needs):
+            measured += one.new
+            if one.new:
+                on_run(one.run)
     return measured
 
 
-def measure_unit(unit: Unit, material: Material, needs: tuple[str, ...]) -> dict[str, Any]:
-    """Fit one hasher and measure it; the run tells where its figures come from."""
-    hasher = unit.hasher()
-    parameters = hasher.get_params()
-    began, began_cpu = time.perf_counter(), time.process_time()
-    hasher.fit(material.base)
-    seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - began_cpu
-    if getattr(hasher, "training_", {}).get("interrupted"):
-        raise KeyboardInterrupt  # SiGAH keeps what it learned so far, which is no measurement
-    run: dict[str, Any] = {
-        "key": unit_key(material.description, unit.method, parameters, unit.n_bits),
-        "method": unit.method,
-        "n_bits": unit.n_bits,
-        "seed": unit.seed,
-        "parameters": parameters,
-        **measure(hasher, material.base, material.queries, material.truth),
-    }
-    run["metrics"] |= {"fit_seconds": seconds, "fit_cpu_seconds": cpu_seconds}
-    if history := getattr(hasher, "history_", None):
-        run["history"] = history
-    if "gallery" in needs:
-        run["gallery"] = gallery(hasher, material)
-    if "neighbors" in needs:
-        run["neighbors"] = record_neighbors(hasher, material)
-    if "labels" in needs:
-        run["labels"] = f"{LABEL_DEPTH} deep, divisor min(relevant, {LABEL_DEPTH})"
-        run["metrics"][f"label_map@{LABEL_DEPTH}"] = label_map(hasher, material)
-    return run | {
-        "code": code_version(type(hasher)),
-        "versions": package_versions(),
-        "environment": environment(),
-        "command": " ".join(["sigah", *sys.argv[1:]]),
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+def add(run: dict[str, Any], parts: Mapping[str, Any]) -> None:
+    """Put more parts into a run; its metrics stay, and grow."""
+    metrics = run["metrics"] | parts.get("metrics", {})
+    run |= parts
+    run["metrics"] = metrics
+
+
+def labels(hasher: BinaryHasher, data: EvaluationData) -> dict[str, Any]:
+    """Mean average precision of the first ranks with labels as the truth, by both divisors."""
+    codes = hasher.transform(data.base), hasher.transform(data.queries)
+    truth: Any = (data.base_labels, data.query_labels)
+    divisors: tuple[Literal["relevant", "hits"], ...] = ("relevant", "hits")
+    return {
+        "labels": f"{LABEL_DEPTH} deep",
+        "metrics": {
+            f"label_map_by_{divisor}@{LABEL_DEPTH}": float(
+                label_average_precision(*codes, *truth, depth=LABEL_DEPTH, divisor=divisor).mean()
+            )
+            for divisor in divisors
+        },
     }
 
 
-def label_map(hasher: BinaryHasher, material: Material) -> float:
-    """Mean average precision of the first ranks, with labels as the truth."""
-    codes = hasher.transform(material.base), hasher.transform(material.queries)
-    labels: Any = (material.base_labels, material.query_labels)
-    return float(label_average_precision(*codes, *labels, depth=LABEL_DEPTH).mean())
-
-
-def gallery(hasher: Any, material: Material) -> dict[str, Any]:
+def gallery(hasher: Any, data: EvaluationData) -> dict[str, Any]:
     """Some queries and what is rebuilt from their codes, as bytes of grey values."""
-    chosen = chosen_queries(material.query_labels, len(material.queries))
-    original = np.asarray(material.queries[chosen])
+    chosen = chosen_queries(data.query_labels, len(data.queries))
+    original = np.asarray(data.queries[chosen])
     rebuilt = hasher.reconstruct(hasher.transform(original))
     return {
-        "picture": list(material.picture or ()),
-        "original": encode(original),
-        "rebuilt": encode(rebuilt),
+        "gallery": {
+            "picture": list(data.picture or ()),
+            "original": encode(original),
+            "rebuilt": encode(rebuilt),
+        }
     }
+
+
+def neighbors(hasher: BinaryHasher, data: EvaluationData) -> dict[str, Any]:
+    """Pictures beside the neighbours that are found with their codes."""
+    return {"neighbors": record_neighbors(hasher, data)}
+
+
+# what an experiment may need beyond the metrics and curves that every run has
+PARTS: dict[str, Callable[[BinaryHasher, EvaluationData], dict[str, Any]]] = {
+    "gallery": gallery,
+    "labels": labels,
+    "neighbors": neighbors,
+}
 
 
 def chosen_queries(labels: NDArray[Any] | None, n: int) -> NDArray[np.intp]:

@@ -32,6 +32,7 @@ TABLE1 = Experiment(
         Column("precision@100", 64),
     ),
     data=("gist1m", "deep1m", "tiny-100k"),
+    open=True,
     view=tables_and_curves,
     paper={
         "gist1m": {

@@ -21,6 +21,7 @@ TABLE2 = Experiment(
         Column("precision@100", 64),
     ),
     data=("mnist",),
+    open=True,
     view=tables_and_curves,
     paper={
         "mnist": {

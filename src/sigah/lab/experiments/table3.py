@@ -20,6 +20,7 @@ TABLE3 = Experiment(
     cases=tuple(case for case in COMPARED if case.label in TIMED),
     columns=(Column("fit_cpu_seconds", 32), Column("fit_cpu_seconds", 64)),
     data=("gist1m", "deep1m", "tiny-100k"),
+    open=True,
     view=paper_tables,
     needs=("fit_cpu_seconds",),
     paper={

@@ -4,168 +4,85 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sigah.evaluation.names import METRICS
+from sigah.evaluation.results import deviation
 from sigah.lab.experiments.experiment import Experiment, Measured
+from sigah.lab.experiments.panels import Entry, Gallery, Plot, Series, Table
 
 __all__ = [
-    "LOWER_IS_BETTER",
-    "METRICS",
-    "Entry",
-    "Gallery",
-    "Plot",
-    "Series",
-    "Table",
     "entry",
     "galleries",
     "history_plot",
     "metric_plot",
+    "paired",
     "paper_tables",
     "recall_plots",
 ]
 
-METRICS = {
-    "pr_area": "mAP",  # what the paper prints under this name
-    "map": "true mAP",
-    "precision@100": "P@100",
-    "recall10@10": "recall 10@10",
-    "recall100@1000": "recall 100@1k",
-    "fit_seconds": "seconds",
-    "fit_cpu_seconds": "CPU seconds",
-    "reconstruction_error": "error",
-    "relative_reconstruction_error": "relative error",
-    "label_map@1000": "label mAP@1000",
-}
-LOWER_IS_BETTER = (
-    "fit_seconds",
-    "fit_cpu_seconds",
-    "reconstruction_error",
-    "relative_reconstruction_error",
-)
 PAPER_SETS = {"mnist": "MNIST", "gist1m": "GIST1M", "deep1m": "Deep1M", "tiny-100k": "Tiny100K"}
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One cell: the paper's figure and ours, each None where there is none.
-
-    Attributes
-    ----------
-    paper, mean, deviation : float or None
-        The deviation is over seeds.
-    seeds : int
-    """
-
-    paper: float | None = None
-    mean: float | None = None
-    deviation: float | None = None
-    seeds: int = 0
-
-    @property
-    def difference(self) -> float | None:
-        """Ours minus the paper's."""
-        return None if self.paper is None or self.mean is None else self.mean - self.paper
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of entries.
-
-    ``metrics`` has the metric of each column, and ``headings`` what to call the columns. Rows named
-    in ``apart`` have codes of another length, and are not ranked with the others.
-    """
-
-    title: str
-    headings: tuple[str, ...]
-    metrics: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[Entry, ...]], ...]
-    apart: tuple[str, ...] = ()
-
-    def best(self, column: int, *, paper: bool = False) -> int | None:
-        """The row with the best mean (or paper's figure) of a column; None of fewer than two."""
-        sign = -1 if self.metrics[column] in LOWER_IS_BETTER else 1
-        values = [
-            (sign * value, row)
-            for row, (label, cells) in enumerate(self.rows)
-            if label not in self.apart
-            and (value := cells[column].paper if paper else cells[column].mean) is not None
-        ]
-        return max(values)[1] if len(values) > 1 else None
-
-    def won(self, row: int, column: int) -> bool | None:
-        """Whether ours is at least as good as the paper's figure; None without one."""
-        difference = self.rows[row][1][column].difference
-        if difference is None:
-            return None
-        return difference <= 0 if self.metrics[column] in LOWER_IS_BETTER else difference >= 0
-
-    @property
-    def measured(self) -> bool:
-        """Whether any cell has a figure of ours."""
-        return any(cell.mean is not None for _, cells in self.rows for cell in cells)
-
-
-@dataclass(frozen=True)
-class Series:
-    """A curve; ``deviation`` over seeds is empty where there is one seed."""
-
-    label: str
-    x: tuple[float, ...]
-    y: tuple[float, ...]
-    deviation: tuple[float, ...] = ()
-    style: str = ""
-
-    @property
-    def few(self) -> bool:
-        """Whether its points are few enough to be marked, and to be read one by one."""
-        return len(self.x) <= 12
-
-
-@dataclass(frozen=True)
-class Plot:
-    """Curves in one pair of axes.
-
-    ``scale`` is that of the x axis: "linear", "log", or "weights": logarithmic with a place for 0.
-    Axes of shares in [0, 1], ``unit``, are shown whole.
-    """
-
-    title: str
-    x_label: str
-    y_label: str
-    series: tuple[Series, ...]
-    scale: str = "linear"
-    unit: bool = False
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """Labelled rows of grey images, ``(m, height, width)`` in [0, 1].
-
-    ``hits`` tells, for the rows that have it, which images are what was looked for.
-    """
-
-    title: str
-    rows: tuple[tuple[str, NDArray[np.float32]], ...]
-    hits: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
-
-
 def entry(runs: Sequence[Mapping[str, Any]], metric: str, paper: float | None = None) -> Entry:
-    """Mean and deviation over the runs that have the metric.
+    """Mean and standard deviation (ddof=1) over the runs that have the metric.
 
     Examples
     --------
     >>> from sigah.lab.experiments.views import entry
     >>> entry([{"metrics": {"map": 0.25}}, {"metrics": {"map": 0.75}}], "map", paper=0.25)
-    Entry(paper=0.25, mean=0.5, deviation=0.25, seeds=2)
+    Entry(paper=0.25, mean=0.5, deviation=0.3535533905932738, seeds=2, interval=None)
     """
     values = [run["metrics"][metric] for run in runs if metric in run["metrics"]]
     if not values:
         return Entry(paper)
-    return Entry(paper, float(np.mean(values)), float(np.std(values)), len(values))
+    ends = [run.get("intervals", {}).get(metric) for run in runs]
+    interval = None
+    if None not in ends:
+        low, high = np.mean(ends, axis=0)
+        interval = float(low), float(high)
+    return Entry(paper, float(np.mean(values)), deviation(values), len(values), interval)
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Differences of runs that share a seed: mean, standard deviation (ddof=1), Student's t."""
+
+    mean: float
+    deviation: float
+    t: float
+    seeds: int
+
+
+def paired(
+    ours: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str, Any]], metric: str
+) -> Paired | None:
+    """Compare two methods seed by seed; None if fewer than two seeds have the metric in both.
+
+    Examples
+    --------
+    >>> from sigah.lab.experiments.views import paired
+    >>> runs = lambda *values: [{"seed": s, "metrics": {"map": v}} for s, v in enumerate(values)]
+    >>> found = paired(runs(0.5, 0.75, 0.5), runs(0.25, 0.5, 0.5), "map")
+    >>> round(found.mean, 3), round(found.t, 3), found.seeds
+    (0.167, 2.0, 3)
+    """
+    mine, other = (
+        {run["seed"]: run["metrics"][metric] for run in runs if metric in run["metrics"]}
+        for runs in (ours, theirs)
+    )
+    seeds = sorted(mine.keys() & other.keys())
+    if len(seeds) < 2:
+        return None
+    differences = np.array([mine[seed] - other[seed] for seed in seeds])
+    mean, spread = float(differences.mean()), deviation(differences)
+    error = spread / np.sqrt(len(seeds))
+    t = mean / error if error else float(np.copysign(np.inf, mean)) if mean else 0.0
+    return Paired(mean, spread, float(t), len(seeds))
 
 
 def paper_tables(experiment: Experiment, measured: Sequence[Measured]) -> list[Any]:
@@ -178,7 +95,7 @@ def paper_tables(experiment: Experiment, measured: Sequence[Measured]) -> list[A
         # the paper's figures belong to its own data, whole
         paper = {} if one.part else experiment.paper.get(one.data["name"], {})
         rows = []
-        for case in experiment.cases:
+        for case in experiment.shown(one):
             figures = paper.get(case.label, (None,) * len(metrics))
             cells = tuple(
                 entry(one.runs.get((case.label, column.bits), ()), column.metric, figure)
@@ -211,7 +128,7 @@ def recall_plots(experiment: Experiment, measured: Sequence[Measured]) -> list[A
                     [(run["curves"]["depths"], run["curves"][f"recall{size}"]) for run in runs],
                     case.style,
                 )
-                for case in experiment.cases
+                for case in experiment.shown(one)
                 if (runs := one.runs.get((case.label, bits)))
                 and f"recall{size}" in runs[0]["curves"]
             ]
@@ -296,7 +213,7 @@ def mean_curve(
 ) -> Series:
     """The mean over seeds of curves on one grid, and the deviation where there are several."""
     ys = np.array([y for _, y in curves])
-    deviation = tuple(ys.std(axis=0).tolist()) if len(ys) > 1 else ()
+    deviation = tuple(ys.std(axis=0, ddof=1).tolist()) if len(ys) > 1 else ()
     return Series(
         label, tuple(map(float, curves[0][0])), tuple(ys.mean(axis=0).tolist()), deviation, style
     )

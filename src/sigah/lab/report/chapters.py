@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sigah.evaluation.keys import still_holds
+from sigah.evaluation.names import METRICS
 from sigah.hashers import METHODS
 from sigah.lab import datasets
-from sigah.lab.experiments import EXPERIMENTS, Experiment, Measured, Store
-from sigah.lab.experiments.keys import still_holds
-from sigah.lab.experiments.views import Gallery, Plot, Table
+from sigah.lab.experiments import EXPERIMENTS, Case, Column, Experiment, Measured, Store
+from sigah.lab.experiments.curves import precision_recall_plots
+from sigah.lab.experiments.panels import Gallery, Plot, Table
+from sigah.lab.experiments.store import set_key
+from sigah.lab.experiments.views import entry
 from sigah.lab.report.plots import file_name
-from sigah.lab.report.summary import SetSummary, summarize_sets
+from sigah.lab.report.summary import JUDGED, SetSummary, leaders, summarize_sets
 
 __all__ = [
     "ACROSS",
@@ -58,10 +62,11 @@ class Section:
     def older(self) -> int:
         """How many runs are of an earlier version of the code, or of other package versions."""
         return sum(
-            not still_holds(run, METHODS[run["method"].partition(":")[0].partition(".")[0]])
+            not still_holds(run, method)
             for one in self.measured
             for runs in one.runs.values()
             for run in runs
+            if (method := METHODS.get(run["method"].partition(":")[0].partition(".")[0]))
         )
 
     def title(self, panel: Table | Plot | Gallery) -> str:
@@ -82,43 +87,101 @@ class Chapter:
     licence: str
     summary: SetSummary | None
     sections: Sequence[Section]
+    paper: bool  # whether it is about the paper: a set of the catalogue, or reproduced
+    leaders: str = ""  # which method is best in what
 
 
 def chapters(store: Store) -> list[Chapter]:
-    """A chapter for each data set with anything to show, in the order of the catalogue."""
-    summaries = {id(summary.measured.data): summary for summary in summarize_sets(store)}
-    found: dict[int, list[tuple[Experiment, Measured]]] = {}
+    """A chapter for each data set with anything to show, in the order of the catalogue.
+
+    Sets of the catalogue, and sets that experiments were run on, have a section an experiment. Data
+    of the user's own has one section with every method and code length.
+    """
+    summaries = {set_key(s.measured.data): s for s in summarize_sets(store)}
+    experiments: dict[str, list[tuple[Experiment, Measured]]] = {}
     for experiment in EXPERIMENTS.values():
         for one in store.collect(experiment):
-            found.setdefault(id(one.data), []).append((experiment, one))
+            experiments.setdefault(set_key(one.data), []).append((experiment, one))
     order = list(datasets.CATALOG)
     made: list[Chapter] = []
-    for key, pairs in sorted(found.items(), key=lambda item: rank(item[1][0][1], order)):
-        one = pairs[0][1]
-        anchor = file_name(one.title)
+    for everything in sorted(store.everything(), key=lambda one: rank(one, order)):
+        data = everything.data
+        key = set_key(data)
+        known = datasets.CATALOG.get(str(data["name"]))
+        about_paper = known is not None or store.reproduced(data)
+        anchor = file_name(everything.title)
         if any(chapter.anchor == anchor for chapter in made):  # other data of the same name
             anchor += f"-{len(made) + 1}"
-        sections = [
-            section(experiment, [measured], f"{anchor}-{experiment.name}")
-            for experiment, measured in pairs
-            if experiment.name not in ACROSS
-            and compares(experiment, measured)
-            and not shown_elsewhere(experiment, pairs)
-        ]
-        known = datasets.CATALOG.get(str(one.data["name"]))
+        pairs = experiments.get(key, [])
+        if about_paper and pairs:
+            sections = [
+                section(experiment, [measured], f"{anchor}-{experiment.name}")
+                for experiment, measured in pairs
+                if experiment.name not in ACROSS
+                and compares(experiment, measured)
+                and not shown_elsewhere(experiment, pairs)
+            ]
+        else:
+            sections = [section(overview(everything), [everything], f"{anchor}-methods")]
         made.append(
             Chapter(
                 anchor,
-                one.title,
-                one.data,
+                everything.title,
+                data,
                 known.summary if known else "",
                 known.licence if known else "",
                 summaries.get(key),
                 [shown for shown in sections if shown.tables or shown.figures],
+                about_paper,
+                "" if about_paper else leaders(everything),
             )
         )
+    # of a known set learned from a sample, only its paper's table speaks where there is one
+    whole = [one for one in made if not (one.paper and is_sample(one.data))] or made
     # a set with nothing but its row across sets needs no chapter, unless there is no other
-    return [chapter for chapter in made if chapter.sections] or made
+    return [chapter for chapter in whole if chapter.sections] or whole
+
+
+def is_sample(data: Mapping[str, Any]) -> bool:
+    """Whether hashers learned from a part of the base."""
+    return bool(data["n_train"] != data["n_base"])
+
+
+def overview(everything: Measured) -> Experiment:
+    """Every method, setting and length that is measured on a set, as an experiment."""
+    lengths = sorted({bits for _, bits in everything.runs})
+    return Experiment(
+        name="methods",
+        title="Methods compared",
+        about="Every method that is measured, with its settings. mAP is the area under one"
+        " precision-recall curve pooled over all queries (`pr_area`), which papers on hashing print"
+        " under this name; true mAP the mean over queries. ±: standard deviation over seeds"
+        " (ddof=1); in brackets: 95 % intervals over queries.",
+        cases=tuple(Case(label, label) for label in dict.fromkeys(n for n, _ in everything.runs)),
+        columns=tuple(Column("pr_area", bits) for bits in lengths),
+        data=(),
+        view=method_panels,
+    )
+
+
+def method_panels(experiment: Experiment, measured: Sequence[Measured]) -> list[Any]:
+    """A table a code length, and precision-recall curves."""
+    panels: list[Any] = []
+    for one in measured:
+        for bits in experiment.lengths:
+            of_length = {label: runs for (label, n), runs in one.runs.items() if n == bits}
+            metrics = tuple(
+                metric
+                for metric in (*JUDGED, "fit_seconds")
+                if any(metric in run["metrics"] for runs in of_length.values() for run in runs)
+            )
+            rows = tuple(
+                (label, tuple(entry(runs, metric) for metric in metrics))
+                for label, runs in of_length.items()
+            )
+            headings = tuple(METRICS[metric] for metric in metrics)
+            panels.append(Table(f"{one.title}: {bits} bits", headings, metrics, rows))
+    return panels + precision_recall_plots(experiment, measured)
 
 
 def rank(one: Measured, order: Sequence[str]) -> tuple[int, str]:
@@ -175,7 +238,7 @@ def place(name: str) -> str:
     """
     number = name.lstrip("abcdefghijklmnopqrstuvwxyz")
     kind = {"table": "Table", "fig": "Fig."}.get(name.removesuffix(number))
-    return f"{kind} {number}" if kind else "Pictures"
+    return f"{kind} {number}" if kind else {"methods": "Results"}.get(name, "Pictures")
 
 
 def verdict(table: Table) -> str:

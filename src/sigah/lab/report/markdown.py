@@ -6,19 +6,29 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from sigah.evaluation.names import METRICS
 from sigah.files import atomic_write
 from sigah.lab.experiments import EXPERIMENTS, Store
-from sigah.lab.experiments.views import METRICS, Entry, Plot, Table
+from sigah.lab.experiments.panels import Entry, Plot, Table
 from sigah.lab.report.chapters import ACROSS, Chapter, chapters, section
-from sigah.lab.report.summary import JUDGED, LENGTHS, MARKS, Margin, SetSummary, headline
+from sigah.lab.report.summary import (
+    JUDGED,
+    MARKS,
+    Margin,
+    SetSummary,
+    headline,
+    lengths_of,
+    metrics_of,
+)
 
 __all__ = ["markdown_pages", "matrix", "pipe_table", "write_markdown"]
 
 SECONDS = ("fit_seconds", "fit_cpu_seconds")
 LEGEND = (
-    "✓: better than every other method by more than a standard deviation; =: within one; ✗: worse"
-    " by more. The number is how far SiGAH is ahead of the best other method of equal length,"
-    " whichever that is (positive is better); the deviation is that of the difference of two runs."
+    "✓: better than every other method measured by more than a standard deviation; =: within one;"
+    " ✗: worse by more. The number is how far SiGAH is ahead of the best other method of equal"
+    " length, whichever that is (positive is better). Deviations are over seeds (ddof=1), that of a"
+    " margin is of the difference of two runs."
 )
 
 
@@ -88,10 +98,11 @@ def index(store: Store, sets: Sequence[Chapter]) -> str:
         "# Results by data set",
         "Made from the JSON by `sigah report --markdown`; the same with curves and pictures, in one"
         " page: `sigah report`.",
-        headline(chapter.summary for chapter in sets if chapter.summary),
-        matrix(sets),
-        LEGEND,
     ]
+    parts += [f"[{one.title}]({one.anchor}.md). {one.leaders}" for one in sets if not one.paper]
+    summaries = [chapter.summary for chapter in sets if chapter.summary]
+    if summaries:
+        parts += [headline(summaries), matrix(sets), LEGEND]
     for name in ACROSS:
         if measured := store.collect(EXPERIMENTS[name]):
             one = section(EXPERIMENTS[name], measured, name)
@@ -109,6 +120,8 @@ def chapter_page(chapter: Chapter) -> str:
         f"{about}{data['n_base']:,} vectors of {data['dim']} dimensions, {data['n_queries']:,}"
         f" queries, {data['k']:,} true neighbours each.",
     ]
+    if chapter.leaders:
+        parts.append(chapter.leaders)
     if chapter.summary:
         parts += [chapter.summary.sentence, margins(chapter.summary), LEGEND]
     for one in chapter.sections:
@@ -118,14 +131,16 @@ def chapter_page(chapter: Chapter) -> str:
         panels += [
             (one.title(panel), settings_table(panel))
             for panel in one.figures
-            if isinstance(panel, Plot) and all(series.few for series in panel.series)
+            if isinstance(panel, Plot)
+            and not panel.unit  # a curve, however few its points
+            and all(series.few for series in panel.series)
         ]
         if panels:
-            command = f"`sigah reproduce {one.experiment.name} --data {data['name']}`"
+            command = f" Run it with `sigah reproduce {one.experiment.name} --data {data['name']}`."
             parts += [
                 f"## {one.place}: {one.experiment.title}",
                 one.experiment.about,
-                f"Seeds: {one.seeds}. Run it with {command}.",
+                f"Seeds: {one.seeds}.{command if chapter.paper else ''}",
             ]
         for title, table in sorted(panels, key=lambda panel: panel[0]):  # (a) before (b)
             parts += [f"### {title}", table] if title else [table]
@@ -134,14 +149,21 @@ def chapter_page(chapter: Chapter) -> str:
 
 def matrix(sets: Sequence[Chapter], *, folder: str = "", metrics: Sequence[str] = JUDGED) -> str:
     """A row a data set, linked to its page in ``folder``: SiGAH's mark and margin a metric."""
-    columns = [(metric, bits) for metric in metrics for bits in LENGTHS]
+    summaries = [chapter.summary for chapter in sets if chapter.summary]
+    columns = [
+        (metric, bits)
+        for metric in metrics_of(summaries)
+        if metric in metrics
+        for bits in lengths_of(summaries)
+    ]
     lines = [
-        [f"[{chapter.title}]({folder}{chapter.anchor}.md)"]
+        [f"[{chapter.title}]({folder}{chapter.anchor}.md)", str(chapter.summary.methods)]
         + [short(chapter.summary.margins.get(column)) for column in columns]
         for chapter in sets
         if chapter.summary
     ]
-    return pipe_table(["data set", *(f"{METRICS[m]} {bits}" for m, bits in columns)], lines)
+    head = ["data set", "others", *(f"{METRICS[metric]} {bits}" for metric, bits in columns)]
+    return pipe_table(head, lines)
 
 
 def short(margin: Margin | None) -> str:
@@ -212,8 +234,10 @@ def settings_table(plot: Plot) -> str:
 
 
 def with_deviation(cell: Entry, digits: int) -> str:
-    """Mean, and deviation where several seeds ran."""
+    """Mean, deviation where several seeds ran, and the interval over queries if it is known."""
     if cell.mean is None:
         return "–"
     spread = f" ± {cell.deviation:.{digits}f}" if cell.seeds > 1 else ""
-    return f"{cell.mean:.{digits}f}{spread}"
+    ends = cell.interval
+    interval = f" [{ends[0]:.{digits}f}, {ends[1]:.{digits}f}]" if ends else ""
+    return f"{cell.mean:.{digits}f}{spread}{interval}"

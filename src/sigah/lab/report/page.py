@@ -10,9 +10,10 @@ from pathlib import Path
 
 import jinja2
 
+from sigah.evaluation.names import METRICS
 from sigah.files import atomic_write
 from sigah.lab.experiments import EXPERIMENTS, Store
-from sigah.lab.experiments.views import METRICS, Gallery, Plot
+from sigah.lab.experiments.panels import Gallery, Plot
 from sigah.lab.report.chapters import (
     ACROSS,
     Chapter,
@@ -25,7 +26,7 @@ from sigah.lab.report.chapters import (
     verdict,
 )
 from sigah.lab.report.plots import as_data, draw, file_name, save
-from sigah.lab.report.summary import JUDGED, LENGTHS, MARKS, headline
+from sigah.lab.report.summary import MARKS, headline, lengths_of, metrics_of
 
 __all__ = ["write_report"]
 
@@ -80,19 +81,23 @@ def write_report(
         for name in ACROSS
         if (measured := store.collect(EXPERIMENTS[name]))
     ]
+    about_paper = any(chapter.paper for chapter in sets)
+    summaries = [chapter.summary for chapter in sets if chapter.summary]
     shown = experiments_of([*(one for chapter in sets for one in chapter.sections), *across])
     page = template().render(
         chapters=sets,
         across=across,
-        alone=list(papers_alone(store)),
-        absent=[place(name) for name in EXPERIMENTS if not store.collect(EXPERIMENTS[name])],
+        paper=about_paper,
+        alone=list(papers_alone(store)) if about_paper else [],
+        absent=[place(name) for name in EXPERIMENTS if not store.collect(EXPERIMENTS[name])]
+        if about_paper
+        else [],
         summaries=[(chapter, chapter.summary) for chapter in sets if chapter.summary],
-        headline=headline(chapter.summary for chapter in sets if chapter.summary),
+        headline=headline(summaries),
+        lengths=lengths_of(summaries),
+        judged=metrics_of(summaries),
         one_seed=any(
-            margin.seeds == 1
-            for chapter in sets
-            if chapter.summary
-            for margin in chapter.summary.margins.values()
+            margin.seeds == 1 for summary in summaries for margin in summary.margins.values()
         ),
         quick=any(chapter.data.get("quick") for chapter in sets),
         files=[provenance(path, content) for path, content in sorted(store.files.items())],
@@ -117,8 +122,6 @@ def template() -> jinja2.Template:
     environment.globals |= {
         "verdict": verdict,
         "metrics": METRICS,
-        "judged": JUDGED,
-        "lengths": LENGTHS,
         "marks": MARKS,
     }
     return environment.get_template("report.html")
@@ -160,7 +163,7 @@ def draw_one(one: Section, panel: Plot | Gallery, plots: Path | None) -> Picture
 def experiments_of(sections: Sequence[Section]) -> list[str]:
     """The names of the experiments shown, in their own order."""
     names = {one.experiment.name for one in sections}
-    return [name for name in EXPERIMENTS if name in names]
+    return [name for name in (*EXPERIMENTS, "methods") if name in names]
 
 
 def figure(value: float | None, metric: str) -> str:

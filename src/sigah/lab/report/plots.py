@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sigah.files import atomic_write
-from sigah.lab.experiments.views import Gallery, Plot, Series
+from sigah.lab.experiments.panels import Gallery, Plot, Series
 from sigah.lab.report.figures import STYLE, line_style
 
 __all__ = ["as_data", "draw", "file_name", "save"]

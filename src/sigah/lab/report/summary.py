@@ -1,4 +1,4 @@
-"""Does SiGAH win? Its margin over the best other method: each data set, metric and code length."""
+"""Which method wins? SiGAH's margin over the best other one; the leaders of each code length."""
 
 from __future__ import annotations
 
@@ -7,12 +7,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from sigah.evaluation.names import LOWER_IS_BETTER, METRICS
 from sigah.hashers import METHODS
 from sigah.lab.experiments import EXPERIMENTS, Case, Column, Experiment, Measured, Store
-from sigah.lab.experiments.views import LOWER_IS_BETTER, METRICS, entry
+from sigah.lab.experiments.views import entry
 from sigah.lab.report.figures import LABELS
 
-__all__ = ["JUDGED", "MARKS", "Margin", "SetSummary", "headline", "summarize_sets"]
+__all__ = [
+    "JUDGED",
+    "MARKS",
+    "Margin",
+    "SetSummary",
+    "headline",
+    "leaders",
+    "lengths_of",
+    "metrics_of",
+    "summarize_sets",
+]
 
 OURS = "sigah"
 JUDGED = (
@@ -23,19 +34,21 @@ JUDGED = (
     "recall100@1000",
     "relative_reconstruction_error",
 )
-LENGTHS = (32, 64)
 MARKS = {"won": "✓", "tie": "=", "lost": "✗"}
 
-# every method with its defaults, of which only what is measured already is taken
-ALL_METHODS = Experiment(
-    name="summary",
-    title="SiGAH beside the best other method",
-    about="",
-    cases=tuple(Case(name, name) for name in METHODS),
-    columns=tuple(Column("pr_area", bits) for bits in LENGTHS),
-    data=(),
-    view=lambda experiment, measured: [],
-)
+
+def all_methods(lengths: Sequence[int]) -> Experiment:
+    """Every method with its defaults, and plug-ins; only what is measured already is taken."""
+    return Experiment(
+        name="summary",
+        title="SiGAH beside the best other method",
+        about="",
+        cases=tuple(Case(name, name) for name in METHODS),
+        columns=tuple(Column("pr_area", bits) for bits in lengths),
+        data=(),
+        view=lambda experiment, measured: [],
+        open=True,
+    )
 
 
 @dataclass(frozen=True)
@@ -51,9 +64,12 @@ class Margin:
     ours, theirs : float
         Means over seeds.
     deviation : float
-        Of the difference of two runs: the root of the sum of both variances. 0 with one seed.
+        Of the difference of two runs: the root of the sum of both variances (ddof=1). 0 with one
+        seed.
     seeds : int
         Of the one of both that has fewer.
+    rivals : int
+        How many other methods were measured.
     paper : float or None
         The margin in the paper's own table.
     """
@@ -65,6 +81,7 @@ class Margin:
     theirs: float
     deviation: float
     seeds: int
+    rivals: int = 1
     paper: float | None = None
 
     @property
@@ -109,14 +126,12 @@ class SetSummary:
     @property
     def sentence(self) -> str:
         """What is won and lost, in words."""
-        if not self.margins:
-            return "SiGAH or its rivals are not measured on it."
         parts = []
         for mark, text in (("won", "best in"), ("tie", "level in"), ("lost", "behind in")):
             metrics = [margin for margin in self.margins.values() if margin.mark == mark]
             if metrics:
                 parts.append(f"{text} {named(metrics)}")
-        return f"SiGAH beside {self.methods} other methods: {'; '.join(parts)}."
+        return f"SiGAH beside {others(self.methods)}: {'; '.join(parts)}."
 
 
 def named(margins: Sequence[Margin]) -> str:
@@ -134,19 +149,36 @@ def named(margins: Sequence[Margin]) -> str:
     )
 
 
+def others(count: int) -> str:
+    """So many rivals, in words."""
+    return f"{count} other method{'' if count == 1 else 's'}"
+
+
+def lengths_of(summaries: Iterable[SetSummary]) -> list[int]:
+    """All code lengths at which SiGAH is compared."""
+    return sorted({bits for summary in summaries for _, bits in summary.margins})
+
+
+def metrics_of(summaries: Iterable[SetSummary]) -> list[str]:
+    """All metrics in which SiGAH is compared."""
+    compared = {metric for summary in summaries for metric, _ in summary.margins}
+    return [metric for metric in JUDGED if metric in compared]
+
+
 def summarize_sets(store: Store) -> list[SetSummary]:
     """One summary a data set on which SiGAH and another method are measured."""
     summaries = []
-    for one in store.collect(ALL_METHODS):
+    for one in store.collect(all_methods(store.lengths), sampled=True):
         margins = {
             (metric, bits): margin
             for metric in JUDGED
-            for bits in LENGTHS
+            for bits in store.lengths
             if (margin := margin_of(one, metric, bits))
         }
         if margins:
-            others = {label for label, _ in one.runs} - {OURS}
-            summaries.append(SetSummary(one, margins, len(others)))
+            lengths = {bits for _, bits in margins}
+            rivals = {label for label, bits in one.runs if bits in lengths} - {OURS}
+            summaries.append(SetSummary(one, margins, len(rivals)))
     return summaries
 
 
@@ -170,6 +202,7 @@ def margin_of(one: Measured, metric: str, bits: int) -> Margin | None:
         best.mean or 0.0,
         math.hypot(ours.deviation or 0.0, best.deviation or 0.0),
         min(ours.seeds, best.seeds),
+        len(cells),
         None if one.part else paper_margin(str(one.data["name"]), metric, bits),
     )
 
@@ -191,17 +224,55 @@ def paper_margin(name: str, metric: str, bits: int) -> float | None:
 
 
 def headline(summaries: Iterable[SetSummary]) -> str:
-    """The answer in two sentences: how often, and by how much in the paper's metric."""
+    """The answer in two sentences: how often, and by how much in the paper's metric.
+
+    Empty where SiGAH is compared with nothing.
+    """
     summaries = list(summaries)
     total = sum(len(summary.margins) for summary in summaries)
+    if not total:
+        return ""
     won, tie, lost = (sum(s.count(mark) for s in summaries) for mark in MARKS)
     sets = f"{len(summaries)} data set{'s' if len(summaries) != 1 else ''}"
+    counts = sorted({summary.methods for summary in summaries})
+    rivals = f"{counts[0]} to {others(counts[-1])}" if len(counts) > 1 else others(counts[0])
     text = (
-        f"SiGAH is better than every other method in {won} of {total} comparisons on {sets}; "
-        f"it is level with the best of them in {tie} and behind in {lost}."
+        f"SiGAH is better than every other method measured in {won} of {total} comparisons on"
+        f" {sets} (with {rivals}{' each' if len(summaries) > 1 else ''}); it is level with the best"
+        f" of them in {tie} and behind in {lost}."
     )
     leads = [m.lead for s in summaries for m in s.margins.values() if m.metric == "pr_area"]
     if not leads:
         return text
     least, most = (f"{lead:+.3f}".replace("-", "−") for lead in (min(leads), max(leads)))
-    return f"{text} In the paper's mAP its margin is {least} to {most}."
+    return f"{text} In mAP (`pr_area`) its margin is {least} to {most}."
+
+
+def leaders(one: Measured) -> str:
+    """Which method is best in which metric, a clause a code length; empty with one method.
+
+    Examples
+    --------
+    >>> from sigah.lab.experiments import Measured
+    >>> from sigah.lab.report.summary import leaders
+    >>> runs = {("itq", 64): [{"metrics": {"map": 0.5}}], ("lsh", 64): [{"metrics": {"map": 0.4}}]}
+    >>> leaders(Measured({}, runs))
+    'Best at 64 bits: itq in true mAP.'
+    """
+    clauses = []
+    for bits in sorted({bits for _, bits in one.runs}):
+        best: dict[str, list[str]] = {}
+        for metric in JUDGED:
+            sign = -1 if metric in LOWER_IS_BETTER else 1
+            means = {
+                method: sign * mean
+                for (method, length), runs in one.runs.items()
+                if length == bits and (mean := entry(runs, metric).mean) is not None
+            }
+            if len(means) > 1:
+                winner = max(means, key=means.__getitem__)
+                best.setdefault(winner, []).append(METRICS[metric])
+        if best:
+            won = "; ".join(f"{method} in {', '.join(names)}" for method, names in best.items())
+            clauses.append(f"Best at {bits} bits: {won}.")
+    return " ".join(clauses)

@@ -11,6 +11,7 @@ from sigah import ITQ, LSH
 from sigah.evaluation import (
     evaluate,
     exact_neighbors,
+    keys,
     measure,
     read_results,
     summarize,
@@ -52,14 +53,16 @@ def test_results_say_what_they_were_measured_on(results: Any) -> None:
 
 
 def test_a_summary_is_the_mean_and_deviation_over_seeds(results: Any) -> None:
-    row = next(r for r in summarize(results) if (r["method"], r["n_bits"]) == ("lsh", 16))
+    row = next(r for r in summarize(results) if (r.method, r.n_bits) == ("lsh", 16))
     values = [
         r["metrics"]["map"] for r in results["runs"] if (r["method"], r["n_bits"]) == ("lsh", 16)
     ]
-    assert row["seeds"] == 3
-    assert row["mean"]["map"] == pytest.approx(np.mean(values))
-    assert row["std"]["map"] == pytest.approx(np.std(values))
-    assert row["std"]["map"] > 0
+    assert row.seeds == 3
+    assert row.mean["map"] == pytest.approx(np.mean(values))
+    assert row.deviation["map"] == pytest.approx(np.std(values, ddof=1))
+    assert row.deviation["map"] > 0
+    low, high = row.intervals["map"]
+    assert low < row.mean["map"] < high
 
 
 def test_results_are_json(results: Any, tmp_path: Path) -> None:
@@ -70,7 +73,7 @@ def test_results_are_json(results: Any, tmp_path: Path) -> None:
 
 
 def test_longer_codes_find_more(results: Any) -> None:
-    mean = {(r["method"], r["n_bits"]): r["mean"] for r in summarize(results)}
+    mean = {(r.method, r.n_bits): r.mean for r in summarize(results)}
     for metric in ("map", "pr_area", "precision@100", "recall10@100"):
         assert mean["itq", 16][metric] > mean["itq", 8][metric]
 
@@ -124,27 +127,111 @@ def test_a_sample_can_be_learned_from(
         evaluate(make, blobs[100:], blobs[:100], n_train=5000, **call)
 
 
-def test_an_interruption_leaves_earlier_runs_in_the_results(blobs: Any) -> None:
-    call: Any = {"name": "blobs", "n_bits": [8], "k": 20}
-    make = {name: lambda r, s: LSH(r, random_state=s) for name in ("one", "two")}
-    data = blobs[100:], blobs[:100]
-    before = evaluate(make, *data, seeds=[0], **call)
+def call(blobs: Any, methods: Any, **more: Any) -> dict[str, Any]:
+    """An evaluation of little work."""
+    return evaluate(methods, blobs[100:], blobs[:100], name="blobs", n_bits=[8], k=20, **more)
+
+
+@pytest.fixture
+def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache of true neighbours of our own."""
+    monkeypatch.setenv("SIGAH_CACHE", str(tmp_path / "cache"))
+
+
+def test_an_interruption_leaves_whole_runs(blobs: Any, apart: None) -> None:
+    """Between two runs, and within one: the run in work is dropped, the loop is left."""
+    before = call(blobs, ["lsh", "itq"], seeds=[0])
+    saved: list[dict[str, Any]] = []
 
     def interrupt(results: dict[str, Any]) -> None:
         saved.append(results)
         raise KeyboardInterrupt
 
-    saved: list[dict[str, Any]] = []
     with pytest.raises(KeyboardInterrupt):
-        evaluate(make, *data, seeds=[1, 0], resume=before, on_run=interrupt, **call)
+        call(blobs, ["lsh", "itq"], seeds=[1, 0], resume=before, on_run=interrupt)
     assert [(run["method"], run["seed"]) for run in saved[0]["runs"]] == [
-        ("one", 0), ("two", 0), ("one", 1),
+        ("lsh", 0), ("itq", 0), ("lsh", 1),
     ]  # fmt: skip
-    make["two"] = lambda r, s: ITQ(r, random_state=s)
-    changed = evaluate(make, *data, seeds=[0], resume=before, **call)["runs"]
-    assert [run["method"] for run in changed] == ["one", "two"], "replaced where settings changed"
-    assert changed[0] == before["runs"][0]
-    assert changed[1] != before["runs"][1]
+
+    class Stopped(LSH):
+        def _fit(self, rows: Any, random_state: Any) -> None:
+            raise KeyboardInterrupt
+
+    class Partial(LSH):
+        """Keeps what it learned until Ctrl-C, and does not raise."""
+
+        def _fit(self, rows: Any, random_state: Any) -> None:
+            super()._fit(rows, random_state)
+            self.training_ = {"interrupted": True}
+
+    for kind in (Stopped, Partial):
+        saved.clear()
+        make = {"lsh": lambda r, s: LSH(r, random_state=s), "cut": lambda r, s, k=kind: k(r)}
+        with pytest.raises(KeyboardInterrupt):
+            call(blobs, make, on_run=saved.append)
+        assert [[run["method"] for run in results["runs"]] for results in saved] == [["lsh"]]
+
+
+def test_a_run_is_found_by_what_was_measured(blobs: Any, apart: None) -> None:
+    before = call(blobs, ["lsh", "itq:n_iter=3"], seeds=[0, 1])
+    new: list[tuple[str, int]] = []
+
+    def note(results: dict[str, Any]) -> None:
+        new.append((results["runs"][-1]["method"], results["runs"][-1]["seed"]))
+
+    again = call(blobs, ["itq:n_iter=3", "lsh"], seeds=[1, 2], resume=before, on_run=note)
+    assert new == [("itq:n_iter=3", 2), ("lsh", 2)]
+    assert len(again["runs"]) == 6, "those of other seeds are kept"
+    new.clear()
+    # the same settings in other words are the same measurement, other settings are not
+    call(blobs, ["itq:n_iter=3.0"], seeds=[0], resume=before, on_run=note)
+    assert new == []
+    changed = call(
+        blobs, {"lsh": lambda r, s: ITQ(r, random_state=s)}, seeds=[0], resume=before, on_run=note
+    )
+    assert new == [("lsh", 0)], "replaced where what it stands for changed"
+    places = [(run["method"], run["seed"]) for run in changed["runs"]]
+    assert len(places) == len(set(places)) == 4
+
+
+def test_another_revision_or_version_is_measured_again(
+    blobs: Any, apart: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = call(blobs, ["lsh", "itq"])
+    new: list[str] = []
+
+    def note(results: dict[str, Any]) -> None:
+        new.append(results["runs"][-1]["method"])
+
+    monkeypatch.setattr(ITQ, "revision", ITQ.revision + 1)
+    call(blobs, ["lsh", "itq"], resume=before, on_run=note)
+    assert new == ["itq"]
+    new.clear()
+    versions = {**keys.package_versions(), "numpy": "1.0"}
+    monkeypatch.setattr(keys, "package_versions", lambda: versions)
+    call(blobs, ["lsh"], resume=before, on_run=note)
+    assert new == ["lsh"]
+
+
+def test_files_of_before_revisions_are_taken_if_they_are_whole(blobs: Any, apart: None) -> None:
+    """`sigah evaluate` of 08d4737 told no source, and recorded SiGAH's training cut short."""
+    before = call(blobs, ["lsh", "sigah:n_steps=2"])
+    old = ("method", "n_bits", "seed", "parameters", "metrics", "curves")
+    before["runs"] = [{name: run[name] for name in old} for run in before["runs"]]
+    new: list[str] = []
+
+    def note(results: dict[str, Any]) -> None:
+        new.append(results["runs"][-1]["method"])
+
+    call(blobs, ["lsh", "sigah:n_steps=2"], resume=before, on_run=note)
+    assert new == ["sigah:n_steps=2"]
+    new.clear()
+    before["runs"][1]["code"] = keys.FIRST_SOURCES["sigah"]  # `sigah reproduce` told it
+    call(blobs, ["lsh", "sigah:n_steps=2"], resume=before, on_run=note)
+    assert new == []
+    before["runs"][1]["code"] = "0" * 16
+    call(blobs, ["lsh", "sigah:n_steps=2"], resume=before, on_run=note)
+    assert new == ["sigah:n_steps=2"]
 
 
 def test_results_of_other_data_are_not_resumed(results: Any, blobs: Any) -> None:

@@ -1,0 +1,94 @@
+"""What hashers are measured on: vectors to search in and with, and their true neighbours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sigah.evaluation.truth import cached_neighbors, content_hash
+
+__all__ = ["EvaluationData"]
+
+
+@dataclass(frozen=True)
+class EvaluationData:
+    """Vectors to search in and with, and what is known of them.
+
+    Parameters
+    ----------
+    name : str
+        What results call the data.
+    base, queries : array-like, shapes (n, d) and (q, d)
+        Hashers learn from the base.
+    k : int
+        True neighbours of each query.
+    n_train : int, optional
+        Hashers learn from so many vectors of the base, drawn by each seed, instead of all.
+    base_labels, query_labels : ndarray, optional
+        Classes, for what is judged by them.
+    picture : tuple of int, optional
+        Height and width, where the vectors are pixels in [0, 1].
+    part : str
+        Which part of a set this is; empty for all of it.
+    quick : bool
+        Whether methods run with settings that make them quick rather than good.
+
+    Raises
+    ------
+    ValueError
+        If ``k`` or ``n_train`` exceeds the base.
+    """
+
+    name: str
+    base: Any
+    queries: Any
+    k: int
+    n_train: int | None = None
+    base_labels: NDArray[Any] | None = None
+    query_labels: NDArray[Any] | None = None
+    picture: tuple[int, int] | None = None
+    part: str = ""
+    quick: bool = False
+
+    def __post_init__(self) -> None:
+        n_base = len(self.base)
+        if self.n_train is not None and not 1 <= self.n_train <= n_base:
+            raise ValueError(
+                f"n_train = {self.n_train} vectors cannot be drawn from a base of {n_base}"
+            )
+        if self.k > n_base:
+            raise ValueError(
+                f"k = {self.k} true neighbours were asked for, but the base has {n_base}"
+            )
+
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """The block ``data`` of the results: name, sizes and checksums."""
+        return {
+            "name": self.name,
+            "part": self.part,
+            "quick": self.quick,
+            "n_base": len(self.base),
+            "n_queries": len(self.queries),
+            "dim": self.base.shape[1],
+            "k": self.k,
+            "n_train": self.n_train or len(self.base),
+            "base_sha256": content_hash(self.base),
+            "queries_sha256": content_hash(self.queries),
+        }
+
+    @cached_property
+    def truth(self) -> NDArray[np.int32]:
+        """The exact neighbours of each query, from the cache where they are known."""
+        return cached_neighbors(self.base, self.queries, self.k).ids
+
+    def training_rows(self, seed: int) -> Any:
+        """What a hasher of this seed learns from: the base, or rows of it drawn by the seed."""
+        if self.n_train is None:
+            return self.base
+        chosen = np.random.default_rng(seed).permutation(len(self.base))[: self.n_train]
+        return self.base[np.sort(chosen)]

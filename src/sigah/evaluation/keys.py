@@ -1,0 +1,150 @@
+"""When two measurements are the same: a key made of all that goes into one.
+
+The key of a unit of work is made of its data (checksums, neighbours, training rows), its method
+with every setting that is not the default, and its code length; its seed stands beside the key.
+An earlier measurement still holds if the method has the same ``revision`` and the packages that it
+computes with have the same versions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from sigah.hashers import METHODS, BinaryHasher
+from sigah.plugins import class_path
+
+__all__ = ["identity", "package_versions", "run_key", "still_holds", "unit_key"]
+
+PACKAGES = ("numpy", "scipy", "scikit-learn", "torch")
+# not part of what a method is: given beside it, or of no consequence for the codes
+APART = ("n_bits", "random_state", "verbose", "device")
+# before revisions were counted, runs told the checksum of their method's source; of revision 1
+FIRST_SOURCES = {
+    "sigah": "b938348a6bbe1997",
+    "itq": "3c7fabf6529143cc",
+    "pca_rotation": "e07d670fcfa95f94",
+    "binary_autoencoder": "9d123e8c8a4ac883",
+    "stochastic_generative": "65372e9ef8395f4a",
+    "kmeans": "4084e3a60faa052c",
+    "spherical": "f1e72627360df449",
+    "ordinal_constrained": "85f36ab530914dcb",
+    "spectral": "081a4d612447553d",
+    "anchor_graph": "0bb4aca8c64391be",
+    "discrete_graph": "c59355dc98063f4d",
+    "scalable_graph": "767f7071bd647a78",
+    "lsh": "90c5f388459dd5c2",
+    "qolsh": "d0fd02c2e9e5eb5c",
+    "sign": "fb57e34919d71341",
+}
+# methods whose training Ctrl-C used to end early: of a run that tells neither revision nor source,
+# nobody knows whether its training was whole
+CUT_SHORT = ("sigah",)
+
+
+def unit_key(data: Mapping[str, Any], hasher: BinaryHasher) -> str:
+    """The SHA-256 of what is measured, for all seeds the same.
+
+    Parameters
+    ----------
+    data : mapping
+        The block ``data`` of results.
+    hasher : BinaryHasher
+        Unfitted.
+
+    Examples
+    --------
+    >>> from sigah import SiGAH
+    >>> from sigah.evaluation.keys import unit_key
+    >>> data = {"base_sha256": "a", "queries_sha256": "b", "k": 10, "n_train": 99}
+    >>> plain = unit_key(data, SiGAH(32))
+    >>> plain == unit_key(data, SiGAH(32, margin=0.05, random_state=7))
+    True
+    >>> plain == unit_key(data, SiGAH(32, margin=0.1))
+    False
+    """
+    return _key(data, type(hasher), identity(type(hasher)), hasher.get_params(), hasher.n_bits)
+
+
+def run_key(data: Mapping[str, Any], run: Mapping[str, Any]) -> str | None:
+    """The key of a run that was measured earlier; None if this version cannot tell.
+
+    It is made anew of the run's parameters where the method is sigah's own, which may have more of
+    them by now. A plug-in's may not be here to ask: its runs tell their key.
+    """
+    if "class" in run:
+        return str(run["key"])
+    method = METHODS.get(str(run["method"]).partition(":")[0].partition(".")[0])
+    if method is None:
+        return None
+    return _key(data, method, method.name, run["parameters"], run["n_bits"])
+
+
+def identity(method: type[BinaryHasher]) -> str:
+    """What tells methods apart: the name of sigah's own, the place and name of a plug-in."""
+    own = METHODS.get(method.name) is method
+    return method.name if own else f"{class_path(method)} {method.name}"
+
+
+def still_holds(run: Mapping[str, Any], method: type[BinaryHasher]) -> bool:
+    """Whether a run was measured whole, with this revision and these versions."""
+    measured = run.get("versions", {})
+    here = package_versions()
+    return revision_of(run, method.name) == method.revision and all(
+        measured[name] == here[name] for name in measured.keys() & here.keys()
+    )
+
+
+def revision_of(run: Mapping[str, Any], method: str) -> int | None:
+    """The revision of the method that a run was measured with; None if that is unknown."""
+    if "revision" in run:
+        return int(run["revision"])
+    if "code" in run:
+        return 1 if run["code"] == FIRST_SOURCES.get(method) else None
+    return None if method in CUT_SHORT else 1
+
+
+@cache
+def package_versions() -> dict[str, str]:
+    """Major and minor versions of what methods compute with; patches do not change results."""
+    found = {}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):  # most methods do without torch
+            found[name] = ".".join(version(name).split(".")[:2])
+    return found
+
+
+def _key(
+    data: Mapping[str, Any],
+    method: type[BinaryHasher],
+    name: str,
+    parameters: Mapping[str, Any],
+    n_bits: int,
+) -> str:
+    content = {
+        **{key: data[key] for key in ("base_sha256", "queries_sha256", "k", "n_train")},
+        "method": name,
+        "parameters": changed(method, parameters),
+        "n_bits": n_bits,
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def changed(method: type[BinaryHasher], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that differ from the defaults; numbers as floats, so that 0 is 0.0."""
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(method).parameters.items()
+        if name not in APART
+    }
+    return {
+        name: float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        for name, value in parameters.items()
+        if name in defaults and value != defaults[name]
+    }

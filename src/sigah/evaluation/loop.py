@@ -1,0 +1,265 @@
+"""The one loop that fits, measures and collects: units of work in, runs out.
+
+``sigah evaluate``, ``sigah reproduce``, the demo and the benchmarks run through it, and so share
+two rules. A run that the store finds is not measured again. An interruption ends the loop: the
+unit in work is dropped, and every run that was kept before is whole.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from sigah.evaluation.data import EvaluationData
+from sigah.evaluation.keys import package_versions, unit_key
+from sigah.evaluation.measure import measure
+from sigah.evaluation.provenance import environment, provenance
+from sigah.evaluation.store import Run, RunStore
+from sigah.hashers import METHODS, BinaryHasher
+from sigah.hashers.registry import make_hasher, method_label
+from sigah.plugins import class_path
+
+__all__ = ["Measured", "Unit", "evaluate", "measure_units"]
+
+Maker = Callable[[int, int], BinaryHasher]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The smallest piece of work: one hasher fitted with one seed, and measured.
+
+    Attributes
+    ----------
+    method : str
+        What results call it.
+    n_bits, seed : int
+    make : callable
+        Makes the unfitted hasher.
+    """
+
+    method: str
+    n_bits: int
+    seed: int
+    make: Callable[[], BinaryHasher]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What came of a unit: its run, and whether it was measured just now or found."""
+
+    unit: Unit
+    run: Run
+    new: bool
+
+
+def measure_all(hasher: BinaryHasher, data: EvaluationData) -> dict[str, Any]:
+    """All metrics and curves of a fitted hasher."""
+    return measure(hasher, data.base, data.queries, data.truth)
+
+
+def measure_units(
+    units: Iterable[Unit],
+    data: EvaluationData,
+    store: RunStore,
+    *,
+    measure: Callable[[BinaryHasher, EvaluationData], Mapping[str, Any]] = measure_all,
+    needs: Iterable[str] = (),
+) -> Iterator[Measured]:
+    """Find or measure every unit, one after another.
+
+    Parameters
+    ----------
+    units : iterable of Unit
+    data : EvaluationData
+    store : RunStore
+        Asked for each unit, and given each new run before it is yielded.
+    measure : callable
+        From a fitted hasher and the data to parts of a run, of which ``metrics`` has to be one.
+    needs : iterable of str
+        Parts and metrics without which an earlier run is of no use.
+
+    Yields
+    ------
+    Measured
+
+    Raises
+    ------
+    KeyboardInterrupt
+        On Ctrl-C, also where a method ends its training early and keeps what it learned.
+    """
+    needs = tuple(needs)
+    for unit in units:
+        found = store.find(data.description, unit, needs)
+        run = found or measure_unit(unit, data, measure)
+        if found is None:
+            store.keep(data.description, run)
+        yield Measured(unit, run, new=found is None)
+
+
+def measure_unit(
+    unit: Unit,
+    data: EvaluationData,
+    measure: Callable[[BinaryHasher, EvaluationData], Mapping[str, Any]],
+) -> Run:
+    """Fit one hasher and measure it; the run tells where its figures come from."""
+    hasher = unit.make()
+    parameters = hasher.get_params()
+    key = unit_key(data.description, hasher)
+    rows = data.training_rows(unit.seed)
+    began, began_cpu = time.perf_counter(), time.process_time()
+    hasher.fit(rows)
+    seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - began_cpu
+    if getattr(hasher, "training_", {}).get("interrupted"):
+        raise KeyboardInterrupt  # a partial model is no measurement
+    run: Run = {
+        "key": key,
+        "method": unit.method,
+        "n_bits": unit.n_bits,
+        "seed": unit.seed,
+        "parameters": parameters,
+        **measure(hasher, data),
+    }
+    run["metrics"] |= {"fit_seconds": seconds, "fit_cpu_seconds": cpu_seconds}
+    if history := getattr(hasher, "history_", None):
+        run["history"] = history
+    if METHODS.get(hasher.name) is not type(hasher):
+        run["class"] = class_path(type(hasher))
+    return run | {
+        "revision": hasher.revision,
+        "versions": package_versions(),
+        **provenance(),
+    }
+
+
+def evaluate(
+    methods: Mapping[str, Maker] | Iterable[str],
+    base: Any,
+    queries: Any,
+    *,
+    name: str,
+    n_bits: Iterable[int] = (64,),
+    seeds: Iterable[int] = (0,),
+    k: int = 1000,
+    n_train: int | None = None,
+    on_run: Callable[[dict[str, Any]], None] = lambda results: None,
+    resume: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Fit and measure every method at every code length with every seed.
+
+    A method that cannot make more bits than dimensions is left out of the lengths it cannot make.
+
+    Parameters
+    ----------
+    methods : iterable of str, or mapping of str to callable
+        Methods as the command line names them, such as ``"itq"`` or ``"my_module:MyHash"``; or
+        names of your choice, and what makes an unfitted hasher from ``(n_bits, seed)``.
+    base, queries : array-like, shapes (n, d) and (q, d)
+        Hashers learn from the base, as in the paper.
+    name : str
+        What to call the data in the results.
+    n_bits, seeds : iterables of int
+    k : int, default=1000
+        True neighbours of each query.
+    n_train : int, optional
+        Learn from this many vectors of the base, drawn by each seed, instead of all.
+    on_run : callable
+        Called with the results so far after each new run, the latest last, to show progress and to
+        save them.
+    resume : mapping, optional
+        Results of an earlier call on the same data. Runs that still hold (same settings, same
+        revision of the method, same versions of what it computes with) are not measured again. Runs
+        of other methods, lengths and seeds are kept.
+
+    Returns
+    -------
+    dict
+        ``data`` and ``environment`` (provenance), and ``runs``: one dict for each method, code
+        length and seed, with parameters, metrics, curves and provenance. Ready for JSON.
+
+    Raises
+    ------
+    ValueError
+        If ``k`` exceeds the base, no method can make the code lengths, or ``resume`` was measured
+        on other data.
+    KeyboardInterrupt
+        On Ctrl-C. What ``on_run`` was given before is whole.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sigah.evaluation import evaluate
+    >>> X = np.random.default_rng(0).normal(size=(500, 16)).astype("float32")
+    >>> results = evaluate(["lsh"], X[50:], X[:50], name="noise", n_bits=[32], k=10)
+    >>> 0 < results["runs"][0]["metrics"]["map"] < 1
+    True
+    """
+    makers: Mapping[str, Maker] = (
+        methods if isinstance(methods, Mapping) else makers_of(list(methods))
+    )
+    data = EvaluationData(name, base, queries, k, n_train)
+    seeds = list(seeds)
+    units = [
+        Unit(label, bits, seed, partial(make, bits, seed))
+        for bits in n_bits
+        for label, make in makers.items()
+        for seed in seeds
+        if bits <= base.shape[1] or make(bits, seed).exceeds_dimension
+    ]
+    if not units:
+        raise ValueError(
+            f"none of {', '.join(makers)} can make that many bits of {base.shape[1]} dimensions;"
+            " lower n_bits, or take a method that can, as `sigah methods` lists"
+        )
+    if resume is not None:
+        check_same_data(resume["data"], data.description)
+    before: list[Run] = [] if resume is None else list(resume["runs"])
+    results: dict[str, Any] = {
+        "data": data.description,
+        "environment": environment(),
+        "runs": [],
+    }
+    asked = {(unit.method, unit.n_bits, unit.seed) for unit in units}
+    others = [run for run in before if place(run) not in asked]
+    waiting = {place(run): run for run in before if place(run) in asked}
+    for one in measure_units(units, data, RunStore(data.description, before)):
+        waiting.pop(place(one.run), None)
+        results["runs"].append(one.run)
+        if one.new:
+            results["environment"] = environment()
+            on_run({**results, "runs": [*others, *waiting.values(), *results["runs"]]})
+    return {**results, "runs": [*others, *results["runs"]]}
+
+
+def makers_of(methods: Iterable[str]) -> dict[str, Maker]:
+    """What makes the hashers of methods, by what results call them.
+
+    Raises
+    ------
+    ValueError
+        If there is no such method, or two have one name.
+    """
+    makers: dict[str, Maker] = {}
+    for method in methods:
+        label = method_label(method)
+        if label in makers:
+            raise ValueError(f"two methods are called {label}; results could not tell them apart")
+        makers[label] = partial(make_hasher, method)
+    return makers
+
+
+def place(run: Mapping[str, Any]) -> tuple[str, int, int]:
+    """What results have one run of: a method, a length and a seed."""
+    return run["method"], run["n_bits"], run["seed"]
+
+
+def check_same_data(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to mix runs on different data."""
+    for key in ("base_sha256", "queries_sha256", "k", "n_train"):
+        if before.get(key) != now[key]:
+            raise ValueError(
+                f"cannot resume: the results were measured with {key} {before.get(key)}, not"
+                f" {now[key]}; move them away or do not resume"
+            )

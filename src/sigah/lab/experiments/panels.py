@@ -1,0 +1,120 @@
+"""What is shown: tables, plots and galleries, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sigah.evaluation.names import LOWER_IS_BETTER
+
+__all__ = ["Entry", "Gallery", "Plot", "Series", "Table"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One cell: the paper's figure and ours, each None where there is none.
+
+    Attributes
+    ----------
+    paper, mean, deviation : float or None
+        The standard deviation is over seeds, with ddof=1.
+    seeds : int
+    interval : tuple of float, optional
+        The 95 % interval over queries.
+    """
+
+    paper: float | None = None
+    mean: float | None = None
+    deviation: float | None = None
+    seeds: int = 0
+    interval: tuple[float, float] | None = None
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus the paper's."""
+        return None if self.paper is None or self.mean is None else self.mean - self.paper
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of entries.
+
+    ``metrics`` has the metric of each column, and ``headings`` what to call the columns. Rows named
+    in ``apart`` have codes of another length, and are not ranked with the others.
+    """
+
+    title: str
+    headings: tuple[str, ...]
+    metrics: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[Entry, ...]], ...]
+    apart: tuple[str, ...] = ()
+
+    def best(self, column: int, *, paper: bool = False) -> int | None:
+        """The row with the best mean (or paper's figure) of a column; None of fewer than two."""
+        sign = -1 if self.metrics[column] in LOWER_IS_BETTER else 1
+        values = [
+            (sign * value, row)
+            for row, (label, cells) in enumerate(self.rows)
+            if label not in self.apart
+            and (value := cells[column].paper if paper else cells[column].mean) is not None
+        ]
+        return max(values)[1] if len(values) > 1 else None
+
+    def won(self, row: int, column: int) -> bool | None:
+        """Whether ours is at least as good as the paper's figure; None without one."""
+        difference = self.rows[row][1][column].difference
+        if difference is None:
+            return None
+        return difference <= 0 if self.metrics[column] in LOWER_IS_BETTER else difference >= 0
+
+    @property
+    def measured(self) -> bool:
+        """Whether any cell has a figure of ours."""
+        return any(cell.mean is not None for _, cells in self.rows for cell in cells)
+
+
+@dataclass(frozen=True)
+class Series:
+    """A curve; ``deviation`` over seeds is empty where there is one seed."""
+
+    label: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    deviation: tuple[float, ...] = ()
+    style: str = ""
+
+    @property
+    def few(self) -> bool:
+        """Whether its points are few enough to be marked, and to be read one by one."""
+        return len(self.x) <= 12
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Curves in one pair of axes.
+
+    ``scale`` is that of the x axis: "linear", "log", or "weights": logarithmic with a place for 0.
+    Axes of shares in [0, 1], ``unit``, are shown whole.
+    """
+
+    title: str
+    x_label: str
+    y_label: str
+    series: tuple[Series, ...]
+    scale: str = "linear"
+    unit: bool = False
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Labelled rows of grey images, ``(m, height, width)`` in [0, 1].
+
+    ``hits`` tells, for the rows that have it, which images are what was looked for.
+    """
+
+    title: str
+    rows: tuple[tuple[str, NDArray[np.float32]], ...]
+    hits: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
