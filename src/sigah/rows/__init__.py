@@ -8,7 +8,7 @@ from sigah.rows.folder import FolderRows
 from sigah.rows.lazy import LazyRows, MissingLibraryError
 from sigah.rows.readers import load_vectors, open_array, open_vectors, read_idx, read_npy
 from sigah.rows.sampling import sample, training_rows
-from sigah.rows.sources import Batches, as_rows, identity, read_blocks
+from sigah.rows.sources import Batches, as_rows, files_of, identity, read_blocks
 
 __all__ = [
     "Batches",
@@ -19,6 +19,7 @@ __all__ = [
     "Rows",
     "as_rows",
     "check_rows",
+    "files_of",
     "finite",
     "identity",
     "is_row_source",

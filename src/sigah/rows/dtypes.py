@@ -141,14 +141,18 @@ convert it first
 
 
 def as_float32(block: Any, first_row: int = 0, name: str = "X") -> NDArray[np.float32]:
-    """A block of a source as an array of ``float32``; what is masked is refused.
+    """A block of a source as an array of ``float32``; what is masked or no number is refused.
 
     Numbers beyond float32 become infinite, which :func:`sigah.rows.finite` reports.
     """
     if isinstance(block, np.ma.MaskedArray):  # such as netCDF4 reads
         block = _unmasked(block, first_row, name)
+    array = as_array(block)
+    check_dtype(array.dtype, name)  # a source may say one thing and slice to another
+    if array.dtype == object:  # such as the strings of HDF5
+        array = _from_objects(array, name, first_row)
     with np.errstate(over="ignore"):
-        return as_array(block).astype(np.float32, copy=False)
+        return array.astype(np.float32, copy=False)
 
 
 def as_array(block: Any) -> NDArray[Any]:
@@ -177,17 +181,18 @@ def _as_array(X: Any, name: str) -> NDArray[Any]:
         raise ValueError(f"{name} is not a table of numbers, (n, d): {error}") from error
 
 
-def _from_objects(X: NDArray[Any], name: str) -> NDArray[np.float64]:
+def _from_objects(X: NDArray[Any], name: str, first_row: int = 0) -> NDArray[np.float64]:
     """Numbers that are kept as Python's objects; text is refused, even if it looks like one."""
     for (row, column), value in np.ndenumerate(X):
         if isinstance(value, (str, bytes)):
             raise ValueError(
-                f"{name} must hold numbers, but row {row}, column {column} holds text"
+                f"{name} must hold numbers, but row {first_row + row}, column {column} holds text"
                 f" ({value!r}): convert it first"
             )
         if isinstance(value, (complex, np.complexfloating, np.datetime64, np.timedelta64)):
             raise TypeError(
-                f"{name} must hold numbers, but row {row}, column {column} holds {value!r}"
+                f"{name} must hold numbers, but row {first_row + row}, column {column} holds"
+                f" {value!r}"
             )
     try:
         return X.astype(np.float64)

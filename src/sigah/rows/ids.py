@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from sigah.rows.formats.tables import open_column
-from sigah.rows.lazy import LazyRows, require
+from sigah.rows.lazy import require
+from sigah.rows.sources import files_of
 
 __all__ = ["IdColumn"]
 
@@ -38,9 +39,10 @@ class IdColumn:
         require("pyarrow.parquet", PURPOSE)
         if name is None:
             return cls([], None)
-        if not isinstance(rows, LazyRows):
+        files = files_of(rows)
+        if not files:
             raise ValueError(f"only Parquet and Arrow sources have a column of ids ({name!r})")
-        column = cls(rows.files, name)
+        column = cls(files, name)
         column.type()
         return column
 

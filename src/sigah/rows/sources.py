@@ -22,7 +22,7 @@ from sigah.rows.dtypes import as_array, check_rows
 from sigah.rows.lazy import LazyRows
 from sigah.rows.mapped import memory_map_of, prefetch_pages, release_pages
 
-__all__ = ["Batches", "Block", "as_rows", "identity", "read_blocks"]
+__all__ = ["Batches", "Block", "as_rows", "files_of", "identity", "read_blocks"]
 
 Block = tuple[slice, NDArray[np.float32]]
 Batches = Iterable[Any] | Callable[[], Iterable[Any]]
@@ -94,12 +94,20 @@ def read_blocks(
             reader.shutdown(wait=True, cancel_futures=True)
 
 
-def identity(rows: RowSource) -> dict[str, Any]:
-    """What tells rows from others without reading them: where they are, and a few of them.
+def files_of(rows: Any) -> list[Path]:
+    """The files that rows are read from, in order; none of an array in memory."""
+    if isinstance(rows, LazyRows):
+        return [file.resolve() for file in rows.files]
+    mapped = memory_map_of(rows) if isinstance(rows, np.ndarray) else None
+    return [] if mapped is None or not mapped.filename else [Path(mapped.filename).resolve()]
 
-    Of files, path, size and time of the last change; of arrays, some rows.
+
+def identity(rows: RowSource) -> dict[str, Any]:
+    """What tells rows from other rows without reading them all, as JSON can hold it.
+
+    For files: path, size and time of the last change. For arrays: a checksum of a few rows.
     """
-    files = _files(rows)
+    files = files_of(rows)
     probed = [0] if files else np.unique(np.linspace(0, rows.shape[0] - 1, PROBES).astype(int))
     digest = hashlib.sha256()
     for row in probed:
@@ -111,13 +119,6 @@ def identity(rows: RowSource) -> dict[str, Any]:
         "files": [[str(file), state.st_size, state.st_mtime_ns] for file, state in states],
         "rows": digest.hexdigest(),
     }
-
-
-def _files(rows: Any) -> list[Path]:
-    if isinstance(rows, LazyRows):
-        return [file.resolve() for file in rows.files]
-    mapped = memory_map_of(rows) if isinstance(rows, np.ndarray) else None
-    return [] if mapped is None or not mapped.filename else [Path(mapped.filename).resolve()]
 
 
 def _is_list_of_batches(source: list[Any] | tuple[Any, ...]) -> bool:
@@ -152,7 +153,7 @@ def _checked(batches: Iterable[Any]) -> Iterator[NDArray[np.float32]]:
     """Batches as finite float32 arrays of one width."""
     width, at = None, 0
     for number, batch in enumerate(batches):
-        if not len(batch):
+        if _is_empty(batch):
             continue
         rows = check_rows(batch, f"batch {number}")
         width = width or rows.shape[1]
@@ -163,3 +164,8 @@ def _checked(batches: Iterable[Any]) -> Iterator[NDArray[np.float32]]:
         array = finite(rows[:], at)
         yield array
         at += len(array)
+
+
+def _is_empty(batch: Any) -> bool:
+    shape = getattr(batch, "shape", None)
+    return tuple(shape[:1]) == (0,) if isinstance(shape, tuple) else batch in ([], ())
