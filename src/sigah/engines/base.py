@@ -228,7 +228,7 @@ class Engine(ABC):
         distances = np.full((len(queries), k), MISSING_DISTANCE, np.int32)
         ids = np.full((len(queries), k), MISSING_ID, np.int64)
         if len(queries) and labels != []:
-            with self.plainly():
+            with self.errors_as_one_line():
                 found = self._nearest(queries, k, labels)
                 if not isinstance(found, tuple):
                     found = _padded(found)
@@ -262,8 +262,8 @@ class Engine(ABC):
         return sorted(set(array.tolist()))
 
     @contextmanager
-    def plainly(self) -> Iterator[None]:
-        """Turn what the engine's library raises into one line."""
+    def errors_as_one_line(self) -> Iterator[None]:
+        """Raise what the engine's library raises as an OSError of one line."""
         try:
             yield
         except (*self.failures(), *self.transient()) as error:

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from sigah.codes import check_codes
 from sigah.engines.base import About, Engine, Rows, check_labels
 from sigah.engines.registry import make_engine
+from sigah.files import Codes
 from sigah.progress import bar
 from sigah.search.checks import check_ids
 
@@ -42,9 +43,9 @@ class Exported(NamedTuple):
 def export(
     name: str,
     target: str | PathLike[str],
-    codes: ArrayLike,
+    codes: ArrayLike | Codes,
     *,
-    fingerprint: str,
+    fingerprint: str | None = None,
     ids: ArrayLike | None = None,
     labels: ArrayLike | None = None,
     show: bool = False,
@@ -60,11 +61,12 @@ def export(
         A name of :data:`ENGINES`.
     target : str or path-like
         A path or an address, as the engine has them.
-    codes : array-like of uint8, shape (n, n_bits // 8)
-    fingerprint : str
-        Of the model that made the codes (``hasher.fingerprint``).
+    codes : array-like of uint8, shape (n, n_bits // 8), or Codes
+        :func:`sigah.files.load_codes` gives codes with their ids and fingerprint.
+    fingerprint : str, optional
+        Of the model that made the codes (``hasher.fingerprint``); needed for arrays.
     ids : array-like of int, shape (n,), optional
-        Unique and not negative; by default 0, 1, 2, ...
+        Unique and not negative; by default those of ``codes``, if it has ids, or 0, 1, 2, ...
     labels : array-like of int or str, shape (n,), optional
         What searches filter by.
     show : bool
@@ -80,8 +82,8 @@ def export(
     Raises
     ------
     ValueError
-        If the codes, ids, labels or settings are not such, or the target holds codes of another
-        model, another width, or something that sigah did not make.
+        If the codes, ids, labels or settings are invalid, no fingerprint is known, or the target
+        holds codes of another model, another width, or something that sigah did not make.
     OSError
         If the engine is not installed, cannot be reached, or fails.
 
@@ -100,13 +102,23 @@ def export(
     Exported(codes=3, written=3)
     (array([[1, 1]], dtype=int32), array([[20, 30]]))
     """
+    if isinstance(codes, Codes):
+        if fingerprint not in (None, codes.fingerprint):
+            raise ValueError(
+                f"the codes were made by another model (fingerprint {codes.fingerprint}, not"
+                f" {fingerprint}); leave fingerprint out, or give the codes of that model"
+            )
+        fingerprint, ids = codes.fingerprint, codes.ids if ids is None else ids
+        codes = codes.codes
+    if fingerprint is None:
+        raise ValueError("fingerprint is missing: the codes do not say which model made them")
     packed = check_codes(codes)
     if not len(packed):
         raise ValueError("there are no codes to export")
     given_ids, order = _ordered(ids, len(packed))
     given_labels, label_type = (None, None) if labels is None else check_labels(labels, len(packed))
     with make_engine(name, target, **settings) as engine:
-        about = _insist(engine, engine.read_about)
+        about = _retrying(engine, engine.read_about)
         wanted = About(
             n_bits=8 * packed.shape[1],
             fingerprint=fingerprint,
@@ -116,16 +128,16 @@ def export(
         if about is not None:
             _check_same(engine, about, wanted)
         engine.about = about or wanted
-        if about is None or not _insist(engine, engine.__len__):
+        if about is None or not _retrying(engine, engine.__len__):
             step = -(-len(packed) // SAMPLE)
-            _insist(engine, lambda: engine.create(wanted, packed[::step]))
+            _retrying(engine, lambda: engine.create(wanted, packed[::step]))
             about = engine.about = wanted
         rows = Rows(given_ids, packed, given_labels)
         written = _load(engine, rows, order, show=show)
         if written or not about.complete:
-            _insist(engine, engine.finish)
-            _insist(engine, engine.flush)
-            _insist(engine, lambda: engine.write_about(replace(wanted, complete=True)))
+            _retrying(engine, engine.finish)
+            _retrying(engine, engine.flush)
+            _retrying(engine, lambda: engine.write_about(replace(wanted, complete=True)))
     return Exported(len(packed), written)
 
 
@@ -142,11 +154,11 @@ def _load(engine: Engine, rows: Rows, order: NDArray[Any] | None, *, show: bool)
                 new = _lacking(engine, batch)
                 if len(new):
                     _mark_incomplete(engine)
-                    _insist(engine, lambda new=new: engine.put(new))  # type: ignore[misc]
+                    _retrying(engine, lambda new=new: engine.put(new))  # type: ignore[misc]
                     written += len(new)
                 progress.advance(task, len(batch))
                 if (now := time.monotonic()) > due:
-                    _insist(engine, engine.flush)
+                    _retrying(engine, engine.flush)
                     took = time.monotonic() - now
                     due = now + took + max(REST, 10 * took)
         except BaseException:
@@ -158,7 +170,7 @@ def _load(engine: Engine, rows: Rows, order: NDArray[Any] | None, *, show: bool)
 
 def _lacking(engine: Engine, batch: Rows) -> Rows:
     """The rows of a batch that the target does not hold just so."""
-    held = _insist(engine, lambda: engine.get(batch.ids))
+    held = _retrying(engine, lambda: engine.get(batch.ids))
     places = np.searchsorted(batch.ids, held.ids)
     same = (held.codes == batch.codes[places]).all(axis=1)
     if engine.replace_refusal is not None and not same.all():
@@ -179,12 +191,12 @@ def _mark_incomplete(engine: Engine) -> None:
     if engine.about.complete:
         engine.about = replace(engine.about, complete=False)
         about = engine.about
-        _insist(engine, lambda: engine.write_about(about))
+        _retrying(engine, lambda: engine.write_about(about))
 
 
-def _insist(engine: Engine, act: Callable[[], T]) -> T:
+def _retrying(engine: Engine, act: Callable[[], T]) -> T:
     """Do something, again if its failure may pass; other failures end in one line."""
-    with engine.plainly():
+    with engine.errors_as_one_line():
         for wait in WAITS:
             try:
                 return act()
