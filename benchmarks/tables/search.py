@@ -124,7 +124,25 @@ def rerank_table() -> str:
     return markdown(head, lines, left=2)
 
 
+def filters_table() -> str:
+    """What filters cost beside a search without one."""
+    report = json.loads((ROOT / "benchmarks" / "results" / "filters.json").read_text())
+    names = {"ids": "list of ids", "mask": "mask of a snapshot", "prepared": "prepared"}
+    head = ["ids of the index", "queries", "codes left", *names.values()]
+    lines = [
+        [
+            row["ids"],
+            str(row["queries"]),
+            f"{100 * row['share']:g} %",
+            *(f"{row['ratios'][name]:.2f} x" for name in names),
+        ]
+        for row in report["rows"]
+    ]
+    return markdown(head, lines)
+
+
 TABLES = {
+    "filters": filters_table,
     "search-faiss": faiss_table,
     "search-peers": peers_table,
     "search-tables": tables_table,

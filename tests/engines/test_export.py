@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,11 @@ import pytest
 from contract import make_codes
 
 from sigah.cli.engines import read_labels
-from sigah.engines import connect, export
+from sigah.engines import VectorSearch, connect, export
 from sigah.engines.base import About, Engine, _padded
 from sigah.engines.faiss import Faiss
 from sigah.engines.registry import ENGINES, engine_class, parse_settings
+from sigah.files import load_codes, save_codes
 
 CODES, IDS, QUERIES = make_codes(64, n=100)
 
@@ -251,6 +253,28 @@ def test_ragged_answers_are_padded() -> None:
 def test_a_text_file_of_labels(text: str, labels: list[Any], tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text(text)
     assert read_labels(tmp_path / "labels.txt").tolist() == labels
+
+
+def test_codes_of_a_file_bring_their_model_and_ids(target: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    save_codes(
+        tmp_path / "codes.parquet", CODES, {"method": "lsh", "fingerprint": "c0ffee"}, ids=IDS
+    )
+    stored = load_codes(tmp_path / "codes.parquet")
+    with pytest.raises(ValueError, match=r"made by another model \(fingerprint c0ffee, not f\)"):
+        export("faiss", target, stored, fingerprint="f")
+    export("faiss", target, stored)
+    with connect("faiss", target) as engine:
+        assert engine.about is not None
+        assert engine.about.fingerprint == "c0ffee"
+        np.testing.assert_array_equal(engine.search(CODES[:9], 1)[1][:, 0], IDS[:9])
+        for other in (SimpleNamespace(fingerprint="f"), SimpleNamespace(fingerprint=None)):
+            with pytest.raises(ValueError, match="made by another model"):
+                VectorSearch(engine, other)
+    with pytest.raises(ValueError, match="holds codes of another model"):
+        export("faiss", target, CODES, fingerprint="f")
+    with pytest.raises(ValueError, match="fingerprint is missing"):
+        export("faiss", target, CODES)
 
 
 def test_codes_without_a_model_are_refused(target: Path, run: Any) -> None:

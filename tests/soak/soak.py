@@ -40,6 +40,7 @@ from sigah import HammingIndex
 READERS = 4
 N_BYTES = 8
 MOST = 3000  # codes
+LARGEST = 9000  # id
 MISSING = (2**31 - 1, -1)
 
 
@@ -130,7 +131,8 @@ class Life:
         if len(state.ids) > MOST:
             act = "remove"
         if act.startswith("add"):
-            self.add(rng, state, with_ids=act == "add with ids")
+            full = len(state.ids) and state.ids[-1] > LARGEST - 500  # no room for ids that follow
+            self.add(rng, state, with_ids=full or act == "add with ids")
         elif act in ("remove", "update") and len(state.ids):
             self.change(rng, state, act)
         elif act == "save":
@@ -149,7 +151,7 @@ class Life:
         n = rng.choice([1, 1, 5, 70, 300])
         codes = random_codes(rng, n)
         if with_ids:
-            free = np.setdiff1d(np.arange(2 * MOST), state.ids)
+            free = np.setdiff1d(np.arange(LARGEST), state.ids)
             ids = np.array(rng.sample(free.tolist(), min(n, len(free))), np.int64)
             codes = codes[: len(ids)]
         else:
@@ -195,7 +197,7 @@ class Life:
         searched: Any = index
         filter: Any = None
         if way == "ids":
-            filter = np.flatnonzero(allowed(np.arange(3 * MOST)))
+            filter = np.flatnonzero(allowed(np.arange(LARGEST)))
         elif way == "function":
             filter = allowed
         elif way == "prepared":

@@ -228,7 +228,7 @@ class Engine(ABC):
         distances = np.full((len(queries), k), MISSING_DISTANCE, np.int32)
         ids = np.full((len(queries), k), MISSING_ID, np.int64)
         if len(queries) and labels != []:
-            with self.as_one_line():
+            with self.errors_as_one_line():
                 found = self._nearest(queries, k, labels)
                 if not isinstance(found, tuple):
                     found = _padded(found)
@@ -262,7 +262,7 @@ class Engine(ABC):
         return sorted(set(array.tolist()))
 
     @contextmanager
-    def as_one_line(self) -> Iterator[None]:
+    def errors_as_one_line(self) -> Iterator[None]:
         """Turn the errors of the engine's library into one line."""
         try:
             yield

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from sigah.codes import check_codes
 from sigah.engines.base import About, Engine, Rows, check_labels
 from sigah.engines.registry import make_engine
+from sigah.files import Codes
 from sigah.progress import bar
 from sigah.search.checks import check_ids
 
@@ -42,9 +43,9 @@ class Exported(NamedTuple):
 def export(
     name: str,
     target: str | PathLike[str],
-    codes: ArrayLike,
+    codes: ArrayLike | Codes,
     *,
-    fingerprint: str,
+    fingerprint: str | None = None,
     ids: ArrayLike | None = None,
     labels: ArrayLike | None = None,
     show: bool = False,
@@ -60,11 +61,12 @@ def export(
         A name of :data:`ENGINES`.
     target : str or path-like
         A path or an address, as the engine has them.
-    codes : array-like of uint8, shape (n, n_bits // 8)
-    fingerprint : str
-        Of the model that made the codes (``hasher.fingerprint``).
+    codes : array-like of uint8, shape (n, n_bits // 8), or Codes
+        :func:`sigah.files.load_codes` gives codes with their ids and fingerprint.
+    fingerprint : str, optional
+        Of the model that made the codes (``hasher.fingerprint``); needed for arrays.
     ids : array-like of int, shape (n,), optional
-        Unique and not negative; by default 0, 1, 2, ...
+        Unique and not negative; by default those of ``codes``, if it has ids, or 0, 1, 2, ...
     labels : array-like of int or str, shape (n,), optional
         What searches filter by.
     show : bool
@@ -80,8 +82,8 @@ def export(
     Raises
     ------
     ValueError
-        If the codes, ids, labels or settings are not valid, or the target holds codes of another
-        model, another width, or something that sigah did not make.
+        If the codes, ids, labels or settings are invalid, no fingerprint is known, or the target
+        holds codes of another model, another width, or something that sigah did not make.
     OSError
         If the engine is not installed, cannot be reached, or fails.
 
@@ -100,6 +102,16 @@ def export(
     Exported(codes=3, written=3)
     (array([[1, 1]], dtype=int32), array([[20, 30]]))
     """
+    if isinstance(codes, Codes):
+        if fingerprint not in (None, codes.fingerprint):
+            raise ValueError(
+                f"the codes were made by another model (fingerprint {codes.fingerprint}, not"
+                f" {fingerprint}); leave fingerprint out, or give the codes of that model"
+            )
+        fingerprint, ids = codes.fingerprint, codes.ids if ids is None else ids
+        codes = codes.codes
+    if fingerprint is None:
+        raise ValueError("fingerprint is missing: the codes do not say which model made them")
     packed = check_codes(codes)
     if not len(packed):
         raise ValueError("there are no codes to export")
@@ -184,7 +196,7 @@ def _mark_incomplete(engine: Engine) -> None:
 
 def _retrying(engine: Engine, act: Callable[[], T]) -> T:
     """Call, with retries after temporary failures; other failures end in one line."""
-    with engine.as_one_line():
+    with engine.errors_as_one_line():
         for wait in WAITS:
             try:
                 return act()

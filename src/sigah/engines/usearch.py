@@ -50,9 +50,9 @@ class USearch(FileEngine):
         super().__init__(target, kind=kind)
         self.links = check_whole(links, "links", least=2)
         self.expansion = check_whole(expansion, "expansion", least=1)
-        if not isinstance(exact, bool):
+        if not isinstance(exact, (bool, np.bool_)):
             raise ValueError(f"exact must be true or false, got {exact!r}")
-        self.exact = exact
+        self.exact = bool(exact)
         self._usearch: Any = None
 
     def _load(self) -> None:

@@ -39,7 +39,7 @@ def connect(name: str, target: str | PathLike[str], **settings: Any) -> Engine:
     """
     engine = make_engine(name, target, **settings)
     try:
-        with engine.as_one_line():
+        with engine.errors_as_one_line():
             about = engine.read_about()
         if about is None:
             raise FileNotFoundError(

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sigah.codes import check_codes
+from sigah.search.compiled import kernels
 from sigah.search.layout import MAX_BITS
 from sigah.search.scan import share_queries, useful_threads
 from sigah.threads import available_threads, run_together
@@ -74,18 +75,16 @@ def distance_counts(base: ArrayLike, queries: ArrayLike) -> NDArray[np.int64]:
     >>> distance_counts(base, np.array([[0b1100]], np.uint8))
     array([[1, 0, 1, 0, 1, 0, 0, 0, 0]])
     """
-    from sigah.search import kernels
-
     base_codes = check_codes(base, name="base codes")
     n_bits = base_codes.shape[1] * 8
     query_codes = check_codes(queries, n_bits=n_bits, name="queries")
     if n_bits > MAX_BITS:
         raise ValueError(f"codes can have at most {MAX_BITS} bits, got {n_bits}")
-    planes = kernels.to_planes(base_codes)
+    planes = kernels().to_planes(base_codes)
     counts = np.zeros((len(query_codes), n_bits + 1), np.int64)
     n_parts = useful_threads(planes, len(query_codes), available_threads())
     run_together(
-        lambda some: kernels.count_at_distances(
+        lambda some: kernels().count_at_distances(
             planes, len(base_codes), query_codes[some], counts[some]
         ),
         share_queries(planes, len(query_codes), n_parts, len(query_codes)),

@@ -10,7 +10,7 @@ The inner loop is written as vectors of LLVM, which makes of it whatever the mac
 with AVX-512, table lookups with AVX2, ``cnt`` with NEON. All kernels release the interpreter's
 lock.
 
-Numba takes some 0.3 s to import, so this module is imported when a function first calls a kernel.
+:mod:`sigah.search.compiled` imports this module when a kernel is first called.
 """
 
 from __future__ import annotations
@@ -26,7 +26,15 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from sigah.search.layout import GROUP, LANES, MISSING_DISTANCE, MISSING_ID, empty_planes
+from sigah.search.layout import (
+    GROUP,
+    LANES,
+    MISSING_DISTANCE,
+    MISSING_ID,
+    POSITION_BITS,
+    POSITION_MASK,
+    empty_planes,
+)
 
 __all__ = [
     "capacity",
@@ -56,9 +64,6 @@ if hasattr(os, "register_at_fork"):
         after_in_parent=global_compiler_lock.release,
         after_in_child=global_compiler_lock.release,
     )
-
-POSITION_BITS = 40  # of a candidate: its distance lies above them
-POSITION_MASK = (1 << POSITION_BITS) - 1
 
 
 def compiled(function: Any) -> Any:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["GROUP", "LANES", "MAX_BITS", "MISSING_DISTANCE", "MISSING_ID", "empty_planes"]
+__all__ = [
+    "GROUP",
+    "LANES",
+    "MAX_BITS",
+    "MISSING_DISTANCE",
+    "MISSING_ID",
+    "POSITION_BITS",
+    "POSITION_MASK",
+    "empty_planes",
+]
 
 GROUP = 256  # codes that lie together, byte by byte
 LANES = 64  # codes whose distances one vector holds, and whose bits one word holds
@@ -14,6 +23,9 @@ MAX_BITS = 65528  # the widest codes whose distances fit in uint16
 
 MISSING_DISTANCE = 2**31 - 1  # fills rows with fewer than k neighbours, as in FAISS
 MISSING_ID = -1
+
+POSITION_BITS = 40  # of a candidate in a kernel: its distance lies above them
+POSITION_MASK = (1 << POSITION_BITS) - 1
 
 
 def empty_planes(n_groups: int, n_bytes: int) -> NDArray[np.uint8]:

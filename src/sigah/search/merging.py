@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from sigah.search.compiled import kernels
 from sigah.search.layout import MISSING_DISTANCE, MISSING_ID
 
 __all__ = ["Nearest", "WithinRadius", "merge_nearest", "merge_within_radius"]
@@ -24,10 +25,8 @@ def merge_nearest(answers: Sequence[Nearest], n_queries: int, k: int) -> Nearest
     distances = np.full((n_queries, k), MISSING_DISTANCE, np.int32)
     ids = np.full((n_queries, k), MISSING_ID, np.int64)
     if answers:
-        from sigah.search import kernels
-
         stacked = [np.stack(arrays) for arrays in zip(*answers, strict=True)]
-        kernels.merge_nearest(*stacked, distances, ids)
+        kernels().merge_nearest(*stacked, distances, ids)
     return distances, ids
 
 

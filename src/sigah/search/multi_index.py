@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sigah.search.compiled import multi_index_kernels
+from sigah.search.layout import POSITION_BITS, POSITION_MASK
 from sigah.threads import run_together
 
 __all__ = ["MultiIndex", "cut"]
@@ -57,8 +59,6 @@ class MultiIndex:
     def __init__(
         self, codes: NDArray[np.uint8], *, n_threads: int, scan_costs: tuple[float, float]
     ) -> None:
-        from sigah.search.multi_index_kernels import fill_table
-
         n, n_bytes = codes.shape
         if n >= 2**32:
             raise ValueError(f"tables hold fewer than 2**32 codes, got {n:,}")
@@ -73,7 +73,7 @@ class MultiIndex:
         self._positions = np.empty((self.n_tables, n), np.uint32)
         self._words = np.empty((self.n_tables, n, words.shape[1]), np.uint64)
         run_together(
-            lambda j: fill_table(
+            lambda j: multi_index_kernels().fill_table(
                 words, self._offsets[j], widths[j],
                 self._starts[self._firsts[j] : self._firsts[j + 1]],
                 self._positions[j], self._words[j],
@@ -134,8 +134,6 @@ class MultiIndex:
         done : ndarray of bool, shape (q,)
             False for queries that gave up; their rows hold nothing.
         """
-        from sigah.search.multi_index_kernels import nearest_of_queries
-
         words = as_words(queries)
         distances = np.empty((len(queries), k), np.int32)
         positions = np.empty((len(queries), k), np.int64)
@@ -147,7 +145,7 @@ class MultiIndex:
                 break
             step = min(SAMPLE, -(-(last - first) // n_threads))
             run_together(
-                lambda some: nearest_of_queries(
+                lambda some: multi_index_kernels().nearest_of_queries(
                     *self._tables, selected, words[some], k, *self.costs, budget,
                     distances[some], positions[some], done[some],
                 ),
@@ -172,13 +170,10 @@ class MultiIndex:
         distances : ndarray of int32, shape (lims[-1],)
         positions : ndarray of int64, shape (lims[-1],)
         """
-        from sigah.search.kernels import POSITION_BITS, POSITION_MASK
-        from sigah.search.multi_index_kernels import collect
-
         n = self._positions.shape[1]
         found = []
         for words in as_words(queries):
-            keys, complete, _, _ = collect(
+            keys, complete, _, _ = multi_index_kernels().collect(
                 *self._tables, selected, words, n, radius, *self.costs, budget
             )
             if not complete:
@@ -197,8 +192,6 @@ class MultiIndex:
 
     def _measure(self, words: NDArray[np.uint64]) -> tuple[float, float]:
         """Nanoseconds a bucket and a code: a fit to timed searches, half of them of real codes."""
-        from sigah.search.multi_index_kernels import collect
-
         random = np.random.default_rng(0)
         queries = random.integers(0, 2**63, (SAMPLE, words.shape[1]), dtype=np.uint64)
         queries[: SAMPLE // 2] = words[random.integers(0, len(words), SAMPLE // 2)]
@@ -206,7 +199,7 @@ class MultiIndex:
         work, nanoseconds = [], []
         for query in [queries[0], *queries]:  # the first one warms up
             began = time.perf_counter_ns()
-            _, _, n_buckets, n_met = collect(
+            _, _, n_buckets, n_met = multi_index_kernels().collect(
                 *self._tables, everything, query, 10, self.n_bits, 10.0, 2.0, 2e5
             )
             nanoseconds.append(time.perf_counter_ns() - began)

@@ -9,8 +9,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from sigah.search.kernels import POSITION_BITS, POSITION_MASK, compiled, ones
-from sigah.search.layout import MISSING_DISTANCE, MISSING_ID
+from sigah.search.kernels import compiled, ones
+from sigah.search.layout import MISSING_DISTANCE, MISSING_ID, POSITION_BITS, POSITION_MASK
 
 __all__ = ["collect", "fill_table", "nearest_of_queries"]
 

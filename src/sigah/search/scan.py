@@ -11,6 +11,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
+from sigah.search.compiled import kernels
 from sigah.search.layout import GROUP
 from sigah.threads import run_together
 
@@ -48,19 +49,17 @@ def nearest_by_scan(
     positions : ndarray of int64, shape (q, k)
         -1 there.
     """
-    from sigah.search import kernels
-
     n_queries, n_groups = len(queries), len(planes)
     distances = np.empty((n_queries, k), np.int32)
     positions = np.empty((n_queries, k), np.int64)
     n_parts = useful_threads(planes, n_queries, n_threads)
-    room = STATE_BYTES // (8 * kernels.capacity(min(k, n_groups * GROUP)))
+    room = STATE_BYTES // (8 * kernels().capacity(min(k, n_groups * GROUP)))
     if n_queries * planes.nbytes < SMALL_BYTES and n_queries <= room:  # the usual single query
-        kernels.scan_nearest(planes, selected, 0, n_groups, queries, k, distances, positions)
+        kernels().scan_nearest(planes, selected, 0, n_groups, queries, k, distances, positions)
         return distances, positions
     if n_parts == 1 or n_queries >= 4 * n_parts:  # threads share the queries
         run_together(
-            lambda some: kernels.scan_nearest(
+            lambda some: kernels().scan_nearest(
                 planes, selected, 0, n_groups, queries[some], k, distances[some], positions[some]
             ),
             share_queries(planes, n_queries, n_parts, room),
@@ -70,14 +69,14 @@ def nearest_by_scan(
     part_distances = np.empty((n_parts, n_queries, k), np.int32)
     part_positions = np.empty((n_parts, n_queries, k), np.int64)
     run_together(  # threads share the codes
-        lambda part: kernels.scan_nearest(
+        lambda part: kernels().scan_nearest(
             planes, selected, n_groups * part // n_parts, n_groups * (part + 1) // n_parts,
             queries, k, part_distances[part], part_positions[part],
         ),
         [(part,) for part in range(n_parts)],
         n_parts,
     )  # fmt: skip
-    kernels.merge_nearest(part_distances, part_positions, distances, positions)
+    kernels().merge_nearest(part_distances, part_positions, distances, positions)
     return distances, positions
 
 
@@ -114,13 +113,13 @@ def within_by_scan(
     distances : ndarray of int32, shape (lims[-1],)
     positions : ndarray of int64, shape (lims[-1],)
     """
-    from sigah.search import kernels
-
     n_parts = useful_threads(planes, len(queries), n_threads)
     shares = share_queries(planes, len(queries), n_parts, len(queries))
     lims = np.zeros(len(queries) + 1, np.int64)
     run_together(
-        lambda some: kernels.count_within(planes, selected, queries[some], radius, lims[1:][some]),
+        lambda some: kernels().count_within(
+            planes, selected, queries[some], radius, lims[1:][some]
+        ),
         shares,
         n_parts,
     )
@@ -128,7 +127,7 @@ def within_by_scan(
     distances = np.empty(lims[-1], np.int32)
     positions = np.empty(lims[-1], np.int64)
     run_together(
-        lambda some: kernels.scan_within(
+        lambda some: kernels().scan_within(
             planes, selected, queries[some], radius, lims[:-1][some], lims[1:][some],
             distances, positions,
         ),

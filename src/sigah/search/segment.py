@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sigah.search.compiled import kernels
 from sigah.search.layout import GROUP, LANES, empty_planes
 from sigah.search.multi_index import MultiIndex
 
@@ -69,9 +70,7 @@ def make_segment(codes: NDArray[np.uint8], ids: Ids) -> Segment:
     """A segment of all these codes; ids ascend."""
     if not isinstance(ids, range) and (not len(ids) or ids[-1] - ids[0] == len(ids) - 1):
         ids = range(int(ids[0]), int(ids[-1]) + 1) if len(ids) else range(0)
-    from sigah.search.kernels import to_planes
-
-    return Segment(to_planes(codes), ids, all_alive(len(codes)), len(codes))
+    return Segment(kernels().to_planes(codes), ids, all_alive(len(codes)), len(codes))
 
 
 def all_alive(n: int) -> NDArray[np.uint64]:
@@ -92,10 +91,8 @@ def as_bits(positions: NDArray[np.int64], n_words: int) -> NDArray[np.uint64]:
 
 def as_positions(bits: NDArray[np.uint64]) -> NDArray[np.int64]:
     """Undo :func:`as_bits`."""
-    from sigah.search.kernels import positions_of_bits
-
     positions = np.empty(int(np.bitwise_count(bits).sum()), np.int64)
-    positions_of_bits(bits, positions)
+    kernels().positions_of_bits(bits, positions)
     return positions
 
 
@@ -144,9 +141,7 @@ def largest_id(segment: Segment) -> int:
 
 def rows_of(segment: Segment, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
     """Codes at some positions, a row each."""
-    from sigah.search.kernels import from_planes
-
-    return from_planes(segment.planes, positions)
+    return kernels().from_planes(segment.planes, positions)
 
 
 def without(segment: Segment, positions: NDArray[np.int64]) -> Segment:

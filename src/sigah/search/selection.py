@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sigah.search.checks import check_ids
+from sigah.search.compiled import kernels
 from sigah.search.segment import (
     Segment,
     as_bits,
@@ -129,13 +130,11 @@ def candidates_of_bits(
 
 
 def _bits_of_ids(segment: Segment, ids: NDArray[np.int64]) -> tuple[NDArray[np.uint64], int]:
-    from sigah.search.kernels import mark_consecutive, mark_listed
-
     bits = np.zeros_like(segment.alive)
     if isinstance(segment.ids, range):
         first = segment.ids.start
-        return bits, mark_consecutive(first, len(segment), ids, segment.alive, bits)
-    return bits, mark_listed(segment.ids, ids, segment.alive, bits)
+        return bits, kernels().mark_consecutive(first, len(segment), ids, segment.alive, bits)
+    return bits, kernels().mark_listed(segment.ids, ids, segment.alive, bits)
 
 
 def _bits_of_predicate(segment: Segment, chosen: Predicate) -> tuple[NDArray[np.uint64], int]:
