@@ -23,6 +23,7 @@ from sigah.lab.datasets import CATALOG, Dataset
 from sigah.lab.datasets.downloads import download
 from sigah.lab.datasets.published import AnnBenchmark, BillionScale, CifarArchive, VectorArchive
 from sigah.lab.datasets.supplied import SuppliedMatrix, SuppliedSet
+from sigah.rows import LazyRows
 
 RNG = np.random.default_rng(0)
 BASE = RNG.normal(size=(300, 6)).astype(np.float32)
@@ -152,7 +153,7 @@ class TestSources:
         [
             (BASE[:, :5], r"base is float32 of shape \(300, 5\), expected float32 of .*\(300, 6\)"),
             (BASE[:299], r"shape \(299, 6\), expected"),
-            (BASE > 0, "no table of numbers 'train'"),
+            (BASE.astype("S3"), "train holds .*, not numbers"),
             (BASE.ravel(), r"must have shape \(n, d\)"),
         ],
     )
@@ -336,7 +337,7 @@ class TestCache:
     def test_a_failed_fetch_leaves_the_old_set(self, enter: Enter, cache_folder: Path) -> None:
         class Torn:
             def read(self, folder: Path, progress: Any) -> dict[str, Any]:
-                return {"base": BASE, "queries": datasets.readers.LazyRows(
+                return {"base": BASE, "queries": LazyRows(
                     Path(__file__), (20, 6), QUERIES.dtype, lambda start, stop: QUERIES[:3]
                 )}  # fmt: skip
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sigah.lab.datasets.cache import check, fetch, load, path
 from sigah.lab.datasets.catalog import CATALOG, GROUPS
 from sigah.lab.datasets.dataset import Dataset, Split
+from sigah.lab.datasets.named import check, fetch, load, path
 
 __all__ = [
     "CATALOG",

@@ -10,7 +10,6 @@ of larger ones it compares header and size only, which takes no time.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os
@@ -26,7 +25,6 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from sigah.files import atomic_write
-from sigah.lab.datasets.catalog import CATALOG
 from sigah.lab.datasets.dataset import Dataset, Split
 from sigah.lab.datasets.downloads import Progress
 from sigah.rows.lazy import naming
@@ -42,36 +40,14 @@ Arrays = dict[str, NDArray[Any]]
 Record = dict[str, Any]  # dtype, shape and sha256 of an array
 
 
-def fetch(name: str, *, progress: Progress | None = None) -> Path:
+def fetch(entry: Dataset, *, progress: Progress | None = None) -> Path:
     """Put a data set into the cache, unless it is there and whole; return its folder.
 
     The sources of the set are tried in turn. Cached arrays are verified and a damaged set is
     fetched again. Files are replaced atomically, so an interrupted fetch harms nothing; what it
     had downloaded is used by the next one.
-
-    Parameters
-    ----------
-    name : str
-        A key of :data:`CATALOG`.
-    progress : callable, optional
-        Called as ``progress(label, done, total)``: bytes, with total None where it is unknown.
-
-    Raises
-    ------
-    ValueError
-        If the catalogue has no such set.
-    OSError
-        If every source failed (the message lists why), or the cache cannot be written. Sets that
-        cannot be downloaded are explained: which file to put where.
-
-    Examples
-    --------
-    >>> from sigah.lab import datasets
-    >>> datasets.fetch("minst")
-    Traceback (most recent call last):
-    ValueError: no data set is named 'minst', do you mean mnist? `sigah data list` shows all
     """
-    entry, folder = _entry(name), _folder(name)
+    folder = _folder(entry.name)
     try:
         _cached(entry, whole=True)
         return folder
@@ -93,68 +69,30 @@ def fetch(name: str, *, progress: Progress | None = None) -> Path:
             shutil.rmtree(downloads)
             return folder
     raise OSError(
-        f"{name} could not be fetched:{''.join(failures)}\nWhen that is mended, run"
-        f" `sigah data fetch {name}` again: downloads go on where they stopped."
+        f"{entry.name} could not be fetched:{''.join(failures)}\nWhen that is mended, run"
+        f" `sigah data fetch {entry.name}` again: downloads go on where they stopped."
     )
 
 
-def path(name: str) -> Path:
-    """Return the folder of a fetched data set.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the set has not been fetched.
-
-    Examples
-    --------
-    >>> from sigah.lab import datasets
-    >>> datasets.path("mnist").name  # doctest: +SKIP
-    'mnist'
-    """
-    entry, folder = _entry(name), _folder(name)
+def path(entry: Dataset) -> Path:
+    """The folder of a fetched data set, or a FileNotFoundError that says how to fetch it."""
+    folder = _folder(entry.name)
     needed = [f"{part}.npy" for part in entry.shapes]
     if set(entry.shapes) > set(entry.sha256):
         needed.append(MANIFEST)
     if not all((folder / file).is_file() for file in needed):
-        raise FileNotFoundError(f"{name} is not in {folder}; run `sigah data fetch {name}`")
+        raise FileNotFoundError(
+            f"{entry.name} is not in {folder}; run `sigah data fetch {entry.name}`"
+        )
     return folder
 
 
-def load(name: str, *, progress: Progress | None = None) -> Split:
-    """Read a data set, fetching it first if it is not in the cache.
-
-    Parameters
-    ----------
-    name : str
-        A key of :data:`CATALOG`.
-    progress : callable, optional
-        As in :func:`fetch`.
-
-    Returns
-    -------
-    Split
-        Images are pixels / 255, in [0, 1]; other vectors are as they were published. Labels are
-        None for a set that has none.
-
-    Raises
-    ------
-    ValueError
-        If the catalogue has no such set, or the cached files are damaged.
-    OSError
-        If the set had to be fetched and could not be.
-
-    Examples
-    --------
-    >>> from sigah.lab import datasets
-    >>> datasets.load("mnist").base.shape  # doctest: +SKIP
-    (60000, 784)
-    """
-    entry = _entry(name)
+def load(entry: Dataset, *, progress: Progress | None = None) -> Split:
+    """Read a data set, fetching it first if it is not in the cache."""
     try:
-        path(name)
+        path(entry)
     except FileNotFoundError:
-        fetch(name, progress=progress)
+        fetch(entry, progress=progress)
     arrays = _cached(entry)
     labels = {part: np.array(arrays[part]) for part in arrays if part.endswith("labels")}
     return Split(
@@ -165,32 +103,10 @@ def load(name: str, *, progress: Progress | None = None) -> Split:
     )
 
 
-def check(name: str) -> Path:
-    """Verify every byte of a fetched data set; return its folder.
-
-    Raises
-    ------
-    ValueError
-        If the catalogue has no such set, or the cached files are damaged.
-    FileNotFoundError
-        If the set has not been fetched.
-
-    Examples
-    --------
-    >>> from sigah.lab import datasets
-    >>> datasets.check("mnist").name  # doctest: +SKIP
-    'mnist'
-    """
-    _cached(_entry(name), whole=True)
-    return path(name)
-
-
-def _entry(name: str) -> Dataset:
-    if name not in CATALOG:
-        close = difflib.get_close_matches(name, CATALOG, n=1)
-        guess = f", do you mean {close[0]}?" if close else ";"
-        raise ValueError(f"no data set is named {name!r}{guess} `sigah data list` shows all")
-    return CATALOG[name]
+def check(entry: Dataset) -> Path:
+    """Verify every byte of a fetched data set; return its folder."""
+    _cached(entry, whole=True)
+    return path(entry)
 
 
 def _folder(name: str) -> Path:
@@ -248,7 +164,7 @@ def _converted(block: Any, part: str, dtype: np.dtype[Any]) -> NDArray[Any]:
 
 def _cached(entry: Dataset, *, whole: bool = False) -> Arrays:
     """Memory-map the cached arrays and verify them: all of them, or the small ones."""
-    folder = path(entry.name)
+    folder = path(entry)
     try:
         arrays = {part: read_npy(folder / f"{part}.npy") for part in entry.shapes}
         entry.check(arrays)

