@@ -17,7 +17,7 @@ import numpy as np
 
 from search import seconds_in_turn
 from sigah import HammingIndex
-from sigah.evaluation.protocol import environment
+from sigah.evaluation.provenance import environment
 
 N, N_BITS, K = 1_000_000, 64, 10
 SHARES = (0.0001, 0.001, 0.01, 0.1, 0.3, 0.5, 0.9)
