@@ -32,7 +32,7 @@ def encode_table() -> str:
 
 
 def drift_table() -> str:
-    """Verdicts, and the z of the decisive statistic that is worse by most."""
+    """Verdicts, and the loss of recall of each sample."""
     rows = json.loads((ROOT / "benchmarks" / "results" / "drift.json").read_text())["rows"]
     names = {
         "halves": "two halves of MNIST",
@@ -45,9 +45,9 @@ def drift_table() -> str:
         line = [label]
         for method in methods:
             some = [row for row in rows if (row["method"], row["pair"]) == (method, pair)]
-            worst = [max(row["comparisons"][n]["z"] for n in row["decisive"]) for row in some]
+            losses = [row["loss"] for row in some]
             rebuilt = sum(row["verdict"] == "rebuild" for row in some)
-            line.append(f"{rebuilt} of {len(some)}; z {min(worst):.1f} to {max(worst):.1f}")
+            line.append(f"{rebuilt} of {len(some)}; {min(losses):+.3f} to {max(losses):+.3f}")
         lines.append(line)
     return markdown(["rebuild", *(f"`{method}`" for method in methods)], lines)
 

@@ -16,7 +16,7 @@ from rich.progress import (
 )
 from rich.table import Column
 
-__all__ = ["bar", "track"]
+__all__ = ["bar", "running", "track"]
 
 T = TypeVar("T")
 
@@ -36,8 +36,21 @@ def bar(*, show: bool) -> Iterator[Progress]:
         console=Console(stderr=True),
         disable=not show,
     )
-    with progress:
+    with running(progress):
         yield progress
+
+
+@contextmanager
+def running(progress: Progress) -> Iterator[None]:
+    """Show progress bars for the length of a block; after an error none stays behind."""
+    progress.start()
+    try:
+        yield
+    except BaseException:
+        progress.live.transient = True
+        progress.live.stop()
+        raise
+    progress.stop()
 
 
 def track(items: Sequence[T], description: str, *, show: bool) -> Iterable[T]:

@@ -104,31 +104,6 @@ def test_an_index_refuses_codes_of_another_model(files: Path, run: Any) -> None:
     assert json.loads(run("index", "stats", index)[1])["n_codes"] == 1950
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (("remove", "{index}", "1950"), "id 1950 is not in the index"),
-        (("remove", "{index}", "seven"), "ids are whole numbers"),
-        (("remove", "{index}", "9" * 30), "ids are whole numbers"),
-        (("add", "{index}", "{codes}", "--ids", "1,2"), "ids must have shape (1950,)"),
-        (("add", "{model}", "{codes}"), "not sigah-index"),
-        (("build", "{codes}", "--out", "nowhere/index"), "folder does not exist"),
-        (("search", "{index}", "{codes}", "-k", "0"), "k must be a whole number"),
-    ],
-)
-def test_mistakes_with_an_index_are_one_line(
-    files: Path, run: Any, call: Any, message: str
-) -> None:
-    names = {"index": files / "index", "codes": files / "codes.npy", "model": files / "model"}
-    run("index", "build", files / "codes.npy", "--out", files / "index")
-    before = (files / "index").read_bytes()
-    status, _, err = run("index", *(word.format(**names) for word in call))
-    assert status == 1
-    assert message in err
-    assert "Traceback" not in err
-    assert (files / "index").read_bytes() == before
-
-
 @pytest.mark.parametrize("by", ["asymmetric", "spherical", "decoded", "raw"])
 def test_search_ranks_candidates(files: Path, run: Any, blobs: Any, by: str) -> None:
     call = ("search", files / "model", files / "codes.npy", files / "queries.npy", "--by", by)
@@ -244,47 +219,6 @@ def test_help_everywhere(run: Any, command: str) -> None:
     status, out, _ = run(*command.split(), "--help")
     assert status == 0
     assert "Usage" in out
-
-
-BAD_CALLS: dict[str, tuple[list[str], str]] = {
-    "missing file": (["fit", "nothing.npy", "--out", "m"], "nothing.npy"),
-    "unknown method": (["fit", "base.npy", "--method", "magic", "--out", "m"], "unknown method"),
-    "unknown setting": (["fit", "base.npy", "--set", "speed=9", "--out", "m"], "speed=9"),
-    "bits": (["fit", "base.npy", "--bits", "12", "--out", "m"], "multiple of 8"),
-    "no folder": (["encode", "model", "base.npy", "--out", "no/such/c.npy"], "no/such"),
-    "no folder to fit to": (["fit", "base.npy", "--out", "no/such/m"], "create it first"),
-    "a word for a number": (["fit", "base.npy", "--set", "n_steps=two", "--out", "m"], "n_steps"),
-    "model is not one": (["encode", "base.npy", "base.npy", "--out", "c.npy"], "base.npy"),
-    "codes are not": (["search", "model", "base.npy", "queries.npy"], "base.npy"),
-    "wrong dimension": (["encode", "model", "narrow.npy", "--out", "c.npy"], "24 features"),
-    "nan": (["fit", "nan.npy", "--out", "m"], "row 3, column 1"),
-    "k": (["search", "model", "codes.npy", "queries.npy", "-k", "0"], "k"),
-    "resume from nothing": (["evaluate", "base.npy", "queries.npy", "--resume"], "--json"),
-    "resume from another file": (
-        ["evaluate", "base.npy", "queries.npy", "--json", "base.npy", "--resume"],
-        "base.npy does not hold results",
-    ),
-    "no queries": (["evaluate", "base.npy"], "QUERIES"),
-    "too many neighbours": (["evaluate", "base.npy", "queries.npy", "-k", "5000"], "5000"),
-    "text for a number": (["evaluate", "base.npy", "queries.npy", "--bits", "many"], "many"),
-    "unknown set": (["data", "fetch", "imagenot"], "imagenot"),
-}
-
-
-@pytest.mark.parametrize("case", BAD_CALLS)
-def test_bad_calls_end_in_one_line(
-    files: Path, run: Any, blobs: Any, case: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(files)
-    np.save("narrow.npy", blobs[:, :5])
-    np.save("nan.npy", np.where(np.arange(480).reshape(240, 2) == 7, np.nan, 0))
-    before = sorted(files.iterdir())
-    arguments, message = BAD_CALLS[case]
-    status, _, err = run(*arguments)
-    assert status in (1, 2)
-    assert message in err
-    assert "Traceback" not in err
-    assert sorted(files.iterdir()) == before, "no half-written file is left"
 
 
 def test_ctrl_c_during_fit_still_writes_a_usable_model(files: Path) -> None:

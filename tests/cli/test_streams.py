@@ -65,7 +65,7 @@ def test_ids_that_are_not_numbers_cannot_be_indexed(tmp_path: Path, blobs: Any, 
     )
     status, _, err = run("index", "build", codes, "--out", tmp_path / "index")
     assert status == 1
-    assert "ids of an index are whole numbers" in err
+    assert "ids must be whole numbers" in err
 
 
 def test_all_are_learned_from_unless_asked(tmp_path: Path, blobs: Any, run: Any) -> None:
@@ -127,7 +127,7 @@ def test_another_model_is_said(tmp_path: Path, blobs: Any, run: Any) -> None:
     assert "started over, because its model is another" in err
 
 
-def test_drift_is_told(run: Any, tmp_path: Path) -> None:
+def test_drift_is_told_and_is_the_exit_status(run: Any, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     shape = rng.normal(size=(8, 32))
     learned, old, same = (rng.normal(size=(3, 1000, 8)) @ shape).astype(np.float32)
@@ -138,12 +138,18 @@ def test_drift_is_told(run: Any, tmp_path: Path) -> None:
     model, first = tmp_path / "model", tmp_path / "old.npy"
     status, out, _ = run("drift", model, first, tmp_path / "same.npy")
     assert status == 0
-    assert "keep: z of *" in out
+    assert "keep: recall changes by" in out
     report = tmp_path / "drift.json"
-    status, out, _ = run("drift", model, first, tmp_path / "other.npy", "--json", report)
-    assert status == 0
-    assert "rebuild: z of *" in out
-    assert json.loads(report.read_text())["verdict"] == "rebuild"
+    call = ("drift", model, first, tmp_path / "other.npy", "--json", report)
+    status, out, _ = run(*call)
+    assert status == 3
+    assert "rebuild: recall changes by -" in out
+    told = json.loads(report.read_text())
+    assert told["verdict"] == "rebuild" and told["low"] > told["max_loss"] == 0.03
+    status, out, _ = run(*call, "--max-loss", 0.9, "--confidence", 0.99)
+    assert (status, "keep: recall" in out, "a loss of 0.9 is tolerated" in out) == (0, True, True)
+    wide = json.loads(report.read_text())
+    assert wide["low"] < told["low"] < told["loss"] == wide["loss"] < told["high"] < wide["high"]
 
 
 def test_fit_goes_on_from_a_model(blobs: Any, tmp_path: Path, run: Any) -> None:

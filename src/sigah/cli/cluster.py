@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from sigah import distributed
-from sigah.cli.codes import Model, check_folder
+from sigah.cli.inputs import read_model
+from sigah.cli.options import Bits, Model, Overwrite, Seed
+from sigah.cli.outputs import check_output
 from sigah.hashers import SiGAH, TrainingInterrupted
 from sigah.hashers.registry import make_hasher
 
@@ -44,7 +46,7 @@ def encode(
     Example: sigah cluster encode vectors.model vectors.parquet --out codes
     """
     manifest = distributed.encode(
-        source, model, out, ids=ids, vectors=vectors, address=ray, verbose=True
+        source, read_model(model), out, ids=ids, vectors=vectors, address=ray, verbose=True
     )
     typer.echo(f"{out}: {manifest['count']:,} codes of {manifest['n_bits']} bits")
 
@@ -55,7 +57,7 @@ def shards(
         Path, typer.Argument(metavar="CODES", help="A folder of `sigah cluster encode`.")
     ],
     out: Folder,
-    n: Annotated[int, typer.Option("-n", help="How many shards.")] = 2,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many shards.")] = 2,
 ) -> None:
     """Make index files of encoded vectors, to be searched together by sigah.distributed.
 
@@ -69,15 +71,16 @@ def shards(
 def fit(
     source: Source,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the model.")],
-    bits: Annotated[int, typer.Option(help="Code length, a multiple of 8.")] = 64,
-    workers: Annotated[int, typer.Option(help="Each holds a share of the vectors.")] = 2,
-    seed: Annotated[int | None, typer.Option(help="For the same model again.")] = 0,
+    bits: Bits = 64,
+    workers: Annotated[int, typer.Option(min=1, help="Each holds a share of the vectors.")] = 2,
+    seed: Seed = 0,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any parameter of SiGAH; repeatable."),
     ] = None,
     vectors: Column = None,
     ray: Ray = "local",
+    overwrite: Overwrite = False,
 ) -> None:
     """Train SiGAH on Parquet files, shared out among workers, and write the model.
 
@@ -85,7 +88,7 @@ def fit(
 
     Example: sigah cluster fit vectors.parquet --workers 2 --out vectors.model
     """
-    check_folder(out)
+    check_output(out, "model", [source], overwrite=overwrite)
     hasher = make_hasher("sigah", bits, seed, settings or [])
     assert isinstance(hasher, SiGAH)
     hasher.set_params(verbose=True)

@@ -12,37 +12,25 @@ from rich.console import Console
 from rich.table import Table
 
 from sigah import files, rows, streams
+from sigah.cli.inputs import is_file, naming, read_model
+from sigah.cli.options import Bits, Header, Model, Overwrite, Seed, Vectors
+from sigah.cli.outputs import check_output
 from sigah.cli.vectors import read_vectors
-from sigah.hashers import DecoderMixin, ScoringHasher, TrainingInterrupted, load
+from sigah.files.folders import is_code_folder
+from sigah.hashers import DecoderMixin, ScoringHasher, TrainingInterrupted
 from sigah.hashers.registry import make_hasher, method_class, method_names
 
-__all__ = [
-    "Model",
-    "check_folder",
-    "encode",
-    "fit",
-    "inspect",
-    "methods",
-]
+__all__ = ["encode", "fit", "inspect", "methods"]
 
 AS_THE_PAPER = "The same, as the paper reads: Eq. (20), (21), tanh."
-
-Vectors = Annotated[str, typer.Argument(metavar="VECTORS", help="A vector file or a named set.")]
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file made by `sigah fit`.")]
-
-
-def check_folder(path: Path) -> None:
-    """Refuse an output path in a missing folder before the work, not after it."""
-    if not path.resolve().parent.is_dir():
-        raise FileNotFoundError(f"{path}: its folder does not exist; create it first")
 
 
 def fit(
     vectors: Vectors,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the model.")],
     method: Annotated[str, typer.Option(help="A name from `sigah methods`.")] = "sigah",
-    bits: Annotated[int, typer.Option(help="Code length, a multiple of 8.")] = 64,
-    seed: Annotated[int | None, typer.Option(help="For the same model again.")] = 0,
+    bits: Bits = 64,
+    seed: Seed = 0,
     sample: Annotated[
         int | None,
         typer.Option(
@@ -65,6 +53,8 @@ def fit(
             help="Go on learning where this SiGAH model stopped, with its method and settings.",
         ),
     ] = None,
+    header: Header = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Learn a hasher from vectors and write it to a model file.
 
@@ -72,27 +62,41 @@ def fit(
 
     Example: sigah fit mnist --bits 64 --out mnist.model
     """
-    check_folder(out)
-    hasher: Any = (
-        make_hasher(method, bits, seed, settings or []) if earlier is None else load(earlier)
-    )
-    if earlier is not None and not hasattr(hasher, "partial_fit"):
+    check_output(out, "model", [vectors, earlier], overwrite=overwrite)
+    with naming("--method", method, only="unknown method"):
+        hasher: Any = make_hasher(method, bits, seed, settings or [])
+    if earlier is not None:
+        hasher = read_model(earlier, "--continue")
+        if not hasattr(hasher, "partial_fit"):
+            raise ValueError(
+                f"--continue {earlier}: {hasher.name} cannot go on learning; fit a new model"
+            )
+    source = read_vectors(vectors, hasher=None if earlier is None else hasher, header=header)
+    if source.shape[1] < hasher.n_bits and not hasher.exceeds_dimension:
         raise ValueError(
-            f"{earlier}: {hasher.name} cannot go on learning, it has to be fitted anew"
+            f"--bits {hasher.n_bits}: {hasher.name} makes at most as many bits as the vectors have"
+            f" dimensions ({source.shape[1]}); choose fewer, or another --method (sigah, lsh)"
         )
-    if "verbose" in hasher.get_params():
-        hasher.set_params(verbose=True)
-    source = read_vectors(vectors)
-    training = rows.training_rows(source, sample, seed)
-    if len(training) < len(source):
-        typer.echo(f"learning from {len(training):,} of {len(source):,} vectors, drawn uniformly")
+    with_bar = "verbose" in hasher.get_params()
+    hasher.set_params(**({"verbose": True} if with_bar else {}))
     interrupted = False
-    try:
-        (hasher.fit if earlier is None else hasher.partial_fit)(training)
-    except TrainingInterrupted:
-        interrupted = True
-    if "verbose" in hasher.get_params():
-        hasher.set_params(verbose=False)
+    with naming("VECTORS", vectors, only="Input X "):
+        training = rows.training_rows(source, sample, seed)
+        if len(training) < hasher.min_rows_per_bit * hasher.n_bits:
+            raise ValueError(
+                f"--bits {hasher.n_bits}: {hasher.name} learns so many bits from at least"
+                f" {hasher.min_rows_per_bit * hasher.n_bits:,} vectors, there are"
+                f" {len(training):,}; choose fewer bits or take more vectors"
+            )
+        if len(training) < len(source):
+            typer.echo(
+                f"learning from {len(training):,} of {len(source):,} vectors, drawn uniformly"
+            )
+        try:
+            (hasher.fit if earlier is None else hasher.partial_fit)(training)
+        except TrainingInterrupted:  # a method that learns in steps keeps what it has
+            interrupted = True
+    hasher.set_params(**({"verbose": False} if with_bar else {}))
     hasher.save(out)
     typer.echo(
         f"{out}: {hasher.name}, {hasher.n_bits} bits from {hasher.n_features_in_} dimensions"
@@ -116,6 +120,8 @@ def encode(
             help="For .parquet: keep this column of a Parquet or Arrow file as ids; default: rows.",
         ),
     ] = None,
+    header: Header = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Encode vectors into packed codes, uint8 of shape (n, bits / 8), block by block.
 
@@ -124,11 +130,19 @@ def encode(
 
     Example: sigah encode mnist.model mnist --out codes.npy
     """
-    check_folder(out)
-    hasher = load(model)
-    source = read_vectors(vectors)
+    check_output(out, "codes", [model, vectors], overwrite=overwrite)
+    if out.suffix.lower() not in (".npy", ".parquet"):
+        raise ValueError(f"--out {out}: a file of codes ends in .npy or .parquet")
+    if ids is not None and out.suffix.lower() != ".parquet":
+        raise ValueError(f"--ids {ids}: ids are kept in .parquet files only, not in --out {out}")
+    hasher = read_model(model)
+    source = read_vectors(vectors, hasher=hasher, header=header)
     try:
-        done = streams.encode(hasher, source, out, ids=ids, show=True)
+        with (
+            naming("VECTORS", vectors, only="Input X "),
+            naming("--ids", ids, only="only Parquet and Arrow"),
+        ):
+            done = streams.encode(hasher, source, out, ids=ids, show=True)
     except KeyboardInterrupt:
         typer.echo(f"interrupted: the same command goes on where it stopped ({out})", err=True)
         sys.exit(130)
@@ -146,7 +160,11 @@ def inspect(
     ],
 ) -> None:
     """Say what a file of sigah is, as JSON, after verifying it."""
-    typer.echo(json.dumps(files.describe(file), indent=2))
+    if not is_file(file) and not is_code_folder(file):
+        what = " is a folder, but not one of codes" if file.is_dir() else ": no such file"
+        raise OSError(f"FILE {file}{what}")
+    with naming("FILE", file):
+        typer.echo(json.dumps(files.describe(file), indent=2))
 
 
 def methods() -> None:

@@ -19,6 +19,7 @@ from rich.progress import (
 from rich.table import Table
 
 from sigah.lab import datasets
+from sigah.progress import running
 
 __all__ = ["app", "fetch_with_bar"]
 
@@ -28,7 +29,8 @@ app = typer.Typer(help="List, fetch, check and find the named data sets.", no_ar
 def fetch_with_bar(name: str) -> Path:
     """Fetch a named set into the cache, with a bar for each download."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    with Progress(*columns, TransferSpeedColumn(), console=Console(stderr=True)) as progress:
+    progress = Progress(*columns, TransferSpeedColumn(), console=Console(stderr=True))
+    with running(progress):
         tasks: dict[str, TaskID] = {}
 
         def show(label: str, done: int, total: int | None) -> None:

@@ -11,12 +11,17 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from sigah.cli.codes import Model, check_folder
+from sigah.cli.inputs import naming, read_model
+from sigah.cli.options import Header, Model, Overwrite
+from sigah.cli.outputs import check_output
 from sigah.cli.vectors import read_vectors
 from sigah.files import atomic_write
-from sigah.hashers import load
+from sigah.streams.drift import FEWEST
+from sigah.streams.drift import drift as compare
 
 __all__ = ["drift"]
+
+REBUILD = 3  # exit status
 
 
 def drift(
@@ -26,41 +31,63 @@ def drift(
     ],
     new: Annotated[str, typer.Argument(metavar="NEW", help="Vectors that are encoded now.")],
     sample: Annotated[
-        int, typer.Option(metavar="N", help="Vectors to draw of each; more see smaller changes.")
+        int,
+        typer.Option(
+            metavar="N", min=FEWEST, help="Vectors to draw of each; more narrow the interval."
+        ),
     ] = 2000,
-    seed: Annotated[int, typer.Option(help="Of the drawing.")] = 0,
+    max_loss: Annotated[
+        float, typer.Option(min=0, max=1, help="Loss of recall that is tolerated.")
+    ] = 0.03,
+    confidence: Annotated[
+        float, typer.Option(min=0.5, max=0.999, help="Confidence of the interval.")
+    ] = 0.95,
+    seed: Annotated[int, typer.Option(min=0, help="For the same samples again.")] = 0,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Also write the report to this file.")
     ] = None,
+    header: Header = None,
+    overwrite: Overwrite = False,
 ) -> None:
-    """Compare new vectors with old ones, and say whether to keep the model or to rebuild it.
+    """Estimate how much recall a model loses on new vectors, and say whether to keep it.
 
-    z is how much worse the new vectors are than the old, beside what old ones differ by.
+    Recall10@10 is measured within a sample of each. The answer is "rebuild", with the exit status
+    3, if the whole interval of the loss is above --max-loss; otherwise it is "keep", with 0.
 
-    Example: sigah drift mnist.model mnist today.npy --json drift.json
+    Example: sigah drift mnist.model mnist today.npy --max-loss 0.05 --json drift.json
     """
-    from sigah.streams import drift as compare
-
-    if json_file is not None:
-        check_folder(json_file)
-    report = compare(load(model), read_vectors(old), read_vectors(new), n=sample, random_state=seed)
+    check_output(json_file, "drift", [model, old, new], overwrite=overwrite, option="--json")
+    hasher = read_model(model)
+    before = read_vectors(old, "OLD", hasher=hasher, header=header)
+    after = read_vectors(new, "NEW", hasher=hasher, header=header)
+    with naming("OLD", old, only="old: "), naming("NEW", new, only="new: "):
+        report = compare(
+            hasher,
+            before,
+            after,
+            n=sample,
+            max_loss=max_loss,
+            confidence=confidence,
+            random_state=seed,
+        )
     if json_file is not None:
         with atomic_write(json_file) as file:
             file.write(json.dumps(report.to_dict(), indent=1).encode() + b"\n")
-    table = Table("", "old", "new", "z", box=None, title=f"{report.n:,} vectors each")
-    for name, one in report.comparisons.items():
-        decides = " *" if name in report.decisive else ""
-        table.add_row(name + decides, f"{one.old:.4f}", f"{one.new:.4f}", f"{one.z:.1f}")
+    table = Table("", "old", "new", box=None, title=f"{report.n:,} vectors each")
+    for name, (one, other) in {"recall10@10": report.recall, **report.statistics}.items():
+        table.add_row(name, f"{one:.4f}", f"{other:.4f}")
     # a pipe is as wide as the table: columns are folded at the edge of a terminal only
     Console(width=None if sys.stdout.isatty() else 100).print(table)
     bit = abs(report.balance[1] - report.balance[0]).argmax()
     typer.echo(
-        f"bit {bit} changed most: one in {report.balance[0, bit]:.1%} of the old codes and in"
+        f"bit {bit} changed most: it is 1 in {report.balance[0, bit]:.1%} of the old codes and in"
         f" {report.balance[1, bit]:.1%} of the new"
-        + (", beyond chance" if report.changed else ", which chance explains")
     )
-    worst = max(report.comparisons[name].z for name in report.decisive)
-    beyond = "beyond" if report.verdict == "rebuild" else "within"
     typer.echo(
-        f"{report.verdict}: z of * is {worst:.1f}, {beyond} the {report.limit:.1f} of chance"
+        f"{report.verdict}: recall changes by {-report.loss:+.3f} ({report.confidence:.0%} interval"
+        f" {-report.high:+.3f} to {-report.low:+.3f}); a loss of {report.max_loss:g} is tolerated"
     )
+    if report.verdict == "keep" and report.high > report.max_loss:
+        typer.echo("the loss may be larger than that: a larger --sample narrows the interval")
+    if report.verdict == "rebuild":
+        raise typer.Exit(REBUILD)

@@ -10,13 +10,16 @@ import typer
 from numpy.typing import NDArray
 
 from sigah import engines
-from sigah.cli.codes import Model, check_folder
-from sigah.cli.search import Codes, Neighbours, Out, in_blocks, read_codes, show_neighbours
+from sigah.cli.inputs import naming, read_model, read_numbered_codes
+from sigah.cli.options import Codes, Header, Ids, Model, Neighbours, Out, Overwrite
+from sigah.cli.outputs import check_output, show_neighbours
+from sigah.cli.search import at_most, in_blocks
 from sigah.cli.vectors import read_vectors
-from sigah.engines.registry import parse_settings
-from sigah.hashers import load
+from sigah.engines.registry import engine_class, parse_settings
+from sigah.rows import finite, read_npy
 
 __all__ = ["export", "query"]
+
 
 Name = Annotated[
     str, typer.Argument(metavar="ENGINE", help=f"One of: {', '.join(engines.ENGINES)}.")
@@ -31,10 +34,7 @@ def export(
     engine: Name,
     codes: Codes,
     to: Annotated[str, typer.Option("--to", metavar="TARGET", help="A path or an address.")],
-    ids: Annotated[
-        str | None,
-        typer.Option(metavar="IDS", help="A .npy file, or a text file with an id a line."),
-    ] = None,
+    ids: Ids = None,
     metadata: Annotated[
         Path | None,
         typer.Option(
@@ -49,9 +49,17 @@ def export(
 
     Example: sigah export faiss codes.npy --to codes.faiss --metadata labels.txt --set kind=hnsw
     """
-    stored = read_codes(codes, ids)
+    with naming("ENGINE", engine):
+        engine_class(engine)
+    stored = read_numbered_codes(codes, ids)
     if stored.fingerprint is None:
-        raise ValueError(f"{codes} does not say which model made it; make it with `sigah encode`")
+        raise ValueError(f"CODES {codes} do not say which model made them; `sigah encode` does")
+    labels = None if metadata is None else read_labels(metadata)
+    if labels is not None and len(labels) != len(stored):
+        raise ValueError(
+            f"--metadata {metadata} has {len(labels):,} labels, but CODES has {len(stored):,} codes"
+        )
+    chosen_settings = parse_settings(engine, settings or [])
     try:
         done = engines.export(
             engine,
@@ -59,9 +67,9 @@ def export(
             stored.codes,
             fingerprint=stored.fingerprint,
             ids=stored.ids,
-            labels=None if metadata is None else read_labels(metadata),
+            labels=labels,
             show=True,
-            **parse_settings(engine, settings or []),
+            **chosen_settings,
         )
     except KeyboardInterrupt:
         typer.echo("interrupted; the same command again goes on where it stopped", err=True)
@@ -85,27 +93,37 @@ def query(
         typer.Option("--filter", metavar="LABEL", help="Find only this label; repeatable."),
     ] = None,
     settings: Settings = None,
+    header: Header = None,
     out: Out = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Find the k nearest codes of each query in an engine, where the engine may approximate.
 
     Example: sigah query faiss mnist.model mnist:queries --from codes.faiss -k 10
     """
-    if out is not None:
-        check_folder(out)
-    hasher = load(model)
+    with naming("ENGINE", engine):
+        engine_class(engine)
+    check_output(out, "neighbours", [model, queries, source], overwrite=overwrite)
+    hasher = read_model(model)
+    looked_up = read_vectors(queries, "QUERIES", hasher=hasher, header=header)
     with engines.connect(engine, source, **parse_settings(engine, settings or [])) as target:
         search = engines.VectorSearch(target, hasher)
         wanted = parse_labels(chosen, target.about) if chosen else None
-        found = in_blocks(read_vectors(queries), lambda some: search.search(some, k, filter=wanted))
+        k = at_most(k, len(target))
+        with naming("QUERIES", queries, only="Input X "):
+            found = in_blocks(
+                looked_up,
+                lambda some, first: search.search(finite(some, first), k, filter=wanted),
+            )
         show_neighbours(*found, out, len(target), "hamming")
 
 
 def read_labels(path: Path) -> NDArray[Any]:
     """Labels of a file; lines that are all whole numbers are numbers."""
-    if path.suffix == ".npy":
-        return np.load(path, allow_pickle=False)
-    lines = path.read_text(encoding="utf-8").splitlines()
+    with naming("--metadata", path):
+        if path.suffix.lower() == ".npy":
+            return read_npy(path)
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     try:
         numbers = np.array([int(line) for line in lines], np.int64)
     except (ValueError, OverflowError):

@@ -10,8 +10,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from sigah.cli.codes import check_folder
 from sigah.cli.data import fetch_with_bar
+from sigah.cli.options import Header, Overwrite
+from sigah.cli.outputs import check_output
 from sigah.cli.vectors import read_vectors
 from sigah.hashers.registry import METHOD_NAMES, make_hasher
 from sigah.lab import datasets
@@ -36,11 +37,13 @@ def evaluate(
         ),
     ] = "sigah,itq,lsh",
     bits: Annotated[str, typer.Option(help="Code lengths, separated by commas.")] = "32,64",
-    seeds: Annotated[int, typer.Option(help="How many seeds (0, 1, ...) to average.")] = 1,
-    k: Annotated[int, typer.Option("-k", help="True neighbours a query.")] = 1000,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds (0, 1, ...) to average.")] = 1,
+    k: Annotated[int, typer.Option("-k", min=1, help="True neighbours a query.")] = 1000,
     train: Annotated[
         int | None,
-        typer.Option(help="Learn from this many base vectors, drawn by the seed; default: all."),
+        typer.Option(
+            min=1, help="Learn from this many base vectors, drawn by the seed; default: all."
+        ),
     ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Also write everything to this file.")
@@ -48,6 +51,8 @@ def evaluate(
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep the runs that the --json file already has.")
     ] = False,
+    header: Header = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Fit methods, search with their codes, and measure what they find.
 
@@ -59,8 +64,7 @@ def evaluate(
 
     if resume and json_file is None:
         raise ValueError("--resume needs --json FILE, the file whose runs are to be kept")
-    if json_file is not None:
-        check_folder(json_file)
+    check_output(json_file, "results", [base, queries], overwrite=overwrite, option="--json")
     lengths = [whole_number(text, "--bits") for text in bits.split(",")]
     names = list(METHOD_NAMES) if methods == "all" else methods.split(",")
     makers = {name: partial(make_hasher, name, settings=[]) for name in names}
@@ -68,6 +72,7 @@ def evaluate(
         make(lengths[0], 0)
     if queries is None:
         if base not in datasets.CATALOG:
+            read_vectors(base, "BASE")
             raise ValueError("QUERIES is missing: give a second file, or name a data set")
         queries = f"{base}:queries"
     console = Console(stderr=True)
@@ -85,8 +90,8 @@ def evaluate(
 
     results = run_evaluation(
         makers,
-        read_vectors(base),
-        read_vectors(queries),
+        read_vectors(base, "BASE", header=header),
+        read_vectors(queries, "QUERIES", header=header),
         name=Path(base).name,
         n_bits=lengths,
         seeds=range(seeds),
@@ -101,11 +106,17 @@ def evaluate(
 
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the page.")] = Path("demo"),
+    overwrite: Overwrite = False,
 ) -> None:
     """Learn, search and compare on MNIST and Fashion-MNIST; writes one HTML page."""
     from sigah.lab.demo import SETS
     from sigah.lab.demo import demo as run_demo
 
+    if out.exists() and not out.is_dir():
+        raise NotADirectoryError(f"--out {out} is a file; name a folder")
+    if out.is_dir():
+        for name, kind in (("index.html", "page"), ("results.json", "results")):
+            check_output(out / name, kind, overwrite=overwrite)
     for name in SETS:
         fetch_with_bar(name)
     page = run_demo(out, announce=Console(highlight=False).print)

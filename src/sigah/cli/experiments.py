@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from sigah.cli.options import Overwrite
+
 if TYPE_CHECKING:
     from sigah.lab.experiments import Experiment, Store
 
@@ -149,6 +151,7 @@ def report(
     markdown: Annotated[
         Path | None, typer.Option(help="Also write the tables here, a Markdown page a data set.")
     ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write one self-contained HTML page of everything measured so far.
 
@@ -156,13 +159,15 @@ def report(
 
     Example: sigah report --results results --out report.html
     """
-    from sigah.cli.codes import check_folder
+    from sigah.cli.outputs import check_output
     from sigah.lab.report.markdown import write_markdown
     from sigah.lab.report.page import write_report
 
-    check_folder(out)
+    check_output(out, "page", [results], overwrite=overwrite)
     if not results.is_dir():
-        raise FileNotFoundError(f"{results}: no such folder; measure with `sigah reproduce` first")
+        raise FileNotFoundError(
+            f"--results {results}: no such folder; measure with `sigah reproduce` first"
+        )
     shown = write_report(results, out, plots=plots)
     typer.echo(f"{out}: {', '.join(shown)}")
     if markdown is not None:

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from sigah.cli.codes import Model, check_folder
-from sigah.hashers import load
+from sigah.cli.inputs import read_model
+from sigah.cli.options import Model, Overwrite
+from sigah.cli.outputs import check_output
 
 __all__ = ["onnx"]
 
@@ -19,6 +20,7 @@ def onnx(
     decoder: Annotated[
         bool, typer.Option("--decoder", help="Codes to vectors, instead of vectors to codes.")
     ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write a model as an ONNX graph, with which any language encodes (or decodes).
 
@@ -29,8 +31,8 @@ def onnx(
     """
     from sigah.onnx import export_decoder, export_encoder
 
-    check_folder(out)
-    hasher = load(model)
+    check_output(out, "graph", [model], overwrite=overwrite)
+    hasher = read_model(model)
     if decoder:
         export_decoder(hasher, out)
         ways = f"{hasher.n_bits // 8} bytes to {hasher.n_features_in_} dimensions"

@@ -12,12 +12,14 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from sigah.cli.options import Bits
+
 __all__ = ["plan"]
 
 
 def plan(
     vectors: Annotated[float, typer.Option(help="How many, as in 1e9.")],
-    bits: Annotated[int, typer.Option(help="Code length, a multiple of 8.")] = 64,
+    bits: Bits = 64,
     dim: Annotated[int, typer.Option(help="Dimensions of the vectors.")] = 768,
     queries: Annotated[
         float, typer.Option("--queries-per-second", help="That must be answered.")

@@ -42,7 +42,7 @@ COMMANDS = {
     ),
     "drift": (
         "drift:drift",
-        "Compare new vectors with old ones, and say whether to keep the model or to rebuild it.",
+        "Estimate how much recall a model loses on new vectors, and say whether to keep it.",
     ),
     "evaluate": (
         "evaluation:evaluate",

@@ -4,24 +4,42 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
 
 from sigah import files
-from sigah.cli.codes import Model, check_folder
+from sigah.cli.inputs import (
+    naming,
+    read_codes,
+    read_ids,
+    read_index,
+    read_model,
+    read_numbered_codes,
+    reading,
+)
+from sigah.cli.options import (
+    IDS,
+    Codes,
+    Filter,
+    Header,
+    Ids,
+    Index,
+    Model,
+    Neighbours,
+    Out,
+    Overwrite,
+)
+from sigah.cli.outputs import check_output, show_neighbours
 from sigah.cli.vectors import read_vectors
-from sigah.hashers import load
-from sigah.progress import track
+from sigah.progress import bar
+from sigah.rows import finite
 from sigah.search import HammingIndex, TwoStageSearch
 
-__all__ = ["app", "in_blocks", "read_ids", "search", "show_neighbours"]
+__all__ = ["app", "at_most", "in_blocks", "search"]
 
 app = typer.Typer(
     help="Keep codes in an index: add, remove, search, and see what it holds.",
@@ -29,23 +47,14 @@ app = typer.Typer(
 )
 
 BLOCK = 2000  # queries between two steps of the progress bar
+RANKINGS = ("asymmetric", "spherical", "decoded", "raw")
 
-Index = Annotated[Path, typer.Argument(metavar="INDEX", help="Made by `sigah index build`.")]
-Codes = Annotated[Path, typer.Argument(metavar="CODES", help="Made by `sigah encode`.")]
-Ids = Annotated[
-    str | None,
-    typer.Option(
-        metavar="IDS", help="A .npy file, a text file with an id a line, or ids with commas."
-    ),
-]
-Neighbours = Annotated[int, typer.Option("-k", help="Neighbours a query.")]
-Out = Annotated[
-    Path | None,
-    typer.Option("--out", "-o", help="Write `distances` and `ids` to this .npz file."),
-]
-Filter = Annotated[
-    str | None, typer.Option("--filter", metavar="IDS", help="Find only these ids; see `--ids`.")
-]
+
+def check_ranking(by: str) -> str:
+    """Refuse an unknown way to rank."""
+    if by not in ("hamming", *RANKINGS):
+        raise typer.BadParameter(f"{by!r} is not one of hamming, {', '.join(RANKINGS)}.")
+    return by
 
 
 def search(
@@ -57,14 +66,21 @@ def search(
     k: Neighbours = 10,
     by: Annotated[
         str,
-        typer.Option(help="hamming, or rank candidates by: asymmetric, spherical, decoded, raw."),
+        typer.Option(
+            callback=check_ranking,
+            help=f"hamming, or rank candidates by: {', '.join(RANKINGS)}.",
+        ),
     ] = "hamming",
-    oversampling: Annotated[float, typer.Option(help="Candidates a neighbour, if ranked.")] = 10,
+    oversampling: Annotated[
+        float, typer.Option(min=1, help="Candidates a neighbour, if ranked.")
+    ] = 10,
     vectors: Annotated[
         str | None, typer.Option(help="What was encoded, for --by raw; ids are its rows.")
     ] = None,
     chosen: Filter = None,
+    header: Header = None,
     out: Out = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Find the k nearest codes of each query, exactly; ties go to the smaller id.
 
@@ -72,28 +88,44 @@ def search(
 
     Example: sigah search mnist.model codes.npy mnist:queries --by asymmetric
     """
-    if out is not None:
-        check_folder(out)
-    hasher = load(model)
-    index = _open_any(base)
-    if index.fingerprint is None:
-        typer.echo(f"warning: {base} does not say which model made it", err=True)
-    else:
-        files.check_same_model(
-            {"fingerprint": index.fingerprint}, {"fingerprint": hasher.fingerprint}
-        )
-    looked_up = read_vectors(queries)
-    allowed = read_ids(chosen)
-    if by == "hamming":
-        found = in_blocks(
-            looked_up, lambda some: index.search(hasher.transform(some), k, filter=allowed)
-        )
-    elif chosen is not None:
+    inputs = (model, base, queries, vectors, chosen)
+    check_output(out, "neighbours", inputs, overwrite=overwrite)
+    if by == "raw" and vectors is None:
+        raise ValueError("--by raw needs --vectors, the vectors that were encoded")
+    if by != "raw" and vectors is not None:
+        raise ValueError("--vectors is read by --by raw only; leave it out or add --by raw")
+    if by != "hamming" and chosen is not None:
         raise ValueError("--filter finds codes by hamming distance only; leave out --by")
+    hasher = read_model(model)
+    index = _open_any(base)
+    with naming("CODES|INDEX", base):
+        if index.n_bits != hasher.n_bits:
+            raise ValueError(f"its codes have {index.n_bits} bits, those of MODEL {hasher.n_bits}")
+        if index.fingerprint is not None:
+            made_by = {"fingerprint": index.fingerprint}
+            files.check_same_model(made_by, {"fingerprint": hasher.fingerprint})
+        else:
+            typer.echo(f"warning: {base} does not say which model made it", err=True)
+    looked_up = read_vectors(queries, "QUERIES", hasher=hasher, header=header)
+    allowed = None if chosen is None else index.select(read_ids(chosen, "--filter"))
+    rows = None
+    if vectors is not None:
+        rows = read_vectors(vectors, "--vectors", hasher=hasher, header=header)
+    k = at_most(k, len(index))
+    if by == "hamming":
+
+        def find(some: Any) -> Any:
+            return index.search(hasher.transform(some), k, filter=allowed)
     else:
-        rows = None if vectors is None else read_vectors(vectors)
-        ranked = TwoStageSearch(index, hasher, by, oversampling=oversampling, vectors=rows)
-        found = in_blocks(looked_up, lambda some: ranked.search(some, k))
+        with naming("--by", by):
+            ranked = TwoStageSearch(index, hasher, by, oversampling=oversampling, vectors=rows)
+
+        def find(some: Any) -> Any:
+            with naming("--vectors", vectors, only="the index holds the id"):
+                return ranked.search(some, k)
+
+    with naming("QUERIES", queries, only="Input X "):
+        found = in_blocks(looked_up, lambda some, first: find(finite(some, first)))
     show_neighbours(*found, out, len(index), by)
 
 
@@ -102,43 +134,52 @@ def build(
     codes: Codes,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the index.")],
     ids: Ids = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Make an index of codes; without --ids they are numbered from 0, or as a .parquet file says.
 
     Example: sigah index build codes.npy --out mnist.index
     """
-    check_folder(out)
-    stored = read_codes(codes, ids)
+    check_output(out, "index", [codes, ids], overwrite=overwrite)
+    stored = read_numbered_codes(codes, ids)
     index = HammingIndex(stored.n_bits, fingerprint=stored.fingerprint)
-    index.add(stored.codes, stored.ids)
+    with naming(*_ids_of(codes, ids)):
+        index.add(stored.codes, stored.ids)
     index.save(out)
     typer.echo(f"{out}: {len(index):,} codes of {index.n_bits} bits")
 
 
 @app.command()
 def add(index: Index, codes: Codes, ids: Ids = None) -> None:
-    """Add codes of the same model; without --ids they count on from the largest id.
+    """Add codes of the same model to an index file; without --ids they follow the largest id.
 
     Example: sigah index add mnist.index more.npy
     """
-    stored = read_codes(codes, ids)
-    held = HammingIndex.open(index)
-    if held.fingerprint is not None:
-        files.check_same_model(stored.header, {"fingerprint": held.fingerprint})
-    held.add(stored.codes, stored.ids)
+    held = read_index(index)
+    stored = read_numbered_codes(codes, ids)
+    if held.fingerprint is not None and stored.header is None:
+        raise ValueError(
+            f"CODES {codes}: they do not say which model made them; encode with `sigah encode`"
+        )
+    with naming("CODES", codes):
+        if held.fingerprint is not None:
+            files.check_same_model(stored.header, {"fingerprint": held.fingerprint})
+    with naming(*_ids_of(codes, ids)):
+        held.add(stored.codes, stored.ids)
     held.save(index)
     typer.echo(f"{index}: {len(held):,} codes, {len(stored):,} of them new")
 
 
 @app.command()
-def remove(index: Index, ids: Annotated[str, typer.Argument(metavar="IDS")]) -> None:
-    """Remove codes by id: a .npy file, a text file with an id a line, or ids with commas.
+def remove(index: Index, ids: Annotated[str, typer.Argument(metavar="IDS", help=IDS)]) -> None:
+    """Remove codes from an index file by id.
 
     Example: sigah index remove mnist.index 7,11,13
     """
-    held = HammingIndex.open(index)
-    unwanted = read_ids(ids)
-    held.remove([] if unwanted is None else unwanted)
+    held = read_index(index)
+    unwanted = read_ids(ids, "IDS")
+    with naming("INDEX", index):
+        held.remove(unwanted)
     held.save(index)
     typer.echo(f"{index}: {len(held):,} codes")
 
@@ -153,88 +194,68 @@ def search_codes(
         bool, typer.Option("--tables", help="Build multi-index tables first: for many queries.")
     ] = False,
     out: Out = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Find the k nearest codes of each code, exactly; ties go to the smaller id.
 
     Example: sigah index search mnist.index query-codes.npy -k 10
     """
-    if out is not None:
-        check_folder(out)
-    held = HammingIndex.open(index)
-    queries = files.open_codes(codes)
-    if held.fingerprint is not None and queries.header is not None:
-        files.check_same_model(queries.header, {"fingerprint": held.fingerprint})
+    check_output(out, "neighbours", [index, codes, chosen], overwrite=overwrite)
+    held = read_index(index)
+    queries = read_codes(codes)
+    with naming("CODES", codes):
+        if queries.n_bits != held.n_bits:
+            raise ValueError(f"its codes have {queries.n_bits} bits, those of INDEX {held.n_bits}")
+        if held.fingerprint is not None and queries.header is not None:
+            files.check_same_model(queries.header, {"fingerprint": held.fingerprint})
+    allowed = None if chosen is None else held.select(read_ids(chosen, "--filter"))
+    k = at_most(k, len(held))
     if tables:
         held.build_tables()
-    allowed = read_ids(chosen)
-    found = in_blocks(queries.codes, lambda some: held.search(some, k, filter=allowed))
+    found = in_blocks(queries.codes, lambda some, _: held.search(some, k, filter=allowed))
     show_neighbours(*found, out, len(held), "hamming")
 
 
 @app.command()
 def stats(index: Index) -> None:
     """Say how many codes an index holds and what they take, as JSON."""
-    held = HammingIndex.open(index)
-    typer.echo(json.dumps({**held.stats(), "file_bytes": index.stat().st_size}, indent=2))
+    held = read_index(index)
+    with naming("INDEX", index):
+        told = {**held.stats(), "file_bytes": index.stat().st_size}
+    typer.echo(json.dumps(told, indent=2))
 
 
 def _open_any(path: Path) -> HammingIndex:
     """An index file, or an index of a file of codes."""
-    if files.is_index(path):
-        return HammingIndex.open(path)
-    return HammingIndex.of_codes(path)
+    if files.kind_of(path) == "index":
+        return read_index(path)
+    with reading(path, "CODES|INDEX", "codes"):
+        return HammingIndex.of_codes(path)
 
 
-def read_codes(path: Path, ids: str | None) -> files.Codes:
-    """Codes with the ids that were asked for or, otherwise, those that they have."""
-    stored = files.open_codes(path)
-    if ids is not None:
-        return replace(stored, ids=read_ids(ids))
-    if stored.ids is not None and stored.ids.dtype.kind not in "iu":
-        raise ValueError(f"{path}: ids of an index are whole numbers, these are strings")
-    return stored
+def _ids_of(codes: Path, ids: str | None) -> tuple[str, object]:
+    """The argument that errors about ids are about."""
+    return ("CODES", codes) if ids is None else ("--ids", ids)
 
 
-def read_ids(argument: str | None) -> NDArray[Any] | None:
-    """Ids of a file, or of the words themselves."""
-    if argument is None:
-        return None
-    if Path(argument).suffix == ".npy":
-        return np.load(argument, allow_pickle=False)
-    text = Path(argument).read_text() if Path(argument).is_file() else argument
-    words = text.replace(",", " ").split()
-    try:
-        return np.array([int(word) for word in words], np.int64)
-    except (ValueError, OverflowError):
-        raise ValueError(
-            f"{argument}: ids are whole numbers in a .npy file, a line each in a text file, or with"
-            " commas between them"
-        ) from None
+def at_most(k: int, n_codes: int) -> int:
+    """As many neighbours as there are codes, and a word if more were wanted."""
+    if k > n_codes:
+        typer.echo(f"note: -k {k:,}: there are {n_codes:,} codes, all are returned", err=True)
+    return max(1, min(k, n_codes))
 
 
 def in_blocks(
-    queries: NDArray[Any], search_some: Callable[[Any], tuple[NDArray[Any], NDArray[np.int64]]]
+    queries: NDArray[Any],
+    search_some: Callable[[Any, int], tuple[NDArray[Any], NDArray[np.int64]]],
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Search block by block, with a progress bar."""
-    blocks = [queries[start : start + BLOCK] for start in range(0, len(queries), BLOCK)]
-    found = [search_some(block) for block in track(blocks or [queries], "search", show=True)]
+    """Search block by block, with a progress bar; it is told the row at which a block begins."""
+    found = []
+    with bar(show=True) as progress:
+        task = progress.add_task("search", total=len(queries), detail="")
+        for first in range(0, max(1, len(queries)), BLOCK):
+            some = queries[first : first + BLOCK]
+            found.append(search_some(some, first))
+            progress.advance(task, len(some))
     distances, ids = zip(*found, strict=True)
     return np.concatenate(distances), np.concatenate(ids)
-
-
-def show_neighbours(
-    distances: NDArray[Any], ids: NDArray[np.int64], out: Path | None, size: int, by: str
-) -> None:
-    """Write neighbours to a file, or print those of the first queries."""
-    if out is not None:
-        with files.atomic_write(out) as file:
-            np.savez(file, distances=distances, ids=ids)
-        k = ids.shape[1]
-        typer.echo(f"{out}: {k} neighbours of {len(ids):,} queries among {size:,} codes")
-        return
-    shown: Callable[[Any], str] = str if distances.dtype.kind == "i" else "{:.4g}".format
-    table = Table("query", f"ids ({by} distance)", title=f"first of {len(ids):,} queries")
-    for row in range(min(10, len(ids))):
-        pairs = zip(ids[row], distances[row], strict=True)
-        table.add_row(str(row), "  ".join(f"{i} ({shown(d)})" for i, d in pairs if i >= 0))
-    Console().print(table)

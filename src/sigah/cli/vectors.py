@@ -5,28 +5,80 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sigah import rows
-from sigah.cli.data import fetch_with_bar
-from sigah.lab import datasets
+from sigah import files, rows
+from sigah.cli.inputs import is_file, naming
+from sigah.cli.options import suggestion
+from sigah.files.targets import KINDS
+from sigah.hashers import BinaryHasher
 
-__all__ = ["read_vectors"]
+__all__ = ["file_named", "read_vectors"]
 
 
-def read_vectors(argument: str) -> Any:
+def read_vectors(
+    argument: str,
+    name: str = "VECTORS",
+    *,
+    hasher: BinaryHasher | None = None,
+    header: bool | None = None,
+) -> Any:
     """Vectors ``(n, d)`` of a file, a folder, or ``NAME`` or ``NAME:queries`` of a named set.
 
     A file of several tables takes a name after a colon, as in ``file.h5:train``. What is returned
-    is an array, a memory map, or rows that are read on demand.
+    is an array, a memory map, or rows that are read on demand. With a hasher, vectors of another
+    dimension than it was fitted on are refused. ``header`` says whether CSV files begin
+    with a header; files of other formats have none.
     """
-    name, _, part = argument.partition(":")
+    vectors = _read(argument, name, header)
+    if hasher is not None and vectors.shape[1] != hasher.n_features_in_:
+        raise ValueError(
+            f"{name} {argument} has vectors of {vectors.shape[1]} dimensions, but MODEL was fitted"
+            f" on {hasher.n_features_in_}"
+        )
+    return vectors
+
+
+def file_named(argument: str) -> Path:
+    """The file or folder that an argument names, before the colon if there is one."""
+    path = Path(argument)
+    if is_file(path) or path.is_dir():
+        return path
+    return Path(argument.rpartition(":")[0] or argument)
+
+
+def _read(argument: str, name: str, header: bool | None) -> Any:
+    file = file_named(argument)
     # a folder of the same name, say of results, does not hide a set: ./mnist is that folder
-    if Path(argument).is_file() or name not in datasets.CATALOG:
+    if not is_file(file):
+        from sigah.lab import datasets
+
+        word, _, part = argument.partition(":")
+        if word in datasets.CATALOG:
+            return _read_set(word, part, argument, name)
+        if not file.is_dir():
+            known = [*datasets.CATALOG, *(f"{one}:queries" for one in datasets.CATALOG)]
+            raise FileNotFoundError(
+                f"{name} {argument}: no such file or folder, and no named set of `sigah data list`"
+                f"{suggestion(argument, known)}"
+            )
+    elif not file.stat().st_size:
+        raise ValueError(f"{name} {argument}: the file is empty")
+    elif (kind := files.kind_of(file)) in ("model", "codes", "index"):
+        raise ValueError(f"{name} {argument} holds {KINDS[str(kind)]}, not vectors")
+    with naming(name, argument):
+        if file.is_dir() or file.suffix.lower() == ".csv":
+            return rows.open_vectors(argument, header=header)
         return rows.open_vectors(argument)
+
+
+def _read_set(word: str, part: str, argument: str, name: str) -> Any:
+    from sigah.cli.data import fetch_with_bar
+    from sigah.lab import datasets
+
     if part not in ("", "base", "queries"):
-        raise ValueError(f"{argument}: a set has the parts {name}:base and {name}:queries")
+        raise ValueError(f"{name} {argument}: a set has the parts {word}:base and {word}:queries")
     try:
-        datasets.path(name)
+        datasets.path(word)
     except FileNotFoundError:
-        fetch_with_bar(name)
-    split = datasets.load(name)
+        fetch_with_bar(word)
+    split = datasets.load(word)
     return split.queries if part == "queries" else split.base

@@ -1,20 +1,23 @@
-"""Whether a hasher still serves: new vectors beside those that it was trained for.
+"""Whether a hasher still serves: what recall its codes of new vectors lose.
 
-Samples of the old and of the new vectors are encoded, and what tells good codes from bad is
-measured on both. How large a difference must be to mean anything is measured too: pairs of samples
-are drawn from the old one, with repetition (Efron's bootstrap), and compared with each other in the
-same way. Only a difference beyond all that the old vectors show among themselves counts.
+The measure is what codes are for. Vectors are drawn from the old and from the new ones, and of each
+the true nearest neighbours within its own sample are looked for by Hamming distance. What the new
+vectors find less than the old is the loss, and it comes with an interval: the vectors are drawn
+again, with repetition, many times (Efron's bootstrap). A loss counts when all of the interval is
+beyond what is tolerated. Other statistics of the codes are told and decide nothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sigah.checks import check_random_state
+from sigah.checks import check_nonnegative, check_whole
 from sigah.codes import unpack
 from sigah.evaluation import exact_neighbors, rank_counts, recall_at
 from sigah.hashers import BinaryHasher, DecoderMixin, ScoringHasher
@@ -22,32 +25,14 @@ from sigah.rows.blocks import RowSource
 from sigah.rows.sampling import sample
 from sigah.rows.sources import Batches
 
-__all__ = ["Comparison", "Drift", "drift"]
+__all__ = ["FEWEST", "Drift", "drift"]
 
-NEIGHBORS = 10  # of a canary, looked for among as many candidates as two-stage search takes
-CANDIDATES = 10 * NEIGHBORS
+NEIGHBORS = 10
+FEWEST = 400  # vectors of each kind: fewer have no neighbours worth the name
+RESAMPLES = 999
 NEAR = 0.05  # the share of the old scores that is called near the threshold
-TINY = float(np.finfo(float).tiny)
-FEWEST = 4 * CANDIDATES  # so that chance finds no more than half of the neighbours
 
 Float = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One statistic of the codes of old and new vectors.
-
-    Attributes
-    ----------
-    old, new : float
-    z : float
-        How much worse the new value is, in standard deviations of what two samples of the old
-        vectors differ by; negative where it is better.
-    """
-
-    old: float
-    new: float
-    z: float
 
 
 @dataclass(frozen=True)
@@ -57,53 +42,41 @@ class Drift:
     Attributes
     ----------
     verdict : {"keep", "rebuild"}
-        "rebuild" if bits are left unused (entropy) or what codes are for, recall or reconstruction,
-        is worse by more than ``limit``. The other statistics say why.
-    changed : bool
-        Whether the balance of the bits says that the vectors are others than before, be they
-        harder for the hasher or not.
-    decisive : tuple of str
-        The statistics that the verdict looks at.
-    limit : float
-        The largest z of any statistic among all comparisons of old with old.
-    comparisons : dict of str to Comparison
-        ``entropy``: mean entropy of a bit. ``error``: of reconstruction, relative to the variance
-        of the vectors; of methods that cannot rebuild, of the scores by their signs.
-        ``near_threshold``: share of scores that a small change of the vector would turn over.
-        ``recall``: of the 10 true neighbours of canaries among 100 candidates.
+        "rebuild" if the whole interval of the loss is above ``max_loss``.
+    loss : float
+        Recall of the old vectors minus recall of the new; negative where the new are found better.
+    low, high : float
+        Between them the loss lies with the probability ``confidence``.
+    max_loss, confidence : float
+        As asked for.
+    recall : tuple of float
+        Recall10@10 of the old and of the new vectors: the share of the 10 true neighbours of a
+        vector, in the other half of its sample, that are among its 10 nearest codes.
+    statistics : dict of str to tuple of float
+        Old and new, to say what has changed. ``entropy``: mean entropy of a bit. ``error``: of
+        reconstruction, relative to the variance of the vectors (methods that rebuild).
+        ``near_threshold``: share of scores that a small change of the vector would turn over
+        (methods with scores).
     balance : ndarray of float64, shape (2, n_bits)
         Share of ones in every bit, old and new.
-    balance_change : float
-        Of the bit that changed most.
-    balance_z : float
-        The same as z, beside the largest changes between samples of the old vectors.
     n : int
         Vectors of each kind that were looked at.
     """
 
     verdict: str
-    changed: bool
-    decisive: tuple[str, ...]
-    limit: float
-    comparisons: dict[str, Comparison]
+    loss: float
+    low: float
+    high: float
+    max_loss: float
+    confidence: float
+    recall: tuple[float, float]
+    statistics: dict[str, tuple[float, float]]
     balance: Float
-    balance_change: float
-    balance_z: float
     n: int
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON can hold it."""
-        return {
-            "verdict": self.verdict,
-            "changed": self.changed,
-            "decisive": list(self.decisive),
-            "limit": self.limit,
-            "n": self.n,
-            "comparisons": {name: vars(one) for name, one in self.comparisons.items()},
-            "balance": self.balance.tolist(),
-            "balance_change": self.balance_change,
-            "balance_z": self.balance_z,
-        }
+        return asdict(self) | {"balance": self.balance.tolist()}
 
 
 def drift(
@@ -112,10 +85,11 @@ def drift(
     new: RowSource | Batches,
     *,
     n: int = 2000,
-    n_resamples: int = 199,
-    random_state: Any = 0,
+    max_loss: float = 0.03,
+    confidence: float = 0.95,
+    random_state: int = 0,
 ) -> Drift:
-    """Compare new vectors with those that a hasher was trained for, and say whether it serves.
+    """Estimate how much recall a hasher loses on new vectors, and say whether to keep it.
 
     Parameters
     ----------
@@ -126,11 +100,13 @@ def drift(
         set that were not learned from: a model fits what it learned from a little better than
         anything else, the more so the fewer there were.
     n : int, default=2000
-        Vectors to draw of each, at most; more make smaller changes visible.
-    n_resamples : int, default=199
-        Comparisons of old with old. Without drift, the verdict is "rebuild" about once in
-        ``n_resamples + 1`` times.
-    random_state : int, RandomState or None, default=0
+        Vectors to draw of each, at most; more make the interval narrower.
+    max_loss : float, default=0.03
+        Loss of recall that is tolerated.
+    confidence : float, default=0.95
+        Of the interval.
+    random_state : int, default=0
+        For the same samples again.
 
     Returns
     -------
@@ -143,8 +119,12 @@ def drift(
 
     Notes
     -----
-    A verdict of "rebuild" says that the codes serve the new vectors worse than the old. If the new
-    vectors are harder for every model, a new one will not bring all of it back.
+    Recall is measured among a thousand vectors, not among the whole collection, where it is lower.
+    If the new vectors are harder for every model, a new model will not bring all of it back.
+
+    References
+    ----------
+    Efron, "Bootstrap methods: another look at the jackknife", Annals of Statistics, 1979.
 
     Examples
     --------
@@ -159,109 +139,87 @@ def drift(
     >>> drift(hasher, old, same).verdict, drift(hasher, old, other).verdict
     ('keep', 'rebuild')
     """
-    generator = check_random_state(random_state)
-    drawn = [generator.permutation(sample(source, n, generator)) for source in (old, new)]
-    m = min(map(len, drawn)) // 2 * 2  # the canaries need two halves
+    n = check_whole(n, "n", least=FEWEST)
+    max_loss = check_nonnegative(max_loss, "max_loss")
+    if not 0 < check_nonnegative(confidence, "confidence") < 1:
+        raise ValueError(f"confidence must be between 0 and 1, got {confidence!r}")
+    random_state = check_whole(random_state, "random_state", least=0)
+    generator = np.random.default_rng(random_state)
+    drawn = []
+    for name, source in (("old", old), ("new", new)):
+        with _naming(name):
+            drawn.append(generator.permutation(sample(source, n, random_state)))
+    m = min(map(len, drawn)) // 2 * 2  # in two halves
     if m < FEWEST:
         raise ValueError(
             f"{FEWEST} vectors of each kind are needed to compare them, there are"
-            f" {len(drawn[0])} old and {len(drawn[1])} new"
+            f" {len(drawn[0]):,} old and {len(drawn[1]):,} new"
         )
-    samples = [rows[:m] for rows in drawn]
-    scale = _Scale(hasher, samples[0])
-    features = [scale.features(rows) for rows in samples]
-    of_old, of_new = (scale.statistics(some.mean(axis=0)[None]) for some in features)
-    pairs = [
-        scale.statistics(generator.multinomial(m, np.full(m, 1 / m), n_resamples) @ features[0] / m)
-        for _ in range(2)
-    ]
-    comparisons, noise = {}, np.full(n_resamples, -np.inf)
-    for name, sign in scale.worse.items():
-        among_old = sign * (pairs[1][name] - pairs[0][name])
-        unit = float(np.sqrt(np.mean(among_old**2))) or TINY
-        before, after = float(of_old[name][0]), float(of_new[name][0])
-        comparisons[name] = Comparison(before, after, sign * (after - before) / unit)
-        noise = np.maximum(noise, among_old / unit)
-    limit = float(noise.max())
-
-    among_old = np.abs(pairs[1]["balance"] - pairs[0]["balance"]).max(axis=1)
-    change = float(np.abs(of_new["balance"] - of_old["balance"]).max())
+    rows = [some[:m] for some in drawn]
+    codes = [hasher.transform(some) for some in rows]
+    found = [half_recall(*pair) for pair in zip(rows, codes, strict=True)]
+    losses = np.array(
+        [
+            np.subtract(*(some[generator.integers(m, size=m)].mean() for some in found))
+            for _ in range(RESAMPLES)
+        ]
+    )
+    low, high = np.quantile(losses, [(1 - confidence) / 2, (1 + confidence) / 2])
+    before, after = (float(some.mean()) for some in found)
     return Drift(
-        verdict="rebuild"
-        if max(comparisons[name].z for name in scale.decisive) > limit
-        else "keep",
-        changed=bool(change > among_old.max()),
-        decisive=scale.decisive,
-        limit=limit,
-        comparisons=comparisons,
-        balance=np.concatenate([of_old["balance"], of_new["balance"]]),
-        balance_change=change,
-        balance_z=float((change - among_old.mean()) / (among_old.std() or TINY)),
+        verdict="rebuild" if low > max_loss else "keep",
+        loss=before - after,
+        low=float(low),
+        high=float(high),
+        max_loss=max_loss,
+        confidence=confidence,
+        recall=(before, after),
+        statistics=statistics(hasher, rows, codes),
+        balance=np.stack([unpack(some).mean(axis=0) for some in codes]),
         n=m,
     )
 
 
-class _Scale:
-    """What is measured of a vector, and how statistics follow from the means over vectors."""
-
-    def __init__(self, hasher: BinaryHasher, old: NDArray[np.float32]) -> None:
-        self.hasher = hasher
-        self.decodes = isinstance(hasher, DecoderMixin)
-        self.centre = old.mean(axis=0, dtype=np.float64)
-        self.worse = {"entropy": -1}  # by the sign of a change for the worse
-        if self.decodes or isinstance(hasher, ScoringHasher):
-            self.worse["error"] = 1
-        if isinstance(hasher, ScoringHasher):
-            sizes = np.abs(hasher.project(old))
-            self.near, self.level = np.quantile(sizes, NEAR, axis=0), sizes.mean(axis=0)
-            self.worse["near_threshold"] = 1
-        self.worse["recall"] = -1
-        self.decisive = ("entropy", "recall", *(["error"] if self.decodes else []))
-
-    def features(self, rows: NDArray[np.float32]) -> Float:
-        """What is averaged: ``(n, columns)``, the bits first."""
-        codes = self.hasher.transform(rows)
-        near = np.zeros(len(rows))
-        target = rows - self.centre
-        error = square = near
-        if isinstance(self.hasher, ScoringHasher):
-            scores = self.hasher.project(rows).astype(np.float64)
-            near = (np.abs(scores) < self.near).mean(axis=1)
-            error = np.square(np.abs(scores) - self.level).sum(axis=1)
-            square = np.square(scores).sum(axis=1)
-        if isinstance(self.hasher, DecoderMixin):
-            decoded = self.hasher.reconstruct(codes)
-            error = np.square(rows - decoded, dtype=np.float64).sum(axis=1)
-            square = np.square(target).sum(axis=1)
-        recall = canary_recall(rows, codes)
-        return np.column_stack([unpack(codes), near, recall, error, square, target])
-
-    def statistics(self, means: Float) -> dict[str, Float]:
-        """Statistics ``(samples,)``, and the balance ``(samples, n_bits)``."""
-        ones = means[:, : self.hasher.n_bits]
-        near, recall, error, square = means[:, self.hasher.n_bits :][:, :4].T
-        if self.decodes:  # the variance is about the mean of these vectors, not of the old ones
-            square = square - np.square(means[:, self.hasher.n_bits + 4 :]).sum(axis=1)
-        return {
-            "balance": ones,
-            "entropy": (surprise(ones) + surprise(1 - ones)).mean(axis=1),
-            "error": error / np.maximum(square, TINY),
-            "near_threshold": near,
-            "recall": recall,
-        }
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Say which of the two sources an error is about."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
 
 
-def surprise(share: Float) -> Float:
-    """``-p log2 p``, and its limit 0 at 0: the entropy that an event of some share brings, bits."""
-    return -share * np.log2(share, out=np.zeros_like(share), where=share > 0)
-
-
-def canary_recall(rows: NDArray[np.float32], codes: NDArray[np.uint8]) -> Float:
-    """Recall of the true neighbours of every vector in the other half of the vectors, ``(n,)``."""
+def half_recall(rows: NDArray[np.float32], codes: NDArray[np.uint8]) -> Float:
+    """Recall10@10 of every vector in the other half of the vectors, ``(n,)``."""
     half = len(rows) // 2
     found = []
     for queries, base in ((slice(half), slice(half, None)), (slice(half, None), slice(half))):
         truth = exact_neighbors(rows[base], rows[queries], NEIGHBORS).ids
         counts = rank_counts(codes[base], codes[queries], truth, ks=[NEIGHBORS])[NEIGHBORS]
-        found.append(recall_at(counts, CANDIDATES))
+        found.append(recall_at(counts, NEIGHBORS))
     return np.concatenate(found)
+
+
+def statistics(
+    hasher: BinaryHasher, rows: list[NDArray[np.float32]], codes: list[NDArray[np.uint8]]
+) -> dict[str, tuple[float, float]]:
+    """What codes look like, of old and new vectors."""
+    pairs = {"entropy": [entropy(unpack(some).mean(axis=0)) for some in codes]}
+    if isinstance(hasher, DecoderMixin):
+        pairs["error"] = [
+            float(np.square(some - hasher.reconstruct(code), dtype=np.float64).sum())
+            / max(len(some) * float(some.var(axis=0, dtype=np.float64).sum()), 1e-300)
+            for some, code in zip(rows, codes, strict=True)
+        ]
+    if isinstance(hasher, ScoringHasher):
+        sizes = [np.abs(hasher.project(some)) for some in rows]
+        near = np.quantile(sizes[0], NEAR, axis=0)
+        pairs["near_threshold"] = [float((some < near).mean()) for some in sizes]
+    return {name: (before, after) for name, (before, after) in pairs.items()}
+
+
+def entropy(ones: Float) -> float:
+    """Mean entropy in bits of bits that are 1 with such probabilities."""
+    shares = np.stack([ones, 1 - ones])
+    logs = np.log2(shares, out=np.zeros_like(shares), where=shares > 0)
+    return float(-(shares * logs).sum(axis=0).mean())

@@ -1,0 +1,166 @@
+"""Files that a command reads: errors begin with the argument as the user wrote it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sigah import files
+from sigah.files.folders import is_code_folder
+from sigah.files.targets import KINDS
+from sigah.hashers import BinaryHasher, load
+from sigah.rows import MissingLibraryError, read_npy
+from sigah.search import HammingIndex
+from sigah.search.checks import check_ids
+
+__all__ = [
+    "check_file",
+    "naming",
+    "read_codes",
+    "read_ids",
+    "read_index",
+    "read_model",
+    "read_numbered_codes",
+    "reading",
+]
+
+NUMBERS = re.compile(r"[\s,]*\d+([\s,]+\d+)*[\s,]*")
+MADE_BY = {
+    "model": "`sigah fit` makes models; MODEL comes before vectors and codes",
+    "codes": "`sigah encode` makes codes of vectors",
+    "index": "`sigah index build` makes an index of codes",
+}
+
+
+@contextmanager
+def naming(name: str, argument: object, only: str = "") -> Iterator[None]:
+    """Begin whatever error is raised with the argument that it is about.
+
+    ``only`` are the errors that begin so; others are about something else, and stay as they are.
+    """
+    try:
+        yield
+    except MissingLibraryError:
+        raise
+    except (ValueError, OSError) as error:
+        reason = str(error)
+        if not reason.startswith(only) or reason.startswith(f"{name} "):
+            raise
+        if isinstance(error, OSError) and error.strerror:
+            reason = error.strerror.lower()
+        file = str(argument).rpartition(":")[0]
+        for prefix in (f"{name.lower()}: ", "cannot open ", f"{argument}: ", f"{file}: "):
+            reason = reason.removeprefix(prefix)
+        if reason.startswith("Input X "):
+            reason = f"it {reason.removeprefix('Input X ')}"
+        kind = OSError if isinstance(error, OSError) else ValueError
+        raise kind(f"{name} {argument}: {reason}") from error
+
+
+def check_file(path: Path, name: str, kind: str) -> None:
+    """Refuse a file that is missing or plainly something else."""
+    if kind == "codes" and is_code_folder(path):
+        return
+    if not path.exists():
+        raise FileNotFoundError(f"{name} {path}: no such file")
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "no regular file"
+        raise OSError(f"{name} {path} is {what}, not {KINDS[kind]}")
+    if not path.stat().st_size:
+        raise ValueError(f"{name} {path}: the file is empty")
+    found = files.kind_of(path)
+    if found not in (kind, None):
+        raise ValueError(
+            f"{name} {path} holds {KINDS[str(found)]}, not {KINDS[kind]}; {MADE_BY[kind]}"
+        )
+
+
+@contextmanager
+def reading(path: Path, name: str, kind: str) -> Iterator[None]:
+    """Check a file, then say in whatever its reader raises which argument it is."""
+    check_file(path, name, kind)
+    with naming(name, path):
+        try:
+            yield
+        except ValueError as error:
+            if files.kind_of(path) == kind:  # damaged or too new, as its reader says
+                raise
+            reason = str(error).removeprefix("cannot open ").removeprefix(f"{path}: ")
+            raise ValueError(
+                f"it does not hold {KINDS[kind]} ({reason}); {MADE_BY[kind]}"
+            ) from error
+
+
+def read_model(path: Path, name: str = "MODEL") -> BinaryHasher:
+    """The hasher in a model file."""
+    with reading(path, name, "model"):
+        return load(path)
+
+
+def read_index(path: Path, name: str = "INDEX") -> HammingIndex:
+    """The index in a file, mapped."""
+    with reading(path, name, "index"):
+        return HammingIndex.open(path)
+
+
+def read_codes(path: Path, name: str = "CODES") -> files.Codes:
+    """Codes with whatever ids they have."""
+    with reading(path, name, "codes"):
+        return files.open_codes(path)
+
+
+def read_numbered_codes(path: Path, ids: str | None = None, name: str = "CODES") -> files.Codes:
+    """Codes with the ids that were asked for or, otherwise, those that they have: numbers."""
+    stored = read_codes(path, name)
+    if ids is not None:
+        return replace(stored, ids=read_ids(ids))
+    if stored.ids is not None and stored.ids.dtype.kind not in "iu":
+        raise ValueError(f"{name} {path}: ids must be whole numbers here, these are strings")
+    return stored
+
+
+def read_ids(argument: str, name: str = "--ids") -> NDArray[np.int64]:
+    """Ids: whole numbers with commas between them, or those in a file."""
+    if not argument.strip():
+        raise ValueError(f"{name} is empty; give ids, whole numbers with commas between them")
+    if NUMBERS.fullmatch(argument):  # before a look at the disk: a list may be of any length
+        return check_ids(_numbers([argument]), name=name)
+    path = Path(argument)
+    if not is_file(path):
+        raise ValueError(
+            f"{name} {argument[:60]}: no such file, and no list of ids; ids are whole"
+            " numbers with commas between them, in a .npy file, or in a text file with one a line"
+        )
+    with naming(name, argument):
+        if path.suffix.lower() == ".npy":
+            return check_ids(read_npy(path))
+        try:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+        except UnicodeDecodeError:
+            raise ValueError("it is neither a .npy file nor text") from None
+        return check_ids(_numbers(lines))
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file; no name is too long to ask."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _numbers(lines: list[str]) -> list[int]:
+    """The whole numbers of each line; errors count the lines from 1."""
+    numbers = []
+    for place, line in enumerate(lines, 1):
+        for word in line.replace(",", " ").split():
+            if not word.isdecimal():
+                raise ValueError(f"line {place}: {word!r} is no id, a whole number from 0 on")
+            numbers.append(int(word))
+    return numbers

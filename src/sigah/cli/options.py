@@ -1,0 +1,73 @@
+"""Arguments and options that several commands share, and what they accept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "Bits",
+    "Codes",
+    "Filter",
+    "Header",
+    "Ids",
+    "Index",
+    "Model",
+    "Neighbours",
+    "Out",
+    "Overwrite",
+    "Seed",
+    "Vectors",
+    "suggestion",
+]
+
+IDS = "A .npy file, a text file with an id a line, or ids with commas."
+
+
+def check_bits(bits: int) -> int:
+    """Refuse a code length that no code has."""
+    if bits < 8 or bits % 8:
+        raise typer.BadParameter(f"{bits} is not a positive multiple of 8.")
+    return bits
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """``; did you mean ...?`` if something is spelt nearly so, otherwise nothing."""
+    near = get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+Vectors = Annotated[str, typer.Argument(metavar="VECTORS", help="A vector file or a named set.")]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file made by `sigah fit`.")]
+Index = Annotated[Path, typer.Argument(metavar="INDEX", help="Made by `sigah index build`.")]
+Codes = Annotated[Path, typer.Argument(metavar="CODES", help="Made by `sigah encode`.")]
+Bits = Annotated[int, typer.Option(callback=check_bits, help="Code length, a multiple of 8.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="For the same model again.")]
+Ids = Annotated[str | None, typer.Option(metavar="IDS", help=IDS)]
+Filter = Annotated[
+    str | None, typer.Option("--filter", metavar="IDS", help=f"Find only these ids. {IDS}")
+]
+Neighbours = Annotated[int, typer.Option("-k", min=1, help="Neighbours a query.")]
+Header = Annotated[
+    bool | None,
+    typer.Option(
+        "--header/--no-header",
+        help="Whether .csv files begin with a header; default: if their first line is text.",
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="Write `distances` and `ids` to this .npz file."),
+]
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Replace the output even if it is a file of another kind. A file of the same kind is"
+        " always replaced, an input never.",
+    ),
+]

@@ -1,0 +1,54 @@
+"""Files that a command writes: checked before the work, named as the user wrote them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from sigah import files
+from sigah.cli.vectors import file_named
+
+__all__ = ["check_output", "show_neighbours"]
+
+
+def check_output(
+    path: Path | None,
+    kind: str,
+    inputs: Iterable[Path | str | None] = (),
+    *,
+    overwrite: bool,
+    option: str = "--out",
+) -> None:
+    """Refuse an output that cannot be written, is an input, or would replace something else.
+
+    ``inputs`` are arguments: files, folders, named sets or lists of ids; those left out are None.
+    """
+    if path is not None:
+        read = [file_named(str(one)) for one in inputs if one is not None]
+        name = f"{option} {path}"
+        files.check_target(path, kind=kind, inputs=read, overwrite=overwrite, name=name)
+
+
+def show_neighbours(
+    distances: NDArray[Any], ids: NDArray[np.int64], out: Path | None, size: int, by: str
+) -> None:
+    """Write neighbours to a file, or print those of the first queries."""
+    k = ids.shape[1]
+    if out is not None:
+        with files.atomic_write(out) as file:
+            np.savez(file, distances=distances, ids=ids)
+        typer.echo(f"{out}: {k} neighbours of {len(ids):,} queries among {size:,} codes")
+        return
+    shown: Callable[[Any], str] = str if distances.dtype.kind == "i" else "{:.4g}".format
+    table = Table("query", f"ids ({by} distance)", title=f"first of {len(ids):,} queries")
+    for row in range(min(10, len(ids))):
+        pairs = zip(ids[row], distances[row], strict=True)
+        table.add_row(str(row), "  ".join(f"{i} ({shown(d)})" for i, d in pairs if i >= 0))
+    Console().print(table)
