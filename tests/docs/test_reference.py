@@ -17,7 +17,8 @@ from sigah.cli import app
 
 OLD = json.loads((Path(__file__).parent / "names-08d4737.json").read_text())
 MIGRATION = (ROOT / "docs" / "migration.md").read_text()
-RENAMED = re.findall(r"^\| `([^`]+)` \| (.+?) \|$", MIGRATION, re.MULTILINE)
+RENAMED = re.findall(r"^\| `([^`]+)` \| ([^|\n]+) \|$", MIGRATION, re.MULTILINE)
+CHANGED = re.findall(r"^\| `([^`]+)`[^|\n]* \| [^|\n]+ \| [^|\n]+ \|$", MIGRATION, re.MULTILINE)
 
 
 def resolved(name: str) -> Any:
@@ -82,6 +83,11 @@ def test_a_new_name_exists(old: str, new: str) -> None:
             known = options_of(words)
             assert known is not None, name
             assert options <= known, name
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_a_name_that_is_called_differently_exists(name: str) -> None:
+    assert exists(name)
 
 
 def test_no_public_name_was_lost_unsaid() -> None:
