@@ -17,7 +17,8 @@ from sigah.cli import app
 
 OLD = json.loads((Path(__file__).parent / "names-08d4737.json").read_text())
 MIGRATION = (ROOT / "docs" / "migration.md").read_text()
-RENAMED = re.findall(r"^\| `([^`]+)` \| (.+?) \|$", MIGRATION, re.MULTILINE)
+RENAMED = re.findall(r"^\| `([^`]+)` \| ([^|\n]+) \|$", MIGRATION, re.MULTILINE)
+CHANGED = re.findall(r"^\| `([^`]+)`[^|\n]* \| [^|\n]+ \| [^|\n]+ \|$", MIGRATION, re.MULTILINE)
 
 
 def resolved(name: str) -> Any:
@@ -84,6 +85,11 @@ def test_a_new_name_exists(old: str, new: str) -> None:
             assert options <= known, name
 
 
+@pytest.mark.parametrize("name", CHANGED)
+def test_a_name_that_is_called_differently_exists(name: str) -> None:
+    assert exists(name)
+
+
 def test_no_public_name_was_lost_unsaid() -> None:
     told = {old.partition("(")[0] for old, _ in RENAMED}
     lost = [
@@ -112,3 +118,31 @@ def test_no_option_was_lost_unsaid() -> None:
         else:
             lost += [f"sigah {command} {option}" for option in options if option not in known]
     assert not set(lost) - told, "docs/migration.md does not say what became of them"
+
+
+def test_the_architecture_page_names_files_that_exist() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rooms = re.search(r"^## Rooms\n(.*?)^## ", text, re.MULTILINE | re.DOTALL)
+    assert rooms is not None
+    source = ROOT / "src" / "sigah"
+    told = set()
+    for line in re.findall(r"^\| (`.*?`(?:, .*?)?) \|", rooms[1], re.MULTILINE):
+        names = re.findall(r"`([^`]+)`", line)
+        folder = Path(names[0]).parent
+        for name in names:
+            path = source / (name if "/" in name else folder / name)
+            assert path.exists(), name
+            told.add(path.relative_to(source).parts[0])
+    everything = {path.name for path in source.iterdir() if not path.name.startswith("_")}
+    assert everything - told <= {"py.typed"}
+
+
+def test_the_architecture_page_has_every_room_in_a_layer() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    layers = re.findall(r"^\| \d \| (.*?) \|", text, re.MULTILINE)
+    told = {name for layer in layers for name in re.findall(r"`(\w+)`", layer)}
+    source = ROOT / "src" / "sigah"
+    modules = {
+        p.stem for p in source.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()
+    }
+    assert {name for name in modules if not name.startswith("_")} == told
