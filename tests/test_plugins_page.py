@@ -57,4 +57,4 @@ def test_the_page_does_what_it_says(tmp_path: Path) -> None:
         "itq", "lsh", "pair_hash", "pair_hash:n_mixed=1", "pair_hash:n_mixed=8",
     }  # fmt: skip
     assert "pair_hash:n_mixed=1" in (tmp_path / "report.html").read_text()
-    assert "queries among 400 codes" in told
+    assert "first of 30 queries" in told
