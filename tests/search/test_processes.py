@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from sigah import ITQ, HammingIndex, TwoStageSearch
+from sigah.files import FileFormatError
 
 CODES = np.random.default_rng(0).integers(0, 256, (3000, 8), dtype=np.uint8)
 QUERIES = CODES[::301]
@@ -75,6 +76,15 @@ def test_a_copy_answers_the_same_and_is_independent(kind: str, way: Any, tmp_pat
     assert twin.last_search is not index.last_search
 
 
+@pytest.mark.parametrize("way", [copy.copy, copy.deepcopy])
+def test_a_copy_watches_the_file_that_it_shares(way: Any, tmp_path: Path) -> None:
+    twin = way(make_index("mapped and used", tmp_path))
+    with (tmp_path / "index").open("r+b") as file:
+        file.truncate(900)
+    with pytest.raises(FileFormatError, match="somebody wrote into the file"):
+        twin.search(QUERIES, 1)
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_snapshots_and_prepared_filters_travel(way: Any, tmp_path: Path) -> None:
     index = make_index("in memory", tmp_path)
@@ -123,7 +133,7 @@ sys.setswitchinterval(1e-5)
 codes = np.random.default_rng(0).integers(0, 256, (400_000, 8), dtype=np.uint8)
 index = HammingIndex(64, n_threads=2)
 index.add(codes[:200_000])
-ROUNDS = 60
+ROUNDS = 30
 
 def write():
     for start in range(10**7):  # always in the middle of something

@@ -120,6 +120,15 @@ class HammingIndex(CodeSearch):
         del state["_writing"]
         return state
 
+    def __copy__(self) -> Self:
+        twin = type(self).__new__(type(self))
+        twin.__setstate__(self.__getstate__())
+        twin._file = self._file  # segments are shared, also those mapped from a file
+        return twin
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self.__copy__()
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._make_lock()

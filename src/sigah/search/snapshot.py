@@ -302,8 +302,14 @@ class IndexSnapshot(CodeSearch):
         self.fingerprint = fingerprint
         self.last_search = {}
 
+    def __copy__(self) -> Self:
+        return self  # it never changes
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_file": None}  # a copy has codes of its own
+        return self.__dict__ | {"_file": None}  # a pickle has codes of its own
 
     @property
     def _segments(self) -> tuple[Segment, ...]:
