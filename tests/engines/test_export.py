@@ -281,7 +281,7 @@ def test_codes_without_a_model_are_refused(target: Path, run: Any) -> None:
     np.save(target.with_name("plain.npy"), CODES)
     status, _, told = run("export", "faiss", target.with_name("plain.npy"), "--to", target)
     assert status == 1
-    assert "does not say which model made it" in told
+    assert "do not say which model made them" in told
 
 
 def test_an_interrupt_on_the_command_line_says_what_to_do(
