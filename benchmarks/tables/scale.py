@@ -61,8 +61,8 @@ def onnx_table() -> str:
 def scale_table() -> str:
     """Plans of four sizes, side by side."""
     sizes = {"1 million": 1e6, "100 million": 1e8, "10 billion": 1e10}
-    plans = {title: plan(n, 128, dim=768, recall=0.7) for title, n in sizes.items()}
-    plans["10 billion, 16 cores and 256 GB"] = plan(1e10, 128, recall=0.7, cores=16, ram_gb=256)
+    plans = {title: plan(n, 128, dim=768) for title, n in sizes.items()}
+    plans["10 billion, 16 cores and 256 GB"] = plan(1e10, 128, cores=16, ram_gb=256)
     columns = [summary(each) for each in plans.values()]
     lines = []
     for heading in columns[0]:

@@ -15,7 +15,8 @@ def test_a_plan_on_the_screen(run: Any) -> None:
         "16 GB, 192 times less",
         "18, for the queries",
         "HammingIndex shards",
-        "TwoStageSearch by='raw'",
+        "for recall 0.7",
+        "TwoStageSearch.calibrate",
         "pgvector",
         "Extrapolated: 55,555,556 codes a machine",
     ):
@@ -33,7 +34,7 @@ def test_json_is_the_plan(run: Any) -> None:
 
 
 def test_nonsense_is_one_line(run: Any) -> None:
-    for arguments in (["nan"], ["1e9", "--bits", "12"], ["1e9", "--recall", "2"]):
+    for arguments in (["nan"], ["1e9", "--recall", "2"], ["1e9", "--dim", "0"]):
         status, printed, error = run("plan", "--vectors", *arguments)
         assert (status, printed) == (1, "")
         assert error.startswith("Error: ")

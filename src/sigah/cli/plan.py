@@ -25,7 +25,8 @@ def plan(
         float, typer.Option("--queries-per-second", help="That must be answered.")
     ] = 100,
     recall: Annotated[
-        float | None, typer.Option(help="Wanted share of the true ten neighbours, up to 1.")
+        float | None,
+        typer.Option(help="Wanted share of the true ten neighbours: says how to measure its cost."),
     ] = None,
     ram: Annotated[float, typer.Option(help="Memory of a machine, in GB (10^9 bytes).")] = 64,
     cores: Annotated[
@@ -37,7 +38,7 @@ def plan(
 
     It is arithmetic on rates measured on one machine, and says what goes beyond them.
 
-    Example: sigah plan --vectors 1e9 --bits 128 --dim 768 --queries-per-second 100 --recall 0.7
+    Example: sigah plan --vectors 1e9 --bits 128 --dim 768 --queries-per-second 100
     """
     from sigah.plan import plan as make_plan
     from sigah.plan.words import summary

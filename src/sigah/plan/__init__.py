@@ -22,7 +22,7 @@ from sigah.plan.arithmetic import (
     table_seconds,
     uniform_radius,
 )
-from sigah.plan.words import alternatives_of, assumptions_of, index_of, ranking_of, reason_of
+from sigah.plan.words import alternatives_of, assumptions_of, index_of, reason_of
 
 __all__ = ["Plan", "plan"]
 
@@ -70,8 +70,6 @@ class Plan:
         What to take, and why.
     alternatives : dict of str to str
         Other engines, and when to take them.
-    ranking : str or None
-        How to get the recall asked for.
     assumptions : list of str
         Where figures come from, and what was not measured.
     """
@@ -106,7 +104,6 @@ class Plan:
     engine: str
     reason: str
     alternatives: dict[str, str]
-    ranking: str | None
     assumptions: list[str]
 
 
@@ -211,7 +208,6 @@ def plan(
         engine="HammingIndex" if machines == 1 else "HammingIndex shards, one a machine",
         reason=reason_of(by_memory, by_queries),
         alternatives=alternatives_of(bits, by_memory),
-        ranking=None if recall is None else ranking_of(recall, n, dim, rate),
         assumptions=assumptions_of(n, here, bits, dim, cores),
     )
 

@@ -15,8 +15,6 @@ __all__ = [
     "FIT",
     "MACHINE",
     "NEAR",
-    "OVERSAMPLING",
-    "RECALL",
     "SCAN",
     "SCAN_CODES",
     "TABLES",
@@ -54,15 +52,7 @@ ENCODE = {32: 1.16e6, 64: 0.800e6}
 # the same file: seconds of learning from 60,000 vectors; SiGAH's steps do not grow with the rows
 FIT = {"sigah": {32: 26.0, 64: 26.6}, "itq": {32: 1.19, 64: 2.02}}
 
-# benchmarks/results/rerank.json: recall10@10 of SiGAH's 64-bit codes of 60,000 images, by Hamming
-# distance alone and with ten times as many candidates ranked again
-RECALL = {
-    "mnist": {"none": 0.345, "asymmetric": 0.446, "raw": 0.861},
-    "fashion-mnist": {"none": 0.242, "asymmetric": 0.297, "raw": 0.736},
-}
-
-# what these were measured with: neighbours, and candidates for each of them
-K, OVERSAMPLING = 10, 10
+K = 10  # neighbours, with which all of these were measured
 
 # chosen, not measured: the share of a machine's memory that codes may take, and of its time that
 # searches may take, so that queries seldom wait

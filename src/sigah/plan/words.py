@@ -14,13 +14,17 @@ __all__ = [
     "alternatives_of",
     "assumptions_of",
     "index_of",
-    "ranking_of",
     "readable_bytes",
     "readable_seconds",
     "reason_of",
     "summary",
 ]
 
+# No figure: what a recall takes differs between data sets by more than any rule could bridge.
+UNKNOWN_RECALL = (
+    "depends on your data, not planned: TwoStageSearch.calibrate measures on a sample how many"
+    " candidates it takes"
+)
 BYTE_UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 TIME_UNITS = (
     ("days", 86400),
@@ -73,7 +77,7 @@ def summary(plan: Plan) -> dict[str, dict[str, str]]:
             "engine": plan.engine,
             "because": plan.reason,
             "index": plan.index,
-            **({} if plan.ranking is None else {f"for recall {plan.recall:g}": plan.ranking}),
+            **({} if plan.recall is None else {f"for recall {plan.recall:g}": UNKNOWN_RECALL}),
         },
     }
 
@@ -127,26 +131,6 @@ def alternatives_of(bits: int, by_memory: int) -> dict[str, str]:
         "Milvus": "a service with replicas and shards: BINARY_VECTOR, HAMMING, BIN_IVF_FLAT",
         "ClickHouse": f"beside analytics: bitHammingDistance on {words}, a full scan, sharded",
     }
-
-
-def ranking_of(recall: float, n: int, dim: int, rate: float) -> str:
-    """How the recall was reached on both measured sets, and what it costs."""
-    reached = {
-        by: min(s[by] for s in rates.RECALL.values()) for by in ("none", "asymmetric", "raw")
-    }
-    if recall <= reached["none"]:
-        return "Hamming distances alone"
-    if recall <= reached["asymmetric"]:
-        return f"TwoStageSearch by='asymmetric', oversampling {rates.OVERSAMPLING}: no more memory"
-    reads = rate * rates.K * rates.OVERSAMPLING
-    cost = (
-        f"{readable_bytes(n * dim * 4)} of vectors on disk, {digits(reads)} random reads a second"
-    )
-    if recall <= reached["raw"]:
-        return f"TwoStageSearch by='raw', oversampling {rates.OVERSAMPLING}: {cost}"
-    return (
-        f"TwoStageSearch by='raw', oversampling above {rates.OVERSAMPLING} (calibrate): over {cost}"
-    )
 
 
 def assumptions_of(n: int, here: int, bits: int, dim: int, cores: int) -> list[str]:
