@@ -60,7 +60,7 @@ def test_the_page_runs(
     for block in blocks:
         exec(compile(block, PAGE.name, "exec"), names)
     whole = sigah.HammingIndex(64)
-    whole.add(names["codes"], names["ids"])
+    whole.add(names["stored"].codes, names["stored"].ids)
     expected = whole.search(names["hasher"].transform(blobs[:5]), k=10)
     assert np.array_equal(names["found"], expected[1])
 

@@ -70,7 +70,7 @@ def test_only_files_of_the_same_kind_are_replaced(kind: str, written: dict[str, 
         if kind_of(path) == kind:
             check_target(path, kind=kind)
             continue
-        with pytest.raises(ValueError, match="exists and is not .* or replace it with --overwrite"):
+        with pytest.raises(ValueError, match="exists and is not .* or say --overwrite"):
             check_target(path, kind=kind)
         check_target(path, kind=kind, overwrite=True)
 
@@ -130,6 +130,6 @@ def test_the_name_in_messages_is_the_one_given(tmp_path: Path) -> None:
     with pytest.raises(ValueError) as refusal:
         check_target(tmp_path / "results", kind="model", name="--out results")
     assert str(refusal.value) == (
-        "--out results exists and is not a model, it holds results: choose another name, or replace"
-        " it with --overwrite"
+        "--out results exists and is not a model, it holds results: choose another name, or say"
+        " --overwrite (overwrite=True)"
     )

@@ -295,11 +295,35 @@ def test_what_was_there_stays_until_the_new_file_is_whole(
 ) -> None:
     out = tmp_path / "codes.npy"
     out.write_bytes(b"old")
+    with pytest.raises(ValueError, match=r"codes\.npy exists and is not codes"):
+        streams.encode(hasher, X, out)
     with pytest.raises(KeyboardInterrupt):
-        streams.encode(Interruption(hasher, 3), X, out)  # type: ignore[arg-type]
+        streams.encode(Interruption(hasher, 3), X, out, overwrite=True)  # type: ignore[arg-type]
     assert out.read_bytes() == b"old"
-    streams.encode(hasher, X, out)
+    assert streams.encode(hasher, X, out, overwrite=True).resumed == 3 * ROWS_A_BLOCK
     assert out.read_bytes() == expected(hasher, tmp_path)
+    other = sigah.LSH(16, random_state=0).fit(X)
+    streams.encode(other, X, out)  # codes replace codes
+    assert out.read_bytes() == expected(other, tmp_path)
+
+
+@pytest.mark.parametrize("link", ["same", "hard", "soft", "folder"])
+def test_the_vectors_are_never_replaced(link: str, hasher: BinaryHasher, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    file, out = tmp_path / "in" / "x.npy", tmp_path / "codes.npy"
+    np.save(file, X)
+    before = file.read_bytes()
+    if link == "hard":
+        out.hardlink_to(file)
+    elif link == "soft":
+        out.symlink_to(file)
+    else:
+        out = file
+    source = open_vectors(tmp_path / "in" if link == "folder" else file)
+    with pytest.raises(ValueError, match="is one of the inputs"):
+        streams.encode(hasher, source, out, overwrite=True)
+    assert file.read_bytes() == before
+    assert not list(tmp_path.rglob("*.partial"))
 
 
 def test_two_processes_do_not_write_one_file(hasher: BinaryHasher, tmp_path: Path) -> None:
@@ -330,7 +354,7 @@ def test_bad_input_leaves_no_file(hasher: BinaryHasher, tmp_path: Path) -> None:
     assert not (tmp_path / "codes.npy").exists()
     with pytest.raises(ValueError, match="ids are kept in .parquet"):
         streams.encode(hasher, X, tmp_path / "codes.npy", ids="name")
-    with pytest.raises(OSError, match="regular file"):
+    with pytest.raises(IsADirectoryError, match="is a folder"):
         (tmp_path / "folder.npy").mkdir()
         streams.encode(hasher, X, tmp_path / "folder.npy")
 

@@ -98,7 +98,7 @@ def fit(
     except TrainingInterrupted:
         interrupted = True
     hasher.set_params(verbose=False)
-    hasher.save(out)
+    hasher.save(out, overwrite=overwrite)
     typer.echo(f"{out}: sigah, {bits} bits from {hasher.n_features_in_} dimensions")
     if interrupted:
         typer.echo(f"training was interrupted after {hasher.training_['steps']} steps", err=True)

@@ -97,7 +97,7 @@ def fit(
         except TrainingInterrupted:  # a method that learns in steps keeps what it has
             interrupted = True
     hasher.set_params(**({"verbose": False} if with_bar else {}))
-    hasher.save(out)
+    hasher.save(out, overwrite=overwrite)
     typer.echo(
         f"{out}: {hasher.name}, {hasher.n_bits} bits from {hasher.n_features_in_} dimensions"
     )
@@ -142,7 +142,7 @@ def encode(
             naming("VECTORS", vectors, only="Input X "),
             naming("--ids", ids, only="only Parquet and Arrow"),
         ):
-            done = streams.encode(hasher, source, out, ids=ids, show=True)
+            done = streams.encode(hasher, source, out, ids=ids, overwrite=overwrite, show=True)
     except KeyboardInterrupt:
         typer.echo(f"interrupted: the same command goes on where it stopped ({out})", err=True)
         sys.exit(130)

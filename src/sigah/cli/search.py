@@ -145,7 +145,7 @@ def build(
     index = HammingIndex(stored.n_bits, fingerprint=stored.fingerprint)
     with naming(*_ids_of(codes, ids)):
         index.add(stored.codes, stored.ids)
-    index.save(out)
+    index.save(out, overwrite=overwrite)
     typer.echo(f"{out}: {len(index):,} codes of {index.n_bits} bits")
 
 

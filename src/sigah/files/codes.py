@@ -18,6 +18,7 @@ from sigah.files.npy_files import npy_head, npy_tail, open_npy
 from sigah.files.parquet import as_ids, read_parquet, read_unsealed, write_parquet
 from sigah.files.safetensors_files import open_safetensors
 from sigah.files.seals import CODES_FORMAT, Header, begin_digest, canonical_json, format_fields
+from sigah.files.targets import check_target
 
 __all__ = [
     "Codes",
@@ -91,7 +92,12 @@ def check_same_model(codes_header: Header | None, model_header: Header) -> None:
 
 
 def save_codes(
-    path: StrPath, codes: ArrayLike, header: Mapping[str, Any], *, ids: Any = None
+    path: StrPath,
+    codes: ArrayLike,
+    header: Mapping[str, Any],
+    *,
+    ids: Any = None,
+    overwrite: bool = False,
 ) -> None:
     """Write packed codes and what they are, atomically.
 
@@ -106,12 +112,14 @@ def save_codes(
         ``format``, ``format_version``, ``n_bits`` and ``count`` are filled in.
     ids : array-like of int or str, shape (n,), optional
         For ``.parquet``; default: 0, 1, 2, ...
+    overwrite : bool, default=False
+        Whether a file that does not hold codes may be replaced.
 
     Raises
     ------
     ValueError
-        If the codes are not packed codes, the ids are not whole numbers or strings, one a code, or
-        the header or the suffix is wrong.
+        If the codes are not packed codes, the ids are not whole numbers or strings, one a code,
+        the header or the suffix is wrong, or a file of another kind is there.
     OSError
         If the file cannot be written.
 
@@ -133,7 +141,9 @@ def save_codes(
     """
     packed = check_codes(codes)
     check_origin(header)
-    if _suffix(path) == ".parquet":
+    suffix = _suffix(path)
+    check_target(path, kind="codes", overwrite=overwrite)
+    if suffix == ".parquet":
         keys = as_ids(np.arange(len(packed)) if ids is None else ids)
         if len(keys) != len(packed):
             raise ValueError(f"there are {len(packed)} codes and {len(keys)} ids")

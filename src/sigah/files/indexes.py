@@ -31,6 +31,7 @@ from sigah.files.seals import (
     plain_arrays,
     verify_arrays,
 )
+from sigah.files.targets import check_target
 from sigah.files.unchanged import Unchanged
 
 __all__ = ["IndexFile", "is_index", "open_index", "save_index"]
@@ -38,7 +39,13 @@ __all__ = ["IndexFile", "is_index", "open_index", "save_index"]
 ALIGNMENT = 64  # bytes, of the arrays of an index: what vector instructions read at once
 
 
-def save_index(path: StrPath, header: Mapping[str, Any], arrays: Mapping[str, ArrayLike]) -> None:
+def save_index(
+    path: StrPath,
+    header: Mapping[str, Any],
+    arrays: Mapping[str, ArrayLike],
+    *,
+    overwrite: bool = False,
+) -> None:
     """Write the arrays of an index as one safetensors file, atomically and without copying them.
 
     Parameters
@@ -48,14 +55,17 @@ def save_index(path: StrPath, header: Mapping[str, Any], arrays: Mapping[str, Ar
         JSON content; ``format`` and ``format_version`` are filled in.
     arrays : mapping of str to array-like
         Each but the last must have a multiple of 64 bytes, so that all begin at one.
+    overwrite : bool, default=False
+        Whether a file that is not an index may be replaced.
 
     Raises
     ------
     ValueError
-        If the header or an array cannot be stored.
+        If the header or an array cannot be stored, or a file of another kind is there.
     OSError
         If the file cannot be written.
     """
+    check_target(path, kind="index", overwrite=overwrite)
     plain = plain_arrays(arrays)
     header = {**header, **format_fields(INDEX_FORMAT)}
     checksum = fingerprint(header, plain)

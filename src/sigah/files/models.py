@@ -11,11 +11,18 @@ from sigah.files.atomic import StrPath
 from sigah.files.errors import reading
 from sigah.files.safetensors_files import open_safetensors, save_safetensors
 from sigah.files.seals import MODEL_FORMAT, Arrays, Header, format_fields
+from sigah.files.targets import check_target
 
 __all__ = ["load_model", "save_model"]
 
 
-def save_model(path: StrPath, header: Mapping[str, Any], arrays: Mapping[str, ArrayLike]) -> None:
+def save_model(
+    path: StrPath,
+    header: Mapping[str, Any],
+    arrays: Mapping[str, ArrayLike],
+    *,
+    overwrite: bool = False,
+) -> None:
     """Write a model as one safetensors file, atomically.
 
     Parameters
@@ -25,11 +32,13 @@ def save_model(path: StrPath, header: Mapping[str, Any], arrays: Mapping[str, Ar
         JSON content; ``format`` and ``format_version`` are filled in.
     arrays : mapping of str to array-like
         Booleans, integers or floats of at most 64 bits.
+    overwrite : bool, default=False
+        Whether a file that is not a model may be replaced.
 
     Raises
     ------
     ValueError
-        If the header or an array cannot be stored.
+        If the header or an array cannot be stored, or a file of another kind is there.
     OSError
         If the file cannot be written.
 
@@ -46,6 +55,7 @@ def save_model(path: StrPath, header: Mapping[str, Any], arrays: Mapping[str, Ar
     >>> header
     {'format': 'sigah-model', 'format_version': 1, 'method': 'lsh'}
     """
+    check_target(path, kind="model", overwrite=overwrite)
     save_safetensors(path, {**header, **format_fields(MODEL_FORMAT)}, arrays)
 
 

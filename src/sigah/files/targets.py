@@ -103,7 +103,7 @@ def check_target(
     ...         check_target(note, kind="model", name="note.txt")
     ...     except ValueError as error:
     ...         print(error)
-    note.txt exists and is not a model: choose another name, or replace it with --overwrite
+    note.txt exists and is not a model: choose another name, or say --overwrite (overwrite=True)
     """
     name = name or str(path)
     target = Path(os.path.realpath(path))
@@ -117,8 +117,8 @@ def check_target(
         if not overwrite and size and found != kind:
             holds = "" if found is None else f", it holds {KINDS[found]}"
             raise ValueError(
-                f"{name} exists and is not {KINDS[kind]}{holds}: choose another name, or replace"
-                " it with --overwrite"
+                f"{name} exists and is not {KINDS[kind]}{holds}: choose another name, or say"
+                " --overwrite (overwrite=True)"
             )
     _try_to_write(target, name)
 

@@ -318,19 +318,29 @@ class HammingIndex(CodeSearch):
                 for segment in self._segments
             )
 
-    def save(self, path: str | PathLike[str]) -> None:
+    def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
         """Write the codes and ids to one file, atomically.
 
         Also if the process is killed meanwhile, the file is the old one or the new one. Removed
         codes are left out. Tables are not written; they are built again in seconds.
 
+        Parameters
+        ----------
+        path : str or path-like
+            An index that is there is replaced.
+        overwrite : bool, default=False
+            Whether a file that is not an index may be replaced, too.
+
         Raises
         ------
+        ValueError
+            If a file of another kind is there.
         OSError
             If the file cannot be written.
         """
         whole = merge(self._segments, self.n_bits // 8)
-        save_index(path, *header_and_arrays(whole, self.n_bits, self.fingerprint))
+        content = header_and_arrays(whole, self.n_bits, self.fingerprint)
+        save_index(path, *content, overwrite=overwrite)
 
     @classmethod
     def open(cls, path: str | PathLike[str], *, n_threads: int | None = None) -> Self:

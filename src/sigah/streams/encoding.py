@@ -27,7 +27,7 @@ from sigah.hashers import BinaryHasher
 from sigah.progress import bar
 from sigah.rows.blocks import RowSource
 from sigah.rows.ids import IdColumn
-from sigah.rows.sources import Batches, as_rows, identity, read_blocks
+from sigah.rows.sources import Batches, as_rows, files_of, identity, read_blocks
 from sigah.streams.journal import Journal
 from sigah.threads import available_threads
 
@@ -62,6 +62,7 @@ def encode(
     out: str | os.PathLike[str],
     *,
     ids: str | None = None,
+    overwrite: bool = False,
     show: bool = False,
 ) -> Encoded:
     """Encode vectors into a file of codes; the same call resumes after an interruption.
@@ -84,6 +85,8 @@ def encode(
     ids : str, optional
         For Parquet: the column of a Parquet or Arrow source (a file, or a folder of files) whose
         values are the ids, whole numbers or strings; default: the number of the row.
+    overwrite : bool, default=False
+        Whether a file that does not hold codes may be replaced. The files of the vectors are never.
     show : bool, default=False
         Show vectors a second and the time left.
 
@@ -95,7 +98,8 @@ def encode(
     ------
     ValueError
         If the vectors are not what the hasher was fitted for or are not finite, the suffix is
-        unknown, or there is no such column of ids.
+        unknown, there is no such column of ids, or ``out`` is a file of the vectors or holds
+        something else than codes.
     OSError
         If a file cannot be read or written, or another process is writing ``out``.
 
@@ -119,9 +123,10 @@ def encode(
     kind = target.suffix.lower()
     if kind not in (".npy", ".parquet"):
         raise ValueError(f"codes are streamed to .npy or .parquet, got {out}")
-    if target.exists() and not target.is_file():
-        raise OSError(f"{out}: cannot replace what is not a regular file")
     rows = as_rows(source)
+    files.check_target(
+        target, kind="codes", inputs=files_of(rows), overwrite=overwrite, name=str(out)
+    )
     columns = None
     if kind == ".parquet":
         columns = IdColumn.of(rows, ids)
