@@ -64,12 +64,13 @@ def test_the_largest_vectors_have_the_code_of_their_direction(size: float) -> No
     np.testing.assert_array_equal(hasher.transform(mixed), expected)
 
 
-def test_a_zero_vector_at_the_threshold_is_certain() -> None:
-    """Its score is 0 exactly, so there is nothing to compute again."""
-    bounds = np.array([[0.0, 1.0]])
-    np.testing.assert_array_equal(
-        base.certain(np.zeros((1, 2), np.float32), bounds), [[True, False]]
-    )
+def test_only_scores_within_their_own_rounding_error_are_uncertain() -> None:
+    """A score of a zero vector, or of no weights, is exact; the bounds of others are their own."""
+    scores = np.zeros((4, 3), np.float32)
+    scores[3] = 1e-3
+    lengths, steepness = np.array([0, 1, 1e6, 1.0]), np.array([0, 1, 1e9])
+    rows, bits = base.uncertain(scores, lengths, steepness, np.zeros(3))
+    assert list(zip(rows, bits, strict=True)) == [(1, 1), (1, 2), (2, 1), (2, 2), (3, 2)]
     hasher = linear(np.random.default_rng(3).normal(size=(8, 16)), np.zeros(16))
     assert unpack(hasher.transform(np.zeros((5, 8)))).all(), "0 counts as positive"
 

@@ -318,8 +318,8 @@ def mend_signs(
     error may fall on either side of 0. Such a score is computed in float64, and one within the
     rounding error of that by one dot product that does not depend on other vectors: a vector has
     the same code alone, in a batch and on any machine. The error of a score is bounded by the
-    lengths of its own vector and its own weights, and few rows are in work at a time, so that no
-    vector makes others expensive.
+    lengths of its own vector and its own weights, and a few rows are processed at a time, so that
+    no vector makes others expensive.
 
     Parameters
     ----------
@@ -331,24 +331,22 @@ def mend_signs(
     """
     d, r = weights.shape
     columns = np.ascontiguousarray(weights.T)  # a dot product adds up as memory is laid out
-    steepness = np.sqrt(np.einsum("ij,ij->j", weights, weights, dtype=np.float64))
+    # |error| <= eps / 2 ((d + 2) |x| |w| + 2 |t|): Higham, section 3.1
+    steepness = (d + 2) * np.sqrt(np.einsum("ij,ij->i", columns, columns, dtype=np.float64))
     offsets = 2 * np.abs(thresholds)
     step = max(1, MENDED_BYTES // (8 * (d + r)))
     for start in range(0, len(block), step):
         few, some = block[start : start + step], scores[start : start + step]
         lengths = np.sqrt(np.einsum("ij,ij->i", few, few, dtype=np.float64))
-        # |error| <= (d + 2) eps / 2 |x| |w| + eps |t|: Higham, section 3.1
-        bounds = np.outer((d + 2) * lengths, steepness) + offsets
-        uncertain = ~certain(some, bounds)
-        if np.count_nonzero(uncertain) > some.size // FEW:
-            exact = few.astype(np.float64) @ weights.astype(np.float64) - thresholds
-            some[uncertain] = exact[uncertain]
-            uncertain &= ~certain(exact, bounds)
-        if np.count_nonzero(uncertain) > some.size // FEW:
+        rows, bits = uncertain(some, lengths, steepness, offsets)
+        if len(rows) > some.size // FEW:
+            exact = few.astype(np.float64) @ columns.T.astype(np.float64) - thresholds
+            some[:] = exact
+            rows, bits = uncertain(exact, lengths, steepness, offsets)
+        if len(rows) > some.size // FEW:
             every = np.einsum("ij,kj->ik", few.astype(np.float64), columns.astype(np.float64))
-            some[uncertain] = (every - thresholds)[uncertain]
+            some[:] = every - thresholds
             continue
-        rows, bits = np.nonzero(uncertain)
         at_once = max(1, MENDED_BYTES // (16 * d))
         for first in range(0, len(rows), at_once):
             i, j = rows[first : first + at_once], bits[first : first + at_once]
@@ -356,10 +354,28 @@ def mend_signs(
             some[i, j] = dots - thresholds[j]
 
 
-def certain(scores: NDArray[Any], bounds: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether scores of an error up to ``eps / 2 * bounds`` have the right sign."""
-    sizes = np.abs(scores)
-    return ((sizes > np.finfo(scores.dtype).eps / 2 * bounds) & (sizes < np.inf)) | (bounds == 0)
+def uncertain(
+    scores: NDArray[Any],
+    lengths: NDArray[np.float64],
+    steepness: NDArray[np.float64],
+    offsets: NDArray[np.float64],
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of the scores that rounding may have given the wrong sign.
+
+    The error of a score is at most ``eps / 2 (lengths * steepness + offsets)`` of its row and
+    column. Where that is 0 the score is exact.
+    """
+    half, largest = np.finfo(scores.dtype).eps / 2, np.finfo(scores.dtype).max
+    most = lengths * steepness.max()
+    bounds = half * (most + offsets.max())
+    bounds[most > largest] = np.inf  # the score may have overflowed
+    widest = np.nextafter(bounds.astype(scores.dtype), scores.dtype.type(np.inf))
+    rows, bits = np.nonzero(~(np.abs(scores) > widest[:, None]))
+    # few are left, unless many are uncertain; now each by the bound of its own column
+    own = half * (lengths[rows] * steepness[bits] + offsets[bits])
+    own[most[rows] > largest] = np.inf
+    near = ~(np.abs(scores[rows, bits]) > own) & (own > 0)
+    return rows[near], bits[near]
 
 
 class DecoderMixin(ABC):
