@@ -39,7 +39,7 @@ def test_the_page_does_what_it_says(tmp_path: Path) -> None:
                 cwd=tmp_path, capture_output=True, text=True, check=False,
             )  # fmt: skip
             assert done.returncode == 0, done.stderr
-        elif language == "bash" and not skip:
+        elif language == "sh" and not skip:
             for line in text.splitlines():
                 if line.startswith("export "):
                     variable, _, value = line.removeprefix("export ").partition("=")

@@ -16,7 +16,7 @@ FIXED = "sigah:dictionary=gaussian:dictionary_ratio=2"
 
 def means(name: str) -> dict[tuple[str, int], dict[str, float]]:
     results = json.loads((ROOT / "results" / f"{name}.json").read_text())
-    return {(row["method"], row["n_bits"]): row["mean"] for row in summarize(results)}
+    return {(row.method, row.n_bits): row.mean for row in summarize(results)}
 
 
 def short(value: float) -> str:

@@ -18,10 +18,11 @@ import sigah
 from sigah import files
 from sigah.cli import app
 
-LANGUAGES = {"python", "sh", "text", "sql", "json"}
+LANGUAGES = {"python", "sh", "text", "sql", "json", "toml"}
 ELSEWHERE = {  # pages whose blocks another test runs
     "docs/engines.md": "engines/test_page.py",
     "docs/cluster.md": "distributed/test_cluster.py",
+    "docs/plugins.md": "test_plugins_page.py",
 }
 # What is parsed and not run: each takes minutes, or a network.
 PARSED = re.compile(r"\bsigah (reproduce|report|demo|data|cluster|export|query)\b")
