@@ -25,7 +25,10 @@ def reproduce(
         str, typer.Argument(metavar="EXPERIMENT", help="table1 ... fig8, neighbors, or `all`.")
     ],
     quick: Annotated[
-        bool, typer.Option("--quick", help="A slice of MNIST, few steps: does everything run?")
+        bool,
+        typer.Option(
+            "--quick", help="A slice of MNIST and few steps, to see whether everything runs."
+        ),
     ] = False,
     data: Annotated[
         list[str] | None,
@@ -34,12 +37,14 @@ def reproduce(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")] = Path(
         "results"
     ),
-    seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds; full: 5.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Number of seeds; default: 5, with --quick 1.")
+    ] = None,
 ) -> None:
     """Run a table or figure of the paper and show it beside the paper's own figures.
 
-    What the results folder has is never measured again, and an interrupted run goes on where it
-    stopped. The quick form writes to a folder of its own, OUT/quick.
+    Results in the folder are not measured again, and the same command resumes an interrupted
+    run. The quick form writes to a folder of its own, OUT/quick.
 
     Example: sigah reproduce table2 --quick
     """
@@ -153,9 +158,9 @@ def report(
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write one self-contained HTML page of everything measured so far.
+    """Write one self-contained HTML page of all results.
 
-    It begins with where SiGAH wins and where not; then a chapter for each data set.
+    The page first shows where SiGAH wins and where not; a chapter for each data set follows.
 
     Example: sigah report --results results --out report.html
     """
