@@ -110,7 +110,7 @@ main()
     os.kill(process.pid, signal.SIGINT)
     _, err = process.communicate()
     assert process.returncode == 130
-    assert b"the same command goes on where it stopped" in err
+    assert b"the same command resumes" in err
     assert not (tmp_path / "codes.npy").exists()
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
     assert b"of them done before" in done.stdout
@@ -164,4 +164,4 @@ def test_fit_goes_on_from_a_model(blobs: Any, tmp_path: Path, run: Any) -> None:
     assert sigah.load(tmp_path / "later").fingerprint == expected.fingerprint
     run("fit", old, "--method", "itq", "--bits", 16, "--out", model)
     status, _, told = run("fit", new, "--continue", model, "--out", tmp_path / "later")
-    assert status == 1 and "itq cannot go on learning" in told
+    assert status == 1 and "itq cannot learn on" in told

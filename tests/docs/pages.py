@@ -28,6 +28,8 @@ class Block:
         """The command lines of a block of shell."""
         for line in self.text.replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
+            # of a line that joins commands, the first is run: the others depend on the reader
+            words = words[: next((i for i, w in enumerate(words) if w in ("||", "&&", "|")), None)]
             if words:
                 yield words
 

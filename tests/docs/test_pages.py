@@ -58,6 +58,8 @@ def prepare_streams() -> Names:
         column = pyarrow.FixedSizeListArray.from_arrays(vectors[part].ravel(), 64)
         table = pyarrow.table({"key": part, "embedding": column})
         pyarrow.parquet.write_table(table, f"shards/{number}.parquet")
+    np.save("last-month.npy", vectors[:1000])
+    np.save("today.npy", vectors[1000:])
     return {}
 
 

@@ -297,4 +297,4 @@ def test_an_interrupt_on_the_command_line_says_what_to_do(
     save_codes(codes, CODES, {"method": "lsh", "fingerprint": "f"})
     status, _, told = run("export", "faiss", codes, "--to", target)
     assert status == 130
-    assert "goes on where it stopped" in told
+    assert "the same command resumes" in told

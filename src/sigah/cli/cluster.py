@@ -25,7 +25,7 @@ app = typer.Typer(
 Source = Annotated[
     Path, typer.Argument(metavar="PARQUET", help="A Parquet file, or a folder of them.")
 ]
-Folder = Annotated[Path, typer.Option("--out", "-o", help="A folder that does not exist yet.")]
+Folder = Annotated[Path, typer.Option("--out", "-o", help="A new folder.")]
 Column = Annotated[
     str | None, typer.Option("--vectors", help="The column of vectors, if there are several.")
 ]
@@ -37,7 +37,7 @@ def encode(
     model: Model,
     source: Source,
     out: Folder,
-    ids: Annotated[str, typer.Option(help="The column that is kept beside the codes.")] = "id",
+    ids: Annotated[str, typer.Option(help="The column to keep beside the codes.")] = "id",
     vectors: Column = None,
     ray: Ray = "local",
 ) -> None:
@@ -57,7 +57,7 @@ def shards(
         Path, typer.Argument(metavar="CODES", help="A folder of `sigah cluster encode`.")
     ],
     out: Folder,
-    n: Annotated[int, typer.Option("-n", min=1, help="How many shards.")] = 2,
+    n: Annotated[int, typer.Option("-n", min=1, help="Number of shards.")] = 2,
 ) -> None:
     """Make index files of encoded vectors, to be searched together by sigah.distributed.
 
@@ -72,7 +72,9 @@ def fit(
     source: Source,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the model.")],
     bits: Bits = 64,
-    workers: Annotated[int, typer.Option(min=1, help="Each holds a share of the vectors.")] = 2,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Number of workers; each holds a share of the vectors.")
+    ] = 2,
     seed: Seed = 0,
     settings: Annotated[
         list[str] | None,

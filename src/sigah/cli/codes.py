@@ -36,7 +36,7 @@ def fit(
         typer.Option(
             min=1,
             metavar="N",
-            help="Learn from N vectors drawn uniformly; default: all, or 1 GiB of them if more.",
+            help="Learn from N vectors drawn uniformly; default: all, but at most 1 GiB.",
         ),
     ] = None,
     settings: Annotated[
@@ -50,7 +50,7 @@ def fit(
         typer.Option(
             "--continue",
             metavar="MODEL",
-            help="Go on learning where this SiGAH model stopped, with its method and settings.",
+            help="Learn on from this SiGAH model, with its method and settings.",
         ),
     ] = None,
     header: Header = None,
@@ -69,7 +69,7 @@ def fit(
         hasher = read_model(earlier, "--continue")
         if not hasattr(hasher, "partial_fit"):
             raise ValueError(
-                f"--continue {earlier}: {hasher.name} cannot go on learning; fit a new model"
+                f"--continue {earlier}: {hasher.name} cannot learn on; fit a new model"
             )
     source = read_vectors(vectors, hasher=None if earlier is None else hasher, header=header)
     if source.shape[1] < hasher.n_bits and not hasher.exceeds_dimension:
@@ -126,7 +126,7 @@ def encode(
     """Encode vectors into packed codes, uint8 of shape (n, bits / 8), block by block.
 
     The .npy file opens with numpy.load; it also carries the fingerprint of the model. Interrupted,
-    the same command goes on where it stopped.
+    the same command resumes.
 
     Example: sigah encode mnist.model mnist --out codes.npy
     """
@@ -144,7 +144,7 @@ def encode(
         ):
             done = streams.encode(hasher, source, out, ids=ids, overwrite=overwrite, show=True)
     except KeyboardInterrupt:
-        typer.echo(f"interrupted: the same command goes on where it stopped ({out})", err=True)
+        typer.echo(f"interrupted: the same command resumes ({out})", err=True)
         sys.exit(130)
     if done.refused:
         typer.echo(f"{out}: started over, because {done.refused}", err=True)
@@ -159,7 +159,7 @@ def inspect(
         Path, typer.Argument(help="A model, code or index file, or a folder of codes.")
     ],
 ) -> None:
-    """Say what a file of sigah is, as JSON, after verifying it."""
+    """Verify a file of sigah and describe it as JSON."""
     if not is_file(file) and not is_code_folder(file):
         what = " is a folder, but not one of codes" if file.is_dir() else ": no such file"
         raise OSError(f"FILE {file}{what}")

@@ -27,22 +27,22 @@ REBUILD = 3  # exit status
 def drift(
     model: Model,
     old: Annotated[
-        str, typer.Argument(metavar="OLD", help="Vectors like those that the model learned from.")
+        str, typer.Argument(metavar="OLD", help="Vectors like those the model learned from.")
     ],
-    new: Annotated[str, typer.Argument(metavar="NEW", help="Vectors that are encoded now.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The vectors of today.")],
     sample: Annotated[
         int,
         typer.Option(
-            metavar="N", min=FEWEST, help="Vectors to draw of each; more narrow the interval."
+            metavar="N",
+            min=FEWEST,
+            help="Vectors to draw from each; more vectors narrow the interval.",
         ),
     ] = 2000,
-    max_loss: Annotated[
-        float, typer.Option(min=0, max=1, help="Loss of recall that is tolerated.")
-    ] = 0.03,
+    max_loss: Annotated[float, typer.Option(min=0, max=1, help="Tolerated loss of recall.")] = 0.03,
     confidence: Annotated[
         float, typer.Option(min=0.5, max=0.999, help="Confidence of the interval.")
     ] = 0.95,
-    seed: Annotated[int, typer.Option(min=0, help="For the same samples again.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same samples.")] = 0,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Also write the report to this file.")
     ] = None,

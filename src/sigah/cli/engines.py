@@ -38,12 +38,13 @@ def export(
     metadata: Annotated[
         Path | None,
         typer.Option(
-            metavar="LABELS", help="A label a code: a .npy file, or a text file with one a line."
+            metavar="LABELS",
+            help="One label for each code: a .npy file, or a text file with one label a line.",
         ),
     ] = None,
     settings: Settings = None,
 ) -> None:
-    """Load codes into an engine, with ids and labels; interrupted, run it again, and it goes on.
+    """Load codes into an engine, with ids and labels; the same command resumes an interrupted run.
 
     Example: sigah export faiss codes.npy --to codes.faiss
 
@@ -72,7 +73,7 @@ def export(
             **chosen_settings,
         )
     except KeyboardInterrupt:
-        typer.echo("interrupted; the same command again goes on where it stopped", err=True)
+        typer.echo("interrupted; the same command resumes", err=True)
         raise typer.Exit(130) from None
     typer.echo(
         f"{engine}: {done.codes:,} codes of {stored.n_bits} bits,"
@@ -97,7 +98,7 @@ def query(
     out: Out = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Find the k nearest codes of each query in an engine, where the engine may approximate.
+    """Find the k nearest codes of each query in an engine; some engines approximate.
 
     Example: sigah query faiss mnist.model mnist:queries --from codes.faiss -k 10
     """

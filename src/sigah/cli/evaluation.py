@@ -37,7 +37,9 @@ def evaluate(
         ),
     ] = "sigah,itq,lsh",
     bits: Annotated[str, typer.Option(help="Code lengths, separated by commas.")] = "32,64",
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds (0, 1, ...) to average.")] = 1,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Number of seeds (0, 1, ...) to average over.")
+    ] = 1,
     k: Annotated[int, typer.Option("-k", min=1, help="True neighbours a query.")] = 1000,
     train: Annotated[
         int | None,

@@ -25,7 +25,10 @@ def reproduce(
         str, typer.Argument(metavar="EXPERIMENT", help="table1 ... fig8, neighbors, or `all`.")
     ],
     quick: Annotated[
-        bool, typer.Option("--quick", help="A slice of MNIST, few steps: does everything run?")
+        bool,
+        typer.Option(
+            "--quick", help="A slice of MNIST and few steps, to see whether everything runs."
+        ),
     ] = False,
     data: Annotated[
         list[str] | None,
@@ -34,7 +37,9 @@ def reproduce(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")] = Path(
         "results"
     ),
-    seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds; full: 5.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Number of seeds; default: 5, with --quick 1.")
+    ] = None,
     methods: Annotated[
         str | None,
         typer.Option(
@@ -165,9 +170,9 @@ def report(
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write one self-contained HTML page of everything measured so far.
+    """Write one self-contained HTML page of all results.
 
-    It begins with where SiGAH wins and where it does not, and has a chapter for each data set. Your
+    The page first shows where SiGAH wins and where not; a chapter for each data set follows. Your
     own data and methods are shown too; the paper's figures stand beside its own data sets only.
 
     Example: sigah report --results results --out report.html

@@ -22,7 +22,7 @@ def onnx(
     ] = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a model as an ONNX graph, with which any language encodes (or decodes).
+    """Write a model as an ONNX graph that encodes (or decodes) in any language.
 
     An encoder takes `vectors` (float32, any number of rows) and returns `codes`, the packed bytes
     that `sigah encode` makes, bit by bit. It needs sigah's extra `onnx`.

@@ -25,7 +25,7 @@ __all__ = [
     "suggestion",
 ]
 
-IDS = "A .npy file, a text file with an id a line, or ids with commas."
+IDS = "Ids separated by commas, a .npy file, or a text file with one id a line."
 
 
 def check_bits(bits: int) -> int:
@@ -46,17 +46,17 @@ Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file made 
 Index = Annotated[Path, typer.Argument(metavar="INDEX", help="Made by `sigah index build`.")]
 Codes = Annotated[Path, typer.Argument(metavar="CODES", help="Made by `sigah encode`.")]
 Bits = Annotated[int, typer.Option(callback=check_bits, help="Code length, a multiple of 8.")]
-Seed = Annotated[int | None, typer.Option(min=0, help="For the same model again.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="The same seed gives the same model.")]
 Ids = Annotated[str | None, typer.Option(metavar="IDS", help=IDS)]
 Filter = Annotated[
     str | None, typer.Option("--filter", metavar="IDS", help=f"Find only these ids. {IDS}")
 ]
-Neighbours = Annotated[int, typer.Option("-k", min=1, help="Neighbours a query.")]
+Neighbours = Annotated[int, typer.Option("-k", min=1, help="Neighbours for each query.")]
 Header = Annotated[
     bool | None,
     typer.Option(
         "--header/--no-header",
-        help="Whether .csv files begin with a header; default: if their first line is text.",
+        help="Whether .csv files begin with a header; default: yes if the first line is text.",
     ),
 ]
 Out = Annotated[
@@ -67,7 +67,7 @@ Overwrite = Annotated[
     bool,
     typer.Option(
         "--overwrite",
-        help="Replace the output even if it is a file of another kind. A file of the same kind is"
+        help="Replace the output even if it is a different kind of file. A file of the same kind is"
         " always replaced, an input never.",
     ),
 ]

@@ -18,11 +18,12 @@ __all__ = ["plan"]
 
 
 def plan(
-    vectors: Annotated[float, typer.Option(help="How many, as in 1e9.")],
+    vectors: Annotated[float, typer.Option(help="Number of vectors, as in 1e9.")],
     bits: Bits = 64,
     dim: Annotated[int, typer.Option(help="Dimensions of the vectors.")] = 768,
     queries: Annotated[
-        float, typer.Option("--queries-per-second", help="That must be answered.")
+        float,
+        typer.Option("--queries-per-second", help="Queries that must be answered each second."),
     ] = 100,
     recall: Annotated[
         float | None,
@@ -34,9 +35,9 @@ def plan(
     ] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Plan memory, machines, time, index and engine for a number of vectors.
+    """Estimate memory, machines and time for a number of vectors; suggest an index and an engine.
 
-    It is arithmetic on rates measured on one machine, and says what goes beyond them.
+    The figures are arithmetic on rates measured on one machine. Assumptions are listed at the end.
 
     Example: sigah plan --vectors 1e9 --bits 128 --dim 768 --queries-per-second 100
     """

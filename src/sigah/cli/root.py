@@ -15,9 +15,8 @@ __all__ = ["COMMANDS", "app"]
 HELP = (
     "Learned binary hashing: float vectors in, short binary codes out, neighbours found with"
     " them.\n\nA VECTORS argument is a file (.npy .npz .fvecs .bvecs .fbin .csv .h5 .mat .parquet"
-    " .arrow, IDX), with the name of a table where it has several, as in [bold]file.h5:train[/];"
-    " a folder of such files; or a named set such as [bold]mnist[/] (its base) or"
-    " [bold]mnist:queries[/]."
+    " .arrow, IDX), a folder of such files, or a named set such as [bold]mnist[/] (its base) or"
+    " [bold]mnist:queries[/]. If a file has several tables, name one: [bold]file.h5:train[/]."
 )
 
 # Where each command is, and its line in the list: the first of its docstring.
@@ -33,12 +32,12 @@ COMMANDS = {
     ),
     "export": (
         "engines:export",
-        "Load codes into an engine, with ids and labels; interrupted, run it again, and it goes"
-        " on.",
+        "Load codes into an engine, with ids and labels; the same command resumes an interrupted"
+        " run.",
     ),
     "query": (
         "engines:query",
-        "Find the k nearest codes of each query in an engine, where the engine may approximate.",
+        "Find the k nearest codes of each query in an engine; some engines approximate.",
     ),
     "drift": (
         "drift:drift",
@@ -54,26 +53,29 @@ COMMANDS = {
     ),
     "report": (
         "experiments:report",
-        "Write one self-contained HTML page of everything measured so far.",
+        "Write one self-contained HTML page of all results.",
     ),
-    "inspect": ("codes:inspect", "Say what a file of sigah is, as JSON, after verifying it."),
+    "inspect": ("codes:inspect", "Verify a file of sigah and describe it as JSON."),
     "methods": (
         "codes:methods",
         "List the methods that `fit` and `evaluate` know, installed plug-ins too, a line each.",
     ),
     "onnx": (
         "onnx:onnx",
-        "Write a model as an ONNX graph, with which any language encodes (or decodes).",
+        "Write a model as an ONNX graph that encodes (or decodes) in any language.",
     ),
     "plan": (
         "plan:plan",
-        "Plan memory, machines, time, index and engine for a number of vectors.",
+        "Estimate memory, machines and time for a number of vectors; suggest an index and an engine.",
     ),
     "demo": (
         "evaluation:demo",
         "Learn, search and compare on MNIST and Fashion-MNIST; writes one HTML page.",
     ),
-    "index": ("search:app", "Keep codes in an index: add, remove, search, and see what it holds."),
+    "index": (
+        "search:app",
+        "Keep codes in an index: build, add, remove, search, and show statistics.",
+    ),
     "data": ("data:app", "List, fetch, check and find the named data sets."),
     "cluster": (
         "cluster:app",

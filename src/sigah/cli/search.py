@@ -42,7 +42,7 @@ from sigah.search import HammingIndex, TwoStageSearch
 __all__ = ["app", "at_most", "in_blocks", "search"]
 
 app = typer.Typer(
-    help="Keep codes in an index: add, remove, search, and see what it holds.",
+    help="Keep codes in an index: build, add, remove, search, and show statistics.",
     no_args_is_help=True,
 )
 
@@ -72,10 +72,10 @@ def search(
         ),
     ] = "hamming",
     oversampling: Annotated[
-        float, typer.Option(min=1, help="Candidates a neighbour, if ranked.")
+        float, typer.Option(min=1, help="Candidates for each neighbour, with --by.")
     ] = 10,
     vectors: Annotated[
-        str | None, typer.Option(help="What was encoded, for --by raw; ids are its rows.")
+        str | None, typer.Option(help="The encoded vectors, for --by raw; ids are their rows.")
     ] = None,
     chosen: Filter = None,
     header: Header = None,
@@ -218,7 +218,7 @@ def search_codes(
 
 @app.command()
 def stats(index: Index) -> None:
-    """Say how many codes an index holds and what they take, as JSON."""
+    """Print the number of codes in an index and their memory, as JSON."""
     held = read_index(index)
     with naming("INDEX", index):
         told = {**held.stats(), "file_bytes": index.stat().st_size}
