@@ -35,7 +35,7 @@ def plan(
     ] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Estimate memory, machines and time for a number of vectors; suggest an index and an engine.
+    """Estimate memory, machines and time for a number of vectors; suggest index and engine.
 
     The figures are arithmetic on rates measured on one machine. Assumptions are listed at the end.
 

@@ -66,7 +66,7 @@ COMMANDS = {
     ),
     "plan": (
         "plan:plan",
-        "Estimate memory, machines and time for a number of vectors; suggest an index and an engine.",
+        "Estimate memory, machines and time for a number of vectors; suggest index and engine.",
     ),
     "demo": (
         "evaluation:demo",
