@@ -19,8 +19,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sigah.checks import check_whole
-
 __all__ = ["available_threads", "limit_threads", "run_together"]
 
 _limit: int | None = None  # what `limit_threads` allows
@@ -120,6 +118,8 @@ def limit_threads(n: int | None = None) -> Iterator[int]:
     2
     """
     global _limit
+    from sigah.checks import check_whole  # NumPy comes with it, and listing commands needs none
+
     wanted = available_threads() if n is None else check_whole(n, "threads", least=1)
     before = _limit, os.environ.get("OMP_NUM_THREADS")
     if n is None and wanted == cores():  # the libraries' own choice

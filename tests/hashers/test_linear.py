@@ -9,7 +9,7 @@ import pytest
 
 from sigah import ITQ, LSH, SiGAH
 from sigah.codes import unpack
-from sigah.hashers import LinearHasher, base
+from sigah.hashers import LinearHasher, rounding
 from sigah.hashers import sigah_training as training
 
 
@@ -44,8 +44,8 @@ def test_codes_do_not_depend_on_how_uncertain_scores_are_computed(
     X = np.repeat(rng.normal(size=(20, 24)), 10, axis=0).astype(np.float32)
     hasher = linear(W, X[0].astype(np.float64) @ W.astype(np.float32))
     alone = np.concatenate([hasher.transform(x[None]) for x in X])
-    monkeypatch.setattr(base, "FEW", few)
-    monkeypatch.setattr(base, "MENDED_BYTES", 1 << 13)
+    monkeypatch.setattr(rounding, "FEW", few)
+    monkeypatch.setattr(rounding, "MENDED_BYTES", 1 << 13)
     np.testing.assert_array_equal(hasher.transform(X), alone)
     at_threshold = np.repeat(X[:1], 3000, axis=0)
     codes = hasher.transform(at_threshold)
@@ -69,7 +69,8 @@ def test_only_scores_within_their_own_rounding_error_are_uncertain() -> None:
     scores = np.zeros((4, 3), np.float32)
     scores[3] = 1e-3
     lengths, steepness = np.array([0, 1, 1e6, 1.0]), np.array([0, 1, 1e9])
-    rows, bits = base.uncertain(scores, lengths, steepness, np.zeros(3))
+    near = rounding.suspicious(scores, lengths, steepness, np.zeros(3))
+    rows, bits = rounding.uncertain(scores, near, lengths, steepness, np.zeros(3))
     assert list(zip(rows, bits, strict=True)) == [(1, 1), (1, 2), (2, 1), (2, 2), (3, 2)]
     hasher = linear(np.random.default_rng(3).normal(size=(8, 16)), np.zeros(16))
     assert unpack(hasher.transform(np.zeros((5, 8)))).all(), "0 counts as positive"

@@ -20,14 +20,12 @@ from sigah import files
 from sigah.checks import check_random_state, plain
 from sigah.codes import check_codes, check_n_bits, signs
 from sigah.hashers.estimator import Estimator
+from sigah.hashers.rounding import mend_signs
 from sigah.plugins import class_path
 from sigah.rows.blocks import BLOCK_BYTES, LARGEST, Rows
 from sigah.rows.dtypes import check_rows
 
 __all__ = ["BinaryHasher", "DecoderMixin", "LinearHasher", "ScoringHasher", "TrainingInterrupted"]
-
-MENDED_BYTES = 1 << 20  # of vectors in float64, while scores are computed again
-FEW = 32  # of so many scores one is computed by itself; of more, all are in one product
 
 
 class TrainingInterrupted(KeyboardInterrupt):
@@ -173,17 +171,10 @@ class BinaryHasher(Estimator, ABC):
             codes[start : start + step] = np.packbits(self._bits(part), axis=1)
         return codes
 
-    def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
+    def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted model to one safetensors file, atomically.
 
         Open it again with :func:`sigah.load`.
-
-        Parameters
-        ----------
-        path : str or path-like
-            A model that is there is replaced.
-        overwrite : bool, default=False
-            Whether a file that is not a model may be replaced, too.
         """
         self._check_is_fitted()
         arrays = self._check_learned()
@@ -198,7 +189,7 @@ class BinaryHasher(Estimator, ABC):
             header["class"] = class_path(type(self))  # a plug-in's, for whoever loads it
         if hasattr(self, "feature_names_in_"):
             header["feature_names_in"] = list(self.feature_names_in_)
-        files.save_model(path, header, arrays, overwrite=overwrite)
+        files.save_model(path, header, arrays)
 
     @classmethod
     def _from_model(cls, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Self:
@@ -304,78 +295,6 @@ class LinearHasher(ScoringHasher):
             scores -= self.thresholds_.astype(np.float32)
             mend_signs(scores, block, self.weights_, self.thresholds_)
         return scores
-
-
-def mend_signs(
-    scores: NDArray[np.float32],
-    block: NDArray[np.float32],
-    weights: NDArray[np.float32],
-    thresholds: NDArray[np.float64],
-) -> None:
-    """Compute scores whose sign is uncertain again, in place, so that a vector has one code.
-
-    A float32 product depends on how BLAS splits the block, so that a score within its rounding
-    error may fall on either side of 0. Such a score is computed in float64, and one within the
-    rounding error of that by one dot product that does not depend on other vectors: a vector has
-    the same code alone, in a batch and on any machine. The error of a score is bounded by the
-    lengths of its own vector and its own weights, and a few rows are processed at a time, so that
-    no vector makes others expensive.
-
-    Parameters
-    ----------
-    scores : ndarray of float32, shape (m, r)
-        ``block @ weights - thresholds``.
-    block : ndarray of float32, shape (m, d)
-    weights : ndarray of float32, shape (d, r)
-    thresholds : ndarray of float64, shape (r,)
-    """
-    d, r = weights.shape
-    columns = np.ascontiguousarray(weights.T)  # a dot product adds up as memory is laid out
-    # |error| <= eps / 2 ((d + 2) |x| |w| + 2 |t|): Higham, section 3.1
-    steepness = (d + 2) * np.sqrt(np.einsum("ij,ij->i", columns, columns, dtype=np.float64))
-    offsets = 2 * np.abs(thresholds)
-    step = max(1, MENDED_BYTES // (8 * (d + r)))
-    for start in range(0, len(block), step):
-        few, some = block[start : start + step], scores[start : start + step]
-        lengths = np.sqrt(np.einsum("ij,ij->i", few, few, dtype=np.float64))
-        rows, bits = uncertain(some, lengths, steepness, offsets)
-        if len(rows) > some.size // FEW:
-            exact = few.astype(np.float64) @ columns.T.astype(np.float64) - thresholds
-            some[:] = exact
-            rows, bits = uncertain(exact, lengths, steepness, offsets)
-        if len(rows) > some.size // FEW:
-            every = np.einsum("ij,kj->ik", few.astype(np.float64), columns.astype(np.float64))
-            some[:] = every - thresholds
-            continue
-        at_once = max(1, MENDED_BYTES // (16 * d))
-        for first in range(0, len(rows), at_once):
-            i, j = rows[first : first + at_once], bits[first : first + at_once]
-            dots = np.einsum("ij,ij->i", few[i].astype(np.float64), columns[j].astype(np.float64))
-            some[i, j] = dots - thresholds[j]
-
-
-def uncertain(
-    scores: NDArray[Any],
-    lengths: NDArray[np.float64],
-    steepness: NDArray[np.float64],
-    offsets: NDArray[np.float64],
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows and columns of the scores that rounding may have given the wrong sign.
-
-    The error of a score is at most ``eps / 2 (lengths * steepness + offsets)`` of its row and
-    column. Where that is 0 the score is exact.
-    """
-    half, largest = np.finfo(scores.dtype).eps / 2, np.finfo(scores.dtype).max
-    most = lengths * steepness.max()
-    bounds = half * (most + offsets.max())
-    bounds[most > largest] = np.inf  # the score may have overflowed
-    widest = np.nextafter(bounds.astype(scores.dtype), scores.dtype.type(np.inf))
-    rows, bits = np.nonzero(~(np.abs(scores) > widest[:, None]))
-    # few are left, unless many are uncertain; now each by the bound of its own column
-    own = half * (lengths[rows] * steepness[bits] + offsets[bits])
-    own[most[rows] > largest] = np.inf
-    near = ~(np.abs(scores[rows, bits]) > own) & (own > 0)
-    return rows[near], bits[near]
 
 
 class DecoderMixin(ABC):

@@ -1,0 +1,120 @@
+"""Signs that rounding does not decide: a vector has one code, whatever stands beside it.
+
+A float32 product depends on how BLAS splits the block, so a score within its rounding error may
+fall on either side of 0. N. J. Higham, "Accuracy and stability of numerical algorithms", section
+3.1, bounds that error.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["mend_signs"]
+
+MENDED_BYTES = 1 << 18  # of vectors and scores in float64, while scores are computed again
+SURVEYED = 16  # so many times the rows of these are looked through at a time
+FEW = 32  # of so many scores one is computed by itself; of more, all are in one product
+
+
+def mend_signs(
+    scores: NDArray[np.float32],
+    block: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    thresholds: NDArray[np.float64],
+) -> None:
+    """Compute scores whose sign is uncertain again, in place.
+
+    Where they are few, each is one dot product in float64, which does not depend on other vectors.
+    Where they are many, a product in float64 settles nearly all of them first. The error of a score
+    is bounded by the lengths of its own vector and its own weights, and a few rows are processed at
+    a time, so no vector makes others expensive.
+
+    Parameters
+    ----------
+    scores : ndarray of float32, shape (m, r)
+        ``block @ weights - thresholds``.
+    block : ndarray of float32, shape (m, d)
+    weights : ndarray of float32, shape (d, r)
+    thresholds : ndarray of float64, shape (r,)
+    """
+    d, r = weights.shape
+    columns = np.ascontiguousarray(weights.T)  # a dot product adds up as memory is laid out
+    # |error| <= eps / 2 ((d + 2) |x| |w| + 2 |t|)
+    steepness = (d + 2) * np.sqrt(np.einsum("ij,ij->i", columns, columns, dtype=np.float64))
+    offsets = 2 * np.abs(thresholds)
+    lengths = np.sqrt(np.einsum("ij,ij->i", block, block, dtype=np.float64))
+    step = max(1, MENDED_BYTES // (8 * (d + r)))
+    for start in range(0, len(block), SURVEYED * step):
+        few = slice(start, start + SURVEYED * step)
+        near = suspicious(scores[few], lengths[few], steepness, offsets)
+        if np.count_nonzero(near) <= near.size // FEW:
+            rows, bits = uncertain(scores[few], near, lengths[few], steepness, offsets)
+            mend_each(scores[few], block[few], rows, bits, columns, thresholds)
+            continue
+        for first in range(start, min(few.stop, len(block)), step):
+            fewer = slice(first, min(first + step, few.stop))
+            some, vectors = scores[fewer], block[fewer].astype(np.float64)
+            exact = vectors @ columns.T.astype(np.float64) - thresholds
+            some[:] = exact
+            near = suspicious(exact, lengths[fewer], steepness, offsets)
+            rows, bits = uncertain(exact, near, lengths[fewer], steepness, offsets)
+            if len(rows) <= near.size // FEW:
+                mend_each(some, block[fewer], rows, bits, columns, thresholds)
+            else:
+                some[:] = np.einsum("ij,kj->ik", vectors, columns.astype(np.float64)) - thresholds
+
+
+def mend_each(
+    scores: NDArray[np.float32],
+    block: NDArray[np.float32],
+    rows: NDArray[np.intp],
+    bits: NDArray[np.intp],
+    columns: NDArray[np.float32],
+    thresholds: NDArray[np.float64],
+) -> None:
+    """Compute some scores again, one dot product each."""
+    at_once = max(1, MENDED_BYTES // (16 * block.shape[1]))
+    for first in range(0, len(rows), at_once):
+        i, j = rows[first : first + at_once], bits[first : first + at_once]
+        dots = np.einsum("ij,ij->i", block[i].astype(np.float64), columns[j].astype(np.float64))
+        scores[i, j] = dots - thresholds[j]
+
+
+def suspicious(
+    scores: NDArray[Any],
+    lengths: NDArray[np.float64],
+    steepness: NDArray[np.float64],
+    offsets: NDArray[np.float64],
+) -> NDArray[np.bool_]:
+    """Whether scores lie within the largest rounding error of any score of their row.
+
+    The error of a score is at most ``eps / 2 (lengths * steepness + offsets)`` of its row and
+    column. Where ``lengths * steepness`` is beyond the dtype, the score may have overflowed.
+    """
+    most = lengths * steepness.max()
+    bounds = np.finfo(scores.dtype).eps / 2 * (most + offsets.max())
+    bounds[most > np.finfo(scores.dtype).max] = np.inf
+    widest = np.nextafter(bounds.astype(scores.dtype), scores.dtype.type(np.inf))
+    return ~(np.abs(scores) > widest[:, None])
+
+
+def uncertain(
+    scores: NDArray[Any],
+    near: NDArray[np.bool_],
+    lengths: NDArray[np.float64],
+    steepness: NDArray[np.float64],
+    offsets: NDArray[np.float64],
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of the suspicious scores that lie within their own rounding error.
+
+    Where that is 0 the score is exact.
+    """
+    rows, bits = np.nonzero(near)
+    most = lengths[rows] * steepness[bits]
+    own = np.finfo(scores.dtype).eps / 2 * (most + offsets[bits])
+    own[most > np.finfo(scores.dtype).max] = np.inf
+    kept = ~(np.abs(scores[rows, bits]) > own) & (own > 0)
+    return rows[kept], bits[kept]
