@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from sigah.cli.data import fetch_with_bar
+from sigah.cli.inputs import naming
 from sigah.cli.options import Header, Overwrite
 from sigah.cli.outputs import check_output
 from sigah.cli.vectors import read_vectors
@@ -90,18 +91,19 @@ def evaluate(
         if json_file is not None:  # after every run, so that an interruption loses none
             write_results(json_file, results)
 
-    results = run_evaluation(
-        makers,
-        read_vectors(base, "BASE", header=header),
-        read_vectors(queries, "QUERIES", header=header),
-        name=Path(base).name,
-        n_bits=lengths,
-        seeds=range(seeds),
-        k=k,
-        n_train=train,
-        on_run=report,
-        resume=read_results(json_file) if resume and json_file and json_file.exists() else None,
-    )
+    with naming("base", base, only="Input X "):  # the only vectors that methods learn from
+        results = run_evaluation(
+            makers,
+            read_vectors(base, "BASE", header=header),
+            read_vectors(queries, "QUERIES", header=header),
+            name=Path(base).name,
+            n_bits=lengths,
+            seeds=range(seeds),
+            k=k,
+            n_train=train,
+            on_run=report,
+            resume=read_results(json_file) if resume and json_file and json_file.exists() else None,
+        )
     # a pipe is as wide as the table: columns are folded at the edge of a terminal only
     Console(width=None if sys.stdout.isatty() else 160).print(results_table(results))
 

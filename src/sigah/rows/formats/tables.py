@@ -64,7 +64,7 @@ def open_column(file: Path, name: str) -> tuple[Any, Iterator[Any]]:
     """
     kind = file.suffix.lower()
     if kind not in (".parquet", ".arrow", ".feather"):
-        raise ValueError(f"{file}: only Parquet and Arrow files have named columns of ids")
+        raise ValueError(f"only Parquet and Arrow files have named columns of ids, not {file}")
     with naming(file):
         if kind == ".parquet":
             stored = require("pyarrow.parquet", "Parquet files").ParquetFile(file)
