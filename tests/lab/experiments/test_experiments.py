@@ -266,6 +266,16 @@ def test_galleries_hold_the_queries_themselves(folder: Path, material: Evaluatio
     assert decode(runner.encode(np.array([[-1.0, 2.0]])), (1, 2)).tolist() == [[[0, 1]]]
 
 
+def test_table_7_has_both_divisors(folder: Path) -> None:
+    (measured,) = Store(folder).collect(EXPERIMENTS["table7"])
+    for run in measured.runs["SiGAH", 64]:
+        by_relevant = run["metrics"]["label_map_by_relevant@1000"]
+        by_hits = run["metrics"]["label_map_by_hits@1000"]
+        assert 0 < by_relevant <= by_hits <= 1
+    (table,) = EXPERIMENTS["table7"].view(EXPERIMENTS["table7"], [measured])
+    assert [cell.mean for cell in table.rows[0][1]] == pytest.approx([by_relevant, by_hits])
+
+
 def test_experiments_say_what_the_data_lacks(material: EvaluationData, tmp_path: Path) -> None:
     bare = replace(material, picture=None, base_labels=None)
     for name, word in (("fig6", "pictures"), ("neighbors", "pictures"), ("table7", "labels")):

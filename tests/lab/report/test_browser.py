@@ -16,7 +16,7 @@ from chromium import CHROMIUM, Tab, browser
 
 from sigah.lab.report.page import write_report
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SETS = ("mnist", "photo-gist-960", "wordnet-text")
 PHONE, PAPER = 390, 718  # CSS pixels; A4 between its margins
 
