@@ -171,10 +171,17 @@ class BinaryHasher(Estimator, ABC):
             codes[start : start + step] = np.packbits(self._bits(part), axis=1)
         return codes
 
-    def save(self, path: str | PathLike[str]) -> None:
+    def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
         """Write the fitted model to one safetensors file, atomically.
 
         Open it again with :func:`sigah.load`.
+
+        Parameters
+        ----------
+        path : str or path-like
+            A model that is there is replaced.
+        overwrite : bool, default=False
+            Whether a file that is not a model may be replaced, too.
         """
         self._check_is_fitted()
         arrays = self._check_learned()
@@ -189,7 +196,7 @@ class BinaryHasher(Estimator, ABC):
             header["class"] = class_path(type(self))  # a plug-in's, for whoever loads it
         if hasattr(self, "feature_names_in_"):
             header["feature_names_in"] = list(self.feature_names_in_)
-        files.save_model(path, header, arrays)
+        files.save_model(path, header, arrays, overwrite=overwrite)
 
     @classmethod
     def _from_model(cls, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Self:
