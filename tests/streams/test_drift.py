@@ -71,7 +71,7 @@ def test_the_interval_covers_what_it_says() -> None:
         reports.append(drift(hasher, old, new, n=400, random_state=seed))
     truth = np.mean([report.loss for report in reports])
     covered = sum(report.low <= truth <= report.high for report in reports)
-    assert covered >= 88
+    assert covered >= 52  # of 60; fewer are as likely as 1 in 100 if each covers with .95
     assert all(report.low < report.loss < report.high for report in reports)
     # half the vectors see half as much: a fourth of them has intervals twice as wide
     wide = np.mean([report.high - report.low for report in reports])
