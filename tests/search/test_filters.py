@@ -205,11 +205,12 @@ def test_a_function_is_asked_for_ids_that_are_held() -> None:
 
 
 @pytest.mark.parametrize("first", [0, 5])
-def test_the_id_one_past_the_end_is_not_held(first: int) -> None:
-    """Of a segment of consecutive ids, whose last group has room for more codes."""
+@pytest.mark.parametrize("n", [256, 300])
+def test_the_id_one_past_the_end_is_not_held(n: int, first: int) -> None:
+    """Of a segment of consecutive ids, whose last group is full or has room for more codes."""
     index = HammingIndex(64)
-    index.add(random_codes(300), np.arange(300) + first)
-    end = first + 300
+    index.add(random_codes(n), np.arange(n) + first)
+    end = first + n
     assert end not in index
     assert end - 1 in index
     assert index.search(random_codes(1), 2, filter=[end])[1].tolist() == [[-1, -1]]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sigah import threads
 from sigah.codes import unpack
 from sigah.search import distance_counts, kernels, scan
+from sigah.search.multi_index import fit_two_costs
 from sigah.search.scan import nearest_by_scan, within_by_scan
 from sigah.search.segment import all_alive, as_bits, as_positions
 
@@ -202,3 +203,47 @@ def test_counts_of_distances_are_histograms_of_them(n: int, n_bytes: int) -> Non
 
 def _differing(queries: Codes, base: Codes) -> Any:
     return np.bitwise_count(queries[:, None] ^ base[None]).sum(axis=2)
+
+
+@given(
+    st.sets(st.integers(0, 700), max_size=60),
+    st.lists(st.integers(0, 800), max_size=40),
+    st.integers(0, 300),
+    st.integers(0, 2**32 - 1),
+)
+def test_marked_bits_are_those_of_ids_that_are_held(
+    held: set[int], wanted: list[int], first: int, seed: int
+) -> None:
+    wanted = [*wanted, first + 256]  # one past the end of consecutive ids
+    ids = np.array(sorted(wanted), np.int64)
+    living = np.random.default_rng(seed).random(256) < 0.8
+    alive = np.full(8, ~np.uint64(0))  # what lies behind the four words of a group looks alive
+    alive[:4] = as_bits(np.flatnonzero(living), 4)
+    for listed in (np.array(sorted(held), np.int64), np.arange(first, first + 256)):
+        expected = [i for i, one in enumerate(listed.tolist()) if one in wanted and living[i]]
+        bits = np.zeros(8, np.uint64)
+        count = kernels.mark_listed(listed, ids, alive[:4], bits[:4])
+        assert as_positions(bits).tolist() == expected
+        assert count == len(expected)
+    bits = np.zeros(8, np.uint64)
+    assert kernels.mark_consecutive(first, 256, ids, alive[:4], bits[:4]) == len(expected)
+    assert as_positions(bits).tolist() == expected
+
+
+def test_the_two_costs_of_tables_are_least_squares_without_negative_ones() -> None:
+    random = np.random.default_rng(0)
+    for costs in ([10.0, 2.0], [0.0, 3.0], [5.0, 0.0]):
+        for noise in (0.0, 40.0, 4000.0):
+            work = random.integers(1, 1000, (64, 2)).astype(float)
+            times = work @ costs + noise * random.normal(size=64)
+            found = np.array(fit_two_costs(work, times))
+            assert (found >= 0).all()
+            error = np.square(work @ found - times).sum()
+            steps = np.concatenate([np.zeros(1), np.geomspace(1e-4, 1, 20)])
+            for first in steps:  # no allowed point nearby is better
+                for second in steps:
+                    for sign in (1, -1):
+                        other = np.maximum(found + np.array([sign * first, second]), 0)
+                        assert np.square(work @ other - times).sum() >= error - 1e-6
+                        other = np.maximum(found - np.array([sign * first, second]), 0)
+                        assert np.square(work @ other - times).sum() >= error - 1e-6
