@@ -37,7 +37,7 @@ lint: setup
 docs: setup
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
 	$(BIN)/python docs/site/cli_page.py
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	PATH="$(CURDIR)/$(BIN):$$PATH" NO_MKDOCS_2_WARNING=1 mkdocs build --strict # ruff breaks signatures
 
 # The report in a real browser; `make test` does this too where Chromium is installed.
 test-browser: setup

@@ -64,6 +64,9 @@ def section(name: str, command: Any) -> list[str]:
 def table_of(options: list[Any]) -> list[str]:
     """Options, a line each."""
     lines = [f"| {flags(p)} | {cell(p.help)} | {default(p)} |" for p in options]
+    if not any(default(p) for p in options):
+        lines = [f"| {flags(p)} | {cell(p.help)} |" for p in options]
+        return ["| option | meaning |", "| --- | --- |", *lines]
     return ["| option | meaning | default |", "| --- | --- | --- |", *lines]
 
 
