@@ -45,7 +45,7 @@ def mend_signs(
     # |error| <= eps / 2 ((d + 2) |x| |w| + 2 |t|)
     steepness = (d + 2) * np.sqrt(np.einsum("ij,ij->i", columns, columns, dtype=np.float64))
     offsets = 2 * np.abs(thresholds)
-    lengths = np.sqrt(np.einsum("ij,ij->i", block, block, dtype=np.float64))
+    lengths = row_lengths(block)
     step = max(1, MENDED_BYTES // (8 * (d + r)))
     for start in range(0, len(block), SURVEYED * step):
         few = slice(start, start + SURVEYED * step)
@@ -65,6 +65,15 @@ def mend_signs(
                 mend_each(some, block[fewer], rows, bits, columns, thresholds)
             else:
                 some[:] = np.einsum("ij,kj->ik", vectors, columns.astype(np.float64)) - thresholds
+
+
+def row_lengths(block: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Lengths of vectors, ``(m,)``, or a little more; in float32 where no square leaves it."""
+    squares = np.einsum("ij,ij->i", block, block)
+    if squares.min() > 1e-30 and squares.max() < 1e30:
+        rounding = 1 + block.shape[1] * np.finfo(np.float32).eps
+        return np.sqrt(squares.astype(np.float64)) * rounding
+    return np.sqrt(np.einsum("ij,ij->i", block, block, dtype=np.float64))
 
 
 def mend_each(
