@@ -37,7 +37,7 @@ def check_random_state(seed: Any) -> np.random.RandomState:
     Parameters
     ----------
     seed : int, RandomState or None
-        A ``RandomState`` is returned as it is, so that successive calls go on with its stream.
+        A ``RandomState`` is returned as it is: successive calls continue its stream.
 
     Raises
     ------

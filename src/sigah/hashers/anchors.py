@@ -1,8 +1,8 @@
 """Anchors: a few hundred centres that stand for the whole training set.
 
-Graphs over n vectors have n^2 edges; through m anchors they have n m. Shared by the methods that
-build one: W. Liu, J. He and S.-F. Chang, "Large graph construction for scalable semi-supervised
-learning", ICML 2010.
+A graph over n vectors has n^2 edges; through m anchors it has n m. The methods that build such a
+graph share this file: W. Liu, J. He and S.-F. Chang, "Large graph construction for scalable
+semi-supervised learning", ICML 2010.
 """
 
 from __future__ import annotations

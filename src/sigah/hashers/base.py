@@ -76,7 +76,7 @@ class BinaryHasher(Estimator, ABC):
         Returns
         -------
         self
-            After an error it is what it was before.
+            After an error the hasher is as it was before.
 
         Raises
         ------
@@ -87,8 +87,8 @@ class BinaryHasher(Estimator, ABC):
         MissingLibraryError
             If the method learns with a library that is not installed.
         KeyboardInterrupt
-            If Ctrl-C is pressed. It is a ``TrainingInterrupted`` where the method keeps what it has
-            learned so far; the hasher can then be used.
+            If Ctrl-C is pressed. SiGAH raises the subclass ``TrainingInterrupted`` and keeps what
+            it has learned so far: the hasher can be used.
         """
         with self._all_or_nothing():
             self._learn_from(X)
@@ -96,7 +96,7 @@ class BinaryHasher(Estimator, ABC):
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
-        """Learn within it: after an error the hasher is what it was before."""
+        """A block of learning: an error in it leaves the hasher as it was before."""
         before = dict(vars(self))
         try:
             try:
@@ -164,7 +164,7 @@ class BinaryHasher(Estimator, ABC):
     def _codes(self, block: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Packed codes of a block of vectors that are known to be finite."""
         codes = np.empty((len(block), self.n_bits // 8), np.uint8)
-        # a code may be wider than its vector: what is held for it is bounded too
+        # a code may be wider than its vector, so scores are computed for a few rows at a time
         step = max(1, BLOCK_BYTES // (4 * self.n_bits))
         for start in range(0, len(block), step):
             part = block[start : start + step]

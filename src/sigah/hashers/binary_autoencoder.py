@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sigah.checks import check_whole
 from sigah.hashers.base import DecoderMixin, LinearHasher
 from sigah.hashers.itq import random_rotation, rotate_to_codes
 from sigah.progress import track
@@ -39,8 +40,8 @@ def principal_rows(
 ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Centred rows in their principal coordinates, in memory.
 
-    Neither the support vector machines nor the errors depend on the coordinates, but here the
-    second moments are diagonal, so their inverse preconditions the optimiser for nothing.
+    Neither the support vector machines nor the errors depend on the coordinates. Here the second
+    moments are diagonal, so their inverse preconditions the optimiser at no cost.
 
     Returns
     -------
@@ -493,8 +494,7 @@ class BinaryAutoencoder(DecoderMixin, LinearHasher):
         }
 
     def _check_parameters(self) -> None:
-        if not (isinstance(self.n_iter, (int, np.integer)) and self.n_iter >= 1):
-            raise ValueError(f"n_iter must be a whole number of at least 1, got {self.n_iter!r}")
+        check_whole(self.n_iter, "n_iter")
         for name, least in (("mu", 0), ("growth", 1), ("C", 0)):
             value = getattr(self, name)
             if not (

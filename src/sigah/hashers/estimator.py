@@ -1,7 +1,7 @@
-"""What makes a hasher a scikit-learn estimator, without importing scikit-learn.
+"""A hasher is a scikit-learn estimator, and does not import scikit-learn.
 
 ``clone``, pipelines, searches over parameters and ``set_output`` ask an object for its methods, not
-for its class. So encoding never pays for an import that takes longer than it does.
+for its class. Importing scikit-learn would take longer than encoding.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Estimator:
         return self
 
     def _contained(self, columns: NDArray[Any], X: Any) -> Any:
-        """What ``set_output``, or scikit-learn's global setting, makes of an output array."""
+        """The output as an array, or as the table that ``set_output`` asks for."""
         if "sklearn" not in sys.modules:
             return columns
         from sklearn.utils._set_output import _wrap_data_with_container

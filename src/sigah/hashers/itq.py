@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from sigah.checks import check_whole
 from sigah.hashers.base import DecoderMixin, LinearHasher
 from sigah.progress import track
 from sigah.rows.blocks import Rows
@@ -79,7 +80,7 @@ def itq_directions(
     Returns
     -------
     directions : ndarray of float64, shape (d, n_bits)
-        Orthonormal columns: principal directions times the learned rotation.
+        Principal directions times the learned rotation. Columns are orthonormal.
     losses : list of float
         Mean quantisation loss before each round.
     scale : float
@@ -155,8 +156,7 @@ class ITQ(DecoderMixin, LinearHasher):
         self.verbose = verbose
 
     def _fit(self, rows: Rows, random_state: np.random.RandomState) -> None:
-        if not (isinstance(self.n_iter, (int, np.integer)) and self.n_iter >= 1):
-            raise ValueError(f"n_iter must be a whole number of at least 1, got {self.n_iter!r}")
+        check_whole(self.n_iter, "n_iter")
         mean, covariance = rows.mean_and_covariance()
         directions, self.loss_, scale = itq_directions(
             rows,

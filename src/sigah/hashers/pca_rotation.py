@@ -21,9 +21,9 @@ __all__ = ["PCARotation"]
 class PCARotation(DecoderMixin, LinearHasher):
     """PCA, then a random rotation that spreads the variance evenly over the bits.
 
-    What ITQ starts from: ``sgn((x - mean) P R)`` with the first ``n_bits`` principal directions P
-    and a rotation R drawn uniformly. It tells how much of ITQ's quality is learned by its
-    alternation. Fitting costs one covariance, O(n d^2 + d^3); encoding O(d r) a vector.
+    The start of ITQ: ``sgn((x - mean) P R)`` with the first ``n_bits`` principal directions P and a
+    rotation R drawn uniformly. Comparing the two shows how much ITQ's alternation learns. Fitting
+    costs one covariance, O(n d^2 + d^3); encoding O(d r) a vector.
 
     Parameters
     ----------

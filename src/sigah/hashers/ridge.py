@@ -51,7 +51,7 @@ class Moments:
 
 
 def best_regression(rest: Moments, held_out: Moments) -> NDArray[np.float64]:
-    """The regression of all rows, by the penalty that serves those held out best.
+    """The regression of all rows, by the penalty with the least error on the held-out rows.
 
     Where rows are few it is made up to three times as strong: these rows are not quite unseen.
 

@@ -49,7 +49,7 @@ class SiGAH(DecoderMixin, LinearHasher):
 
     The neighbour term is what Eq. (17) becomes when it also repels: codes of a row must rank its
     close vectors before the others. The pair term has one learned offset for the whole data set,
-    so that one Hamming radius comes to mean the same for every query.
+    so that one Hamming radius means the same for every query.
 
     Parameters
     ----------
@@ -216,8 +216,8 @@ class SiGAH(DecoderMixin, LinearHasher):
     def paper(cls, n_bits: int = 64, **parameters: Any) -> Self:
         """The paper read literally: Eq. (20) and (21), tanh relaxation, Gaussian weights.
 
-        The text that reached us has lost its numbers; those below are ours, inside what its words
-        allow (see ``docs/methods.md``). Any of them can be overridden by keyword.
+        The text that we have lost its numbers; the ones below are ours, within the limits that its
+        words set (see ``docs/methods.md``). Any of them can be overridden by keyword.
 
         Examples
         --------
@@ -362,7 +362,7 @@ class SiGAH(DecoderMixin, LinearHasher):
     def _refitted_dictionary(
         self, rows: Rows, random_state: np.random.RandomState
     ) -> NDArray[np.float32]:
-        """A that best rebuilds x from z: the ridge regression of the ones on the others."""
+        """A that best rebuilds x from z: the ridge regression of x on z."""
         chosen = random_state.permutation(len(rows))[:REFIT_ROWS]
         fifth = len(chosen) // 5
         rest, held_out = (

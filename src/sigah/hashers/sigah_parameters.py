@@ -1,4 +1,4 @@
-"""SiGAH's parameters, checked: what its training is given instead of the estimator."""
+"""SiGAH's parameters, checked. Training takes them instead of the estimator."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ class Trainer:
         self.discriminator = Discriminator(d, draws).to(device)
         # How steeply codes' cosines count in the neighbour and the pair term, and the cosine at
         # which the pair term finds a neighbour as likely as not: three learned numbers for the
-        # whole data set, so that one Hamming radius comes to mean the same for every query.
+        # whole data set, so that one Hamming radius means the same for every query.
         self.log_sharpness = torch.tensor(np.log(10.0), dtype=torch.float32, device=device)
         self.log_slope = torch.tensor(np.log(r / 4), dtype=torch.float32, device=device)
         self.radius = torch.tensor(0.5, device=device)
@@ -252,7 +252,7 @@ def train(
 ) -> Trained:
     """Fit all networks to ``rows``; Ctrl-C ends the training and keeps what was learned.
 
-    From a ``start``, its centre, scale, dictionary and weights are gone on with.
+    With a ``start``, training continues from its centre, scale, dictionary and weights.
     """
     began = time.perf_counter()
     device = choose_device(params.device)

@@ -21,7 +21,7 @@ __all__ = ["SphericalHashing", "forces", "halving_radii"]
 
 ROWS_OF_A_CENTRE = 5  # training vectors whose mean is a first centre
 MEAN_TOLERANCE, DEVIATION_TOLERANCE = 0.10, 0.15  # of n / 4, in the authors' code
-FARTHEST = 10  # lengths of the longest training vector; a sphere so far away is all but a plane
+FARTHEST = 10  # lengths of the longest training vector; so far away a sphere is nearly a plane
 
 
 def halving_radii(distances: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -132,8 +132,8 @@ class SphericalHashing(ScoringHasher):
     Rounds end when the overlaps o_ij of all pairs meet the authors' tolerances, mean
     ``|o_ij - m/4|`` at most 10 % and standard deviation at most 15 % of m/4. The authors' code
     has no other limit and need not end: the tolerances are out of reach in few dimensions, and
-    where one vector fills half of the sample every pair repels for ever. Hence ``max_iter``, and
-    a limit of ten times the longest centred vector on the distance of a centre.
+    where one vector fills half of the sample every pair repels in every round. So there is
+    ``max_iter``, and no centre is farther away than ten times the longest centred vector.
 
     Codes are usually compared by plain Hamming distance. The paper's own distance divides it
     by the number of spheres that hold both vectors:

@@ -45,7 +45,7 @@ def description_length(
 ) -> Tensor:
     """Bits to describe a batch by its codes, Eq. (6) as the authors' code weighs it.
 
-    ``1/2 ||x - (h U |s| + t)||^2`` for what the decoder leaves open, and alpha times the
+    ``1/2 ||x - (h U |s| + t)||^2`` for the error of the decoder, and alpha times the
     cross-entropy of the codes h under the encoder's probabilities; sums over the batch.
     """
     from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
