@@ -6,7 +6,7 @@ BIN := .venv/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 export GOMP_SPINCOUNT ?= 10000
 
-.PHONY: setup test docs test-engines test-browser test-soak lint demo bench bench-million bench-onnx \
+.PHONY: setup test docs test-engines test-browser test-soak fuzz lint demo bench bench-million bench-onnx \
   bench-search bench-engines bench-stream results clean
 
 setup: .venv/.installed
@@ -27,6 +27,15 @@ test-engines: setup
 # Ten minutes of random work on one index by threads and killed processes, every answer checked.
 test-soak: setup
 	$(BIN)/python tests/soak/soak.py --seconds 600
+
+# Coverage-guided fuzzing of every reader of files, two minutes each. What breaks a reader is kept in
+# .fuzz/READER/crash-*, and the seeds in tests/fuzz/seeds are part of `make test`.
+SECONDS_A_READER := 120
+fuzz: setup
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,fuzz]'
+	for reader in $$(ls tests/fuzz/seeds); do \
+	  $(BIN)/python tests/fuzz/fuzz.py $$reader $(SECONDS_A_READER) || exit 1; \
+	done
 
 lint: setup
 	$(BIN)/ruff check .

@@ -18,7 +18,9 @@ from sigah import HammingIndex, files, rows
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MANIFESTS = {
-    folder.name: json.loads((folder / "manifest.json").read_text()) for folder in GOLDEN.iterdir()
+    folder.name: json.loads((folder / "manifest.json").read_text())
+    for folder in GOLDEN.iterdir()
+    if (folder / "manifest.json").exists()
 }
 
 

@@ -241,6 +241,24 @@ class TestMatlab:
         with pytest.raises(ValueError, match=r"no matrix of numbers 'note'"):
             open_vectors(f"{file}:note")
 
+    @pytest.mark.parametrize("version", ["4", "5", "deflated"])
+    @pytest.mark.parametrize("dtype", ["f8", "f4", "i2", "u2", "i4", "u1", ">f4"])
+    def test_what_scipy_reads_is_read(self, version: str, dtype: str, tmp_path: Path) -> None:
+        file = tmp_path / "a.mat"
+        for shape in ((4, 6), (1, 1), (300, 7), (1, 5)):
+            matrix = (9 * RNG.normal(size=shape)).astype(dtype)
+            content = {"a": matrix, "a_longer_name": matrix + 1}
+            if version != "4":
+                content |= {"note": "hello", "pairs": 1j * matrix, "s": {"a": 1}, "c": [["x"], [1]]}
+            options = {"format": version[:1].replace("d", "5"), "do_compression": len(version) > 1}
+            scipy.io.savemat(file, content, **options)
+            expected = scipy.io.loadmat(file)
+            for name in ("a", "a_longer_name"):
+                found = load_vectors(f"{file}:{name}")
+                np.testing.assert_array_equal(found, expected[name], strict=True)
+            with pytest.raises(ValueError, match=r"holds 2 matrices"):
+                load_vectors(file)
+
     def test_a_claim_beyond_the_file_is_refused(self, tmp_path: Path) -> None:
         file = tmp_path / "a.mat"
         scipy.io.savemat(file, {"X": VECTORS})
