@@ -34,6 +34,7 @@ from sigah import HammingIndex, SiGAH
 from sigah.evaluation.provenance import environment
 from sigah.lab import datasets
 from sigah.search import kernels
+from sigah.search.layout import to_planes
 from sigah.search.scan import nearest_by_scan
 
 BITS, KS, QUERIES = (32, 64, 128, 256, 512, 1024), (1, 10, 100, 1000), (1, 10, 100, 1000)
@@ -233,11 +234,11 @@ def limits(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
         n_bytes = n_bits // 8
         codes = random.integers(0, 256, (2048, n_bytes), dtype=np.uint8)
         queries = random.integers(0, 256, (1000, n_bytes), dtype=np.uint8)
-        planes = kernels.to_planes(codes)
+        planes = to_planes(codes)
         selected = np.full(len(planes) * 4, ~np.uint64(0))
         counts = np.zeros(len(queries), np.int64)
 
-        base = kernels.to_planes(random.integers(0, 256, (n := 4_000_000, n_bytes), dtype=np.uint8))
+        base = to_planes(random.integers(0, 256, (n := 4_000_000, n_bytes), dtype=np.uint8))
         everything = np.full(len(base) * 4, ~np.uint64(0))
 
         def compare_only() -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sigah import threads
 from sigah.codes import unpack
 from sigah.search import distance_counts, kernels, scan
+from sigah.search.layout import to_planes
 from sigah.search.multi_index import fit_two_costs
 from sigah.search.scan import nearest_by_scan, within_by_scan
 from sigah.search.segment import all_alive, as_bits, as_positions
@@ -42,7 +43,7 @@ def pairs(distances: Any, positions: Any) -> list[tuple[int, int]]:
 @pytest.mark.parametrize("n_bytes", [1, 8, 33])
 def test_planes_hold_the_codes_byte_by_byte(n: int, n_bytes: int) -> None:
     codes = random_codes(n, n_bytes)
-    planes = kernels.to_planes(codes)
+    planes = to_planes(codes)
     assert planes.shape == (-(-n // 256), n_bytes, 256)
     assert n == 0 or planes.ctypes.data % 64 == 0
     flat_planes = planes.transpose(0, 2, 1).reshape(-1, n_bytes)
@@ -66,7 +67,7 @@ def test_bits_are_positions(flags: list[bool]) -> None:
 def test_the_nearest_are_the_first_of_all_ranked(n_bytes: int, k: int) -> None:
     base, queries = random_codes(600, n_bytes), random_codes(5, n_bytes, seed=1)
     allowed = np.random.default_rng(2).random(600) < 0.8
-    planes, bits = kernels.to_planes(base), as_bits(np.flatnonzero(allowed), 12)
+    planes, bits = to_planes(base), as_bits(np.flatnonzero(allowed), 12)
     distances, positions = nearest_by_scan(planes, bits, queries, k, n_threads=1)
     for row, expected in enumerate(ranked(queries, base, allowed)):
         expected += [(2**31 - 1, -1)] * max(0, k - len(expected))
@@ -85,7 +86,7 @@ def test_orders_that_fill_the_candidates_lose_none(approach: str, k: int) -> Non
     if approach == "nearer and nearer":
         base = base[::-1].copy()
     query = np.zeros((1, n_bits // 8), np.uint8)
-    planes = kernels.to_planes(base)
+    planes = to_planes(base)
     found = nearest_by_scan(planes, all_alive(len(base)), query, k, n_threads=1)
     assert pairs(found[0][0], found[1][0]) == ranked(query, base)[0][:k]
 
@@ -95,7 +96,7 @@ def test_all_ways_to_share_work_give_the_same_answer(
     n_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base, queries = random_codes(5000, n_bytes) & 3, random_codes(17, n_bytes, seed=1) & 3
-    planes, bits = kernels.to_planes(base), all_alive(len(base))
+    planes, bits = to_planes(base), all_alive(len(base))
     alone = nearest_by_scan(planes, bits, queries, 30, n_threads=1)
     ball = within_by_scan(planes, bits, queries, n_bytes, n_threads=1)
     assert 0 < ball[0][-1] < len(base) * len(queries)
@@ -120,7 +121,7 @@ def test_balls_hold_what_is_near(n_bytes: int, radius: int) -> None:
     allowed = np.random.default_rng(2).random(700) < 0.7
     bits = as_bits(np.flatnonzero(allowed), 12)
     radius = min(radius, 8 * n_bytes)
-    lims, distances, positions = within_by_scan(kernels.to_planes(base), bits, queries, radius, 1)
+    lims, distances, positions = within_by_scan(to_planes(base), bits, queries, radius, 1)
     for row, expected in enumerate(ranked(queries, base, allowed)):
         ball = slice(lims[row], lims[row + 1])
         near = [pair for pair in expected if pair[0] <= radius]

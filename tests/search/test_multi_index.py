@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sigah import HammingIndex
-from sigah.search import kernels
+from sigah.search.layout import to_planes
 from sigah.search.multi_index import MultiIndex, cut
 from sigah.search.scan import nearest_by_scan, within_by_scan
 from sigah.search.segment import all_alive, as_bits
@@ -39,7 +39,7 @@ def tables_of(codes: Codes) -> MultiIndex:
 def test_tables_find_what_the_scan_finds(n: int, n_bytes: int) -> None:
     base, queries = clustered(n, n_bytes), clustered(6, n_bytes, seed=1)
     allowed = np.random.default_rng(2).random(n) < 0.8
-    planes = kernels.to_planes(base)
+    planes = to_planes(base)
     bits = as_bits(np.flatnonzero(allowed), 4 * len(planes))
     tables = tables_of(base)
     for k in (1, 7, 40):
@@ -67,7 +67,7 @@ def test_heaps_of_equal_codes_are_cut_by_position(
     random = np.random.default_rng(seed)
     different = random.integers(0, 256, (n_different, 2), dtype=np.uint8)
     base = different[random.integers(n_different, size=n)]
-    planes, bits = kernels.to_planes(base), all_alive(n)
+    planes, bits = to_planes(base), all_alive(n)
     *found, done = tables_of(base).nearest_by_tables(
         different, bits, k, budget=ENDLESS, n_threads=1
     )

@@ -72,6 +72,10 @@ COMMANDS = {
         "evaluation:demo",
         "Learn, search and compare on MNIST and Fashion-MNIST; writes one HTML page.",
     ),
+    "warmup": (
+        "warmup:warmup",
+        "Compile the search kernels now, so that no later process has to.",
+    ),
     "index": (
         "search:app",
         "Keep codes in an index: build, add, remove, search, and show statistics.",

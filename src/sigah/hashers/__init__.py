@@ -18,9 +18,11 @@ from sigah.hashers.discrete_graph import DiscreteGraphHashing
 from sigah.hashers.itq import ITQ
 from sigah.hashers.kmeans import KMeansHashing
 from sigah.hashers.lsh import LSH
+from sigah.hashers.methods import METHODS
 from sigah.hashers.ordinal_constrained import OrdinalConstrainedHashing
 from sigah.hashers.pca_rotation import PCARotation
 from sigah.hashers.quantization_optimized_lsh import QoLSH
+from sigah.hashers.registry import class_of_model
 from sigah.hashers.scalable_graph import ScalableGraphHashing
 from sigah.hashers.sigah import SiGAH
 from sigah.hashers.signs import SignHashing
@@ -53,31 +55,6 @@ __all__ = [
     "load",
 ]
 
-METHODS: dict[str, type[BinaryHasher]] = {
-    method.name: method
-    for method in (
-        SiGAH,
-        # rebuilding the vector
-        ITQ,
-        PCARotation,
-        BinaryAutoencoder,
-        StochasticGenerativeHashing,
-        KMeansHashing,
-        # partitions of space
-        SphericalHashing,
-        OrdinalConstrainedHashing,
-        # graphs of neighbours
-        SpectralHashing,
-        AnchorGraphHashing,
-        DiscreteGraphHashing,
-        ScalableGraphHashing,
-        # nothing to train
-        LSH,
-        QoLSH,
-        SignHashing,
-    )
-}
-
 
 def load(path: str | PathLike[str]) -> BinaryHasher:
     """Open a model file written by :meth:`BinaryHasher.save`.
@@ -109,8 +86,6 @@ def load(path: str | PathLike[str]) -> BinaryHasher:
     ...     sigah.load(os.path.join(folder, "model")).transform(X).shape
     (100, 8)
     """
-    from sigah.hashers.registry import class_of_model
-
     header, arrays = files.load_model(path)
     try:
         method = class_of_model(header)

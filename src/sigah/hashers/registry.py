@@ -13,7 +13,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sigah.hashers import METHODS, BinaryHasher
+from sigah.hashers.base import BinaryHasher
+from sigah.hashers.methods import METHODS
 from sigah.plugins import (
     VARIABLE,
     class_path,

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sigah.codes import check_codes
 from sigah.search.compiled import kernels
-from sigah.search.layout import MAX_BITS
+from sigah.search.layout import MAX_BITS, to_planes
 from sigah.search.scan import share_queries, useful_threads
 from sigah.threads import available_threads, run_together
 
@@ -80,7 +80,7 @@ def distance_counts(base: ArrayLike, queries: ArrayLike) -> NDArray[np.int64]:
     query_codes = check_codes(queries, n_bits=n_bits, name="queries")
     if n_bits > MAX_BITS:
         raise ValueError(f"codes can have at most {MAX_BITS} bits, got {n_bits}")
-    planes = kernels().to_planes(base_codes)
+    planes = to_planes(base_codes)
     counts = np.zeros((len(query_codes), n_bits + 1), np.int64)
     n_parts = useful_threads(planes, len(query_codes), available_threads())
     run_together(

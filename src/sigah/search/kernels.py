@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
-from numpy.typing import NDArray
 
+from sigah.search.kernel_cache import compiled
 from sigah.search.layout import (
     GROUP,
     LANES,
@@ -33,12 +33,10 @@ from sigah.search.layout import (
     MISSING_ID,
     POSITION_BITS,
     POSITION_MASK,
-    empty_planes,
 )
 
 __all__ = [
     "capacity",
-    "compiled",
     "count_at_distances",
     "count_within",
     "from_planes",
@@ -48,7 +46,6 @@ __all__ = [
     "positions_of_bits",
     "scan_nearest",
     "scan_within",
-    "to_planes",
 ]
 
 VECTORS = GROUP // LANES
@@ -64,14 +61,6 @@ if hasattr(os, "register_at_fork"):
         after_in_parent=global_compiler_lock.release,
         after_in_child=global_compiler_lock.release,
     )
-
-
-def compiled(function: Any) -> Any:
-    """Compile when first called, keep that on disk, and run without the interpreter's lock."""
-    try:
-        return njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # there is no folder that it may write to: compile in every process
-        return njit(nogil=True)(function)
 
 
 def _group_distances(lane_bits: int) -> Any:
@@ -406,35 +395,9 @@ def scan_within(
         _sort(found, count, seen, count, distances[where], positions[where])
 
 
-def to_planes(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Lay codes ``(n, n_bytes)`` out in groups, byte by byte; the last is filled up with zeros.
-
-    Returns
-    -------
-    planes : ndarray of uint8, shape (n_groups, n_bytes, 256)
-        Aligned to 64 bytes, as the kernels need it.
-    """
-    n, n_bytes = codes.shape
-    planes = empty_planes(-(-n // GROUP), n_bytes)
-    _fill_planes(codes, planes)
-    return planes
-
-
-@compiled
-def _fill_planes(codes: Any, planes: Any) -> None:
-    n, n_bytes = codes.shape
-    for group in range(len(planes)):
-        start = group * GROUP
-        if start + GROUP > n:
-            planes[group] = 0
-        for lane in range(min(GROUP, n - start)):
-            for b in range(n_bytes):
-                planes[group, b, lane] = codes[start + lane, b]
-
-
 @compiled
 def from_planes(planes: Any, positions: Any) -> Any:
-    """Undo :func:`to_planes` for the codes at some positions."""
+    """Undo :func:`sigah.search.layout.to_planes` for the codes at some positions."""
     n_bytes = planes.shape[1]
     codes = np.empty((len(positions), n_bytes), np.uint8)
     for i in range(len(positions)):

@@ -14,6 +14,7 @@ __all__ = [
     "POSITION_BITS",
     "POSITION_MASK",
     "empty_planes",
+    "to_planes",
 ]
 
 GROUP = 256  # codes that lie together, byte by byte
@@ -34,3 +35,21 @@ def empty_planes(n_groups: int, n_bytes: int) -> NDArray[np.uint8]:
     raw = np.empty(size + LANES, np.uint8)
     start = -raw.ctypes.data % LANES
     return raw[start : start + size].reshape(n_groups, n_bytes, GROUP)
+
+
+def to_planes(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Lay codes ``(n, n_bytes)`` out in groups, byte by byte; the last is filled up with zeros.
+
+    Returns
+    -------
+    planes : ndarray of uint8, shape (n_groups, n_bytes, 256)
+        Aligned to 64 bytes, as the kernels need it.
+    """
+    n, n_bytes = codes.shape
+    planes = empty_planes(-(-n // GROUP), n_bytes)
+    full, rest = divmod(n, GROUP)
+    planes[:full] = codes[: n - rest].reshape(full, GROUP, n_bytes).transpose(0, 2, 1)
+    if rest:
+        planes[full] = 0
+        planes[full, :, :rest] = codes[n - rest :].T
+    return planes

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sigah.search.compiled import kernels
 from sigah.search.layout import GROUP
+from sigah.search.plain_scan import nearest_in_numpy, worth_no_kernels
 from sigah.threads import run_together
 
 __all__ = ["nearest_by_scan", "scan_costs", "share_queries", "useful_threads", "within_by_scan"]
@@ -35,7 +36,7 @@ def nearest_by_scan(
     Parameters
     ----------
     planes : ndarray of uint8, shape (n_groups, n_bytes, 256)
-        As made by :func:`sigah.search.kernels.to_planes`.
+        As made by :func:`sigah.search.layout.to_planes`.
     selected : ndarray of uint64, shape (n_groups * 4,)
         A bit for each code that may be found.
     queries : ndarray of uint8, shape (q, n_bytes)
@@ -50,6 +51,8 @@ def nearest_by_scan(
         -1 there.
     """
     n_queries, n_groups = len(queries), len(planes)
+    if worth_no_kernels(n_queries * planes.nbytes):
+        return nearest_in_numpy(planes, selected, queries, k)
     distances = np.empty((n_queries, k), np.int32)
     positions = np.empty((n_queries, k), np.int64)
     n_parts = useful_threads(planes, n_queries, n_threads)
@@ -142,6 +145,7 @@ def scan_costs(planes: NDArray[np.uint8], selected: NDArray[np.uint64]) -> tuple
 
     Measured with the codes at hand. A batch reads them from memory once, whatever its size.
     """
+    kernels()  # what is measured is the scan by kernels
     queries = np.random.default_rng(0).integers(0, 256, (8, planes.shape[1]), np.uint8)
     seconds = []
     for n_queries in (1, 1, len(queries)):  # the first one warms up

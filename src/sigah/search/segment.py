@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigah.search.compiled import kernels
-from sigah.search.layout import GROUP, LANES, empty_planes
+from sigah.search.layout import GROUP, LANES, empty_planes, to_planes
 from sigah.search.multi_index import MultiIndex
 
 __all__ = [
@@ -70,7 +70,7 @@ def make_segment(codes: NDArray[np.uint8], ids: Ids) -> Segment:
     """A segment of all these codes; ids ascend."""
     if not isinstance(ids, range) and (not len(ids) or ids[-1] - ids[0] == len(ids) - 1):
         ids = range(int(ids[0]), int(ids[-1]) + 1) if len(ids) else range(0)
-    return Segment(kernels().to_planes(codes), ids, all_alive(len(codes)), len(codes))
+    return Segment(to_planes(codes), ids, all_alive(len(codes)), len(codes))
 
 
 def all_alive(n: int) -> NDArray[np.uint64]:

@@ -22,8 +22,9 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import scipy.fft
 from numpy.typing import ArrayLike, NDArray
+
+from sigah.extras import require
 
 __all__ = ["COLOUR", "TINY", "gabor_bank", "gist", "prefilter"]
 
@@ -75,6 +76,7 @@ def gist(images: ArrayLike, orientations: tuple[int, ...] = TINY) -> Floats:
     pixels = _checked(images)
     if not orientations or min(orientations) < 1:
         raise ValueError(f"orientations must be positive counts, one a scale, not {orientations}")
+    fft = require("scipy.fft", "computing GIST", "lab")
     bank = gabor_bank(pixels.shape[-1], orientations)
     n, channels, size, _ = pixels.shape
     cell = size // GRID
@@ -82,9 +84,9 @@ def gist(images: ArrayLike, orientations: tuple[int, ...] = TINY) -> Floats:
     for start in range(0, n, BLOCK):
         block = slice(start, start + BLOCK)
         # Images are stored [y, x] and the grid is told column by column: means are [x, y].
-        spectrum = scipy.fft.fft2(prefilter(pixels[block]).transpose(0, 1, 3, 2))
+        spectrum = fft.fft2(prefilter(pixels[block]).transpose(0, 1, 3, 2))
         for number, gabor in enumerate(bank):
-            response = scipy.fft.ifft2(spectrum * gabor.T, overwrite_x=True)
+            response = fft.ifft2(spectrum * gabor.T, overwrite_x=True)
             energy = np.sqrt(response.real**2 + response.imag**2)  # abs() takes thrice as long
             cells = energy.reshape(-1, channels, GRID, cell, GRID, cell)
             means[block, :, number] = cells.mean(axis=(3, 5))
@@ -153,13 +155,15 @@ def prefilter(images: NDArray[Any]) -> Floats:
 
 def _filtered(images: Floats, gain: Floats) -> Floats:
     """Apply a filter that is symmetric about zero; the result is real."""
-    half = scipy.fft.rfft2(images) * gain[:, : gain.shape[1] // 2 + 1]
-    return scipy.fft.irfft2(half, s=images.shape[-2:], overwrite_x=True)
+    fft = require("scipy.fft", "computing GIST", "lab")
+    half = fft.rfft2(images) * gain[:, : gain.shape[1] // 2 + 1]
+    filtered: Floats = fft.irfft2(half, s=images.shape[-2:], overwrite_x=True)
+    return filtered
 
 
 def _polar_frequencies(size: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Radius (in cycles an image) and angle of each frequency, indexed [y, x]."""
-    frequency = scipy.fft.fftfreq(size, 1 / size)
+    frequency = np.fft.fftfreq(size, 1 / size)
     x, y = np.meshgrid(frequency, frequency)
     return np.hypot(x, y), np.arctan2(y, x)
 

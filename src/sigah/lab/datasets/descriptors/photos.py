@@ -13,13 +13,17 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from sigah.extras import require
 from sigah.lab.datasets.downloads import Progress
 from sigah.lab.datasets.packages import unpack_debian
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 __all__ = ["PACKAGES", "PhotoPackage", "crops", "held_out", "open_photo", "unpack_photos"]
 
@@ -179,17 +183,18 @@ def open_photo(file: Path, mode: str, longest: int) -> Image.Image:
     ValueError
         If the file is not a whole image.
     """
+    pillow = require("PIL.Image", "opening photographs", "lab")
     try:
-        with Image.open(file) as image:
-            photo = image.convert(mode)
-    except (OSError, Image.DecompressionBombError) as error:
+        with pillow.open(file) as image:
+            photo: Image.Image = image.convert(mode)
+    except (OSError, pillow.DecompressionBombError) as error:
         # A damaged file will not mend itself; as an OSError it would be tried again as it is.
         raise ValueError(f"{file.name} is not a whole image: {error}") from error
     scale = longest / max(photo.size)
     if scale >= 1:
         return photo
     size = (max(1, round(photo.width * scale)), max(1, round(photo.height * scale)))
-    return photo.resize(size, Image.Resampling.LANCZOS)
+    return photo.resize(size, pillow.Resampling.LANCZOS)
 
 
 def crops(photo: Image.Image, n: int, size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -224,6 +229,7 @@ def crops(photo: Image.Image, n: int, size: int, rng: np.random.Generator) -> ND
     >>> crops(photo, 5, 32, np.random.default_rng(0)).shape
     (5, 32, 32)
     """
+    pillow = require("PIL.Image", "cropping photographs", "lab")
     shorter = min(photo.size)
     if shorter < SMALLEST_CROP:
         raise ValueError(
@@ -242,7 +248,7 @@ def crops(photo: Image.Image, n: int, size: int, rng: np.random.Generator) -> ND
         smaller = halves[level]
         x, y = smaller.width / photo.width, smaller.height / photo.height
         box = (left * x, top * y, (left + side) * x, (top + side) * y)
-        cut.append(smaller.resize((size, size), Image.Resampling.BILINEAR, box=box))
+        cut.append(smaller.resize((size, size), pillow.Resampling.BILINEAR, box=box))
     bands = photo.getbands()
     shape = (n, size, size, len(bands)) if len(bands) > 1 else (n, size, size)
     return np.array([np.asarray(crop) for crop in cut], np.uint8).reshape(shape)

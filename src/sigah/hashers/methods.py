@@ -1,0 +1,47 @@
+"""Every method of sigah by its name."""
+
+from __future__ import annotations
+
+from sigah.hashers.anchor_graph import AnchorGraphHashing
+from sigah.hashers.base import BinaryHasher
+from sigah.hashers.binary_autoencoder import BinaryAutoencoder
+from sigah.hashers.discrete_graph import DiscreteGraphHashing
+from sigah.hashers.itq import ITQ
+from sigah.hashers.kmeans import KMeansHashing
+from sigah.hashers.lsh import LSH
+from sigah.hashers.ordinal_constrained import OrdinalConstrainedHashing
+from sigah.hashers.pca_rotation import PCARotation
+from sigah.hashers.quantization_optimized_lsh import QoLSH
+from sigah.hashers.scalable_graph import ScalableGraphHashing
+from sigah.hashers.sigah import SiGAH
+from sigah.hashers.signs import SignHashing
+from sigah.hashers.spectral import SpectralHashing
+from sigah.hashers.spherical import SphericalHashing
+from sigah.hashers.stochastic_generative import StochasticGenerativeHashing
+
+__all__ = ["METHODS"]
+
+METHODS: dict[str, type[BinaryHasher]] = {
+    method.name: method
+    for method in (
+        SiGAH,
+        # rebuilding the vector
+        ITQ,
+        PCARotation,
+        BinaryAutoencoder,
+        StochasticGenerativeHashing,
+        KMeansHashing,
+        # partitions of space
+        SphericalHashing,
+        OrdinalConstrainedHashing,
+        # graphs of neighbours
+        SpectralHashing,
+        AnchorGraphHashing,
+        DiscreteGraphHashing,
+        ScalableGraphHashing,
+        # nothing to train
+        LSH,
+        QoLSH,
+        SignHashing,
+    )
+}

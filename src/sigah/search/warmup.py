@@ -1,0 +1,62 @@
+"""Every kernel compiled, for all kinds of arrays that searches hand to it."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from sigah.search.index import HammingIndex
+
+__all__ = ["compile_kernels"]
+
+
+def compile_kernels() -> int:
+    """Compile the kernels, or load what was compiled before; returns how many variants there are.
+
+    A kernel is compiled for the types of its arguments, and what an index reads from a mapped file
+    is of another type than what it has in memory. So both are searched here, in every way.
+    """
+    from sigah.search import multi_index_kernels  # noqa: F401  searches begin without the kernels
+    from sigah.search.distances import distance_counts
+    from sigah.search.index import HammingIndex
+    from sigah.search.kernel_cache import KERNELS
+
+    random = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        for n_bits in (64, 512):  # distances of 8 and of 16 bits
+            codes = random.integers(0, 256, (2000, n_bits // 8), np.uint8)
+            queries = random.integers(0, 256, (40, n_bits // 8), np.uint8)
+            for ids in (None, np.arange(0, 6000, 3)):
+                index = HammingIndex(n_bits)
+                index.add(codes, ids)
+                file = Path(folder, f"{n_bits}-{ids is None}.index")
+                index.save(file)
+                for some in (index, HammingIndex.open(file)):
+                    _search_in_every_way(some, queries)
+            distance_counts(codes, queries)
+    return sum(len(kernel.signatures) for kernel in KERNELS)
+
+
+def _search_in_every_way(index: HammingIndex, queries: NDArray[np.uint8]) -> None:
+    held = index.ids
+    for tables in (False, True):
+        if tables:
+            index.build_tables()
+        for chosen in (None, _even, held[:900], held[:5]):
+            index.search(queries, 5, filter=chosen)
+            index.search(queries[:1], 5, filter=chosen)
+            index.range_search(queries, 20, filter=chosen)
+    index.search(queries, 5, metric="spherical")
+    index.remove(held[:10])
+    index.add(queries, held[-1] + 1 + np.arange(len(queries)))  # a second segment
+    index.search(queries, 5)
+    index.range_search(queries, 20)
+
+
+def _even(ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+    return ids % 2 == 0
