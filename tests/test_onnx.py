@@ -232,6 +232,6 @@ def test_what_cannot_be_exported_is_said_in_one_line(
     with pytest.raises(FileNotFoundError):
         export_encoder(lsh, tmp_path / "missing" / "graph.onnx")
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(OSError, match=r"onnx is not installed; .*pip install 'sigah\[onnx\]'"):
+    with pytest.raises(OSError, match=r"onnx, which is not installed: pip install 'sigah\[onnx\]'"):
         export_encoder(lsh, path)
     assert not list(tmp_path.iterdir())

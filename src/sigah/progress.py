@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -88,10 +88,18 @@ def running(progress: Progress) -> Iterator[None]:
     progress.stop()
 
 
-def track(items: Sequence[T], description: str, *, show: bool) -> Iterable[T]:
-    """Iterate with a progress bar."""
+@contextmanager
+def track(items: Sequence[T], description: str, *, show: bool) -> Iterator[Iterator[T]]:
+    """Iterate with a progress bar: ``with track(range(9), "rounds", show=True) as rounds: ...``.
+
+    A block, because a generator does not learn of the error that ends the loop over it.
+    """
     with bar(show=show) as progress:
         task = progress.add_task(description, total=len(items), detail="")
-        for item in items:
-            yield item
-            progress.advance(task)
+
+        def advancing() -> Iterator[T]:
+            for item in items:
+                yield item
+                progress.advance(task)
+
+        yield advancing()

@@ -47,4 +47,6 @@ def test_a_missing_package_is_named_with_its_extra(
     monkeypatch.setitem(sys.modules, "onnx", None)
     status, _, error = run("onnx", tmp_path / "lsh.model", "-o", tmp_path / "x.onnx")
     assert status == 1
-    assert error == "Error: onnx is not installed; install it with `pip install 'sigah[onnx]'`\n"
+    assert error == (
+        "Error: an ONNX graph needs onnx, which is not installed: pip install 'sigah[onnx]'\n"
+    )

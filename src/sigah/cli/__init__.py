@@ -15,7 +15,9 @@ from sigah import __version__
 if TYPE_CHECKING:
     from sigah.cli.root import app
 
-__all__ = ["app", "main"]
+__all__ = ["INTERRUPTED", "app", "main", "say"]
+
+INTERRUPTED = "[red]Interrupted[/]; nothing half-written was left behind."
 
 if not TYPE_CHECKING:
 
@@ -43,7 +45,7 @@ def main() -> None:
     try:
         app()
     except KeyboardInterrupt:
-        say("[red]Interrupted[/]; nothing half-written was left behind.")
+        say(INTERRUPTED)
         sys.exit(130)
     except (ValueError, OSError) as error:
         from rich.markup import escape

@@ -75,6 +75,15 @@ def lazy_group(places: Mapping[str, tuple[str, str]], *, package: str) -> type[T
             finally:
                 self.commands = commands
 
+        def invoke(self, ctx: Any) -> Any:
+            try:
+                return super().invoke(ctx)
+            except KeyboardInterrupt:  # Typer would leave with 130, without a word
+                from sigah.cli import INTERRUPTED, say
+
+                say(INTERRUPTED)
+                raise typer.Exit(130) from None
+
         def format_help(self, ctx: Any, formatter: Any) -> None:
             with self._listed():
                 super().format_help(ctx, formatter)

@@ -451,32 +451,33 @@ class BinaryAutoencoder(DecoderMixin, LinearHasher):
         neighbours = true_neighbours(X, queries, k)
         start = best = neighbour_precision(V, queries, neighbours)
         self.history_: list[dict[str, Any]] = []
-        for round_ in track(range(self.n_iter), "binary autoencoder", show=self.verbose):
-            mu = self.mu * self.growth**round_
-            codes = code_step(X, V, Z, F, offset, mu / self.n_bits)
-            differing = float((codes != V).mean())
-            if not differing:
-                break
-            new_W, new_bias = W.copy(), bias.copy()
-            stale = (codes != Z).any(axis=0)  # the others' encoders are fitted already
-            new_W[:, stale], new_bias[stale] = fit_encoders(
-                X, variances, codes[:, stale], W[:, stale], bias[stale], C=self.C, n_steps=STEPS
-            )
-            new_V = binary_codes(X, new_W, new_bias)
-            precision = neighbour_precision(new_V, queries, neighbours)
-            accepted = not self.validate or precision >= best
-            self.history_.append(
-                {
-                    "mu": mu,
-                    "differing": differing,
-                    "error": fit_decoder(X, new_V)[2],
-                    "precision": precision,
-                    "accepted": accepted,
-                }
-            )
-            if accepted:
-                W, bias, V, Z, best = new_W, new_bias, new_V, codes, precision
-                F, offset, _ = fit_decoder(X, Z)
+        with track(range(self.n_iter), "binary autoencoder", show=self.verbose) as rounds:
+            for round_ in rounds:
+                mu = self.mu * self.growth**round_
+                codes = code_step(X, V, Z, F, offset, mu / self.n_bits)
+                differing = float((codes != V).mean())
+                if not differing:
+                    break
+                new_W, new_bias = W.copy(), bias.copy()
+                stale = (codes != Z).any(axis=0)  # the others' encoders are fitted already
+                new_W[:, stale], new_bias[stale] = fit_encoders(
+                    X, variances, codes[:, stale], W[:, stale], bias[stale], C=self.C, n_steps=STEPS
+                )
+                new_V = binary_codes(X, new_W, new_bias)
+                precision = neighbour_precision(new_V, queries, neighbours)
+                accepted = not self.validate or precision >= best
+                self.history_.append(
+                    {
+                        "mu": mu,
+                        "differing": differing,
+                        "error": fit_decoder(X, new_V)[2],
+                        "precision": precision,
+                        "accepted": accepted,
+                    }
+                )
+                if accepted:
+                    W, bias, V, Z, best = new_W, new_bias, new_V, codes, precision
+                    F, offset, _ = fit_decoder(X, Z)
         F, offset, error = fit_decoder(X, V)
         unit = float(axes[0] @ axes[0])  # the total variance
         self.weights_ = (axes.T @ (W / unit)).astype(np.float32)

@@ -93,9 +93,10 @@ def itq_directions(
         V[where] = (block - mean.astype(np.float32)) @ P.astype(np.float32)
     R = random_rotation(n_bits, random_state)
     losses: list[float] = []
-    for _ in track(range(n_iter), "ITQ", show=show):
-        R, loss = rotate_to_codes(V, R)
-        losses.append(loss)
+    with track(range(n_iter), "ITQ", show=show) as rounds:
+        for _ in rounds:
+            R, loss = rotate_to_codes(V, R)
+            losses.append(loss)
     return P @ R, losses, float(np.abs(V @ R.astype(np.float32)).mean())
 
 

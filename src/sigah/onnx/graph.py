@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigah import __version__
+from sigah.extras import require
 from sigah.files import atomic_write
 from sigah.hashers import BinaryHasher
 
@@ -33,7 +34,8 @@ class Graph:
             "n_bits": str(hasher.n_bits),
             "sigah_version": __version__,
         }
-        self.onnx = require_onnx()
+        for module in ("onnx.checker", "onnx.helper", "onnx.numpy_helper", "onnx"):
+            self.onnx = require(module, "an ONNX graph", "onnx")
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
 
@@ -100,17 +102,3 @@ def numbers_of(graph: Graph, bits: str, n_bits: int, width: int) -> str:
 def squared_norms(graph: Graph, rows: str) -> str:
     """Squared lengths of rows, ``(n, 1)``."""
     return graph("ReduceSum", graph("Mul", rows, rows), np.array([1]), keepdims=1)
-
-
-def require_onnx() -> Any:
-    """Return the package ``onnx``, or raise an OSError that tells how to install it."""
-    try:
-        import onnx
-        import onnx.checker
-        import onnx.helper
-        import onnx.numpy_helper
-    except ImportError as error:
-        raise OSError(
-            "onnx is not installed; install it with `pip install 'sigah[onnx]'`"
-        ) from error
-    return onnx

@@ -1,0 +1,291 @@
+"""Mutation testing: small faults are put into the code, and the tests must notice.
+
+A fixed seed draws faults from chosen modules: a comparison that is off by one, an operator or a
+condition turned round, a number one larger, a statement left out. Each is put into a copy of the
+package, against which the test files of its module run, in a process forked from one that has the
+libraries loaded. ``make mutate`` runs this and writes benchmarks/results/mutation.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import copy
+import importlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+# Modules under test, and the test files that are theirs, the most likely to notice first.
+TESTS = {
+    "hashers/base.py": [
+        "hashers/test_linear.py", "hashers/test_estimator.py", "hashers/test_inputs.py",
+    ],
+    "hashers/sigah*.py": ["hashers/test_sigah.py"],
+    "hashers/itq.py": ["hashers/test_itq.py", "hashers/test_oracles.py"],
+    "search/kernels.py": ["search/test_kernels.py", "search/test_index.py"],
+    "search/multi_index*.py": ["search/test_multi_index.py"],
+    "search/rerank.py": ["search/test_rerank.py"],
+    "search/scoring.py": ["search/test_rerank.py"],
+    "search/*.py": [
+        "search/test_index.py", "search/test_index_life.py", "search/test_filters.py",
+        "search/test_index_files.py", "search/test_models.py",
+    ],
+    "evaluation/metrics.py": ["evaluation/test_metrics.py"],
+    "evaluation/truth.py": ["evaluation/test_truth.py"],
+    "evaluation/labels.py": ["evaluation/test_labels.py"],
+    "evaluation/intervals.py": ["evaluation/test_intervals.py"],
+    "evaluation/*.py": ["evaluation/test_loop.py"],
+    "files/targets.py": ["files/test_targets.py"],
+    "files/*.py": ["files/test_files.py", "files/test_parquet.py", "files/test_golden.py"],
+    "rows/sampling.py": ["rows/test_sampling.py"],
+    "rows/*.py": ["rows/test_sources.py", "rows/test_readers.py", "rows/test_folder.py"],
+    "rows/formats/*.py": ["rows/test_readers.py", "rows/test_tables.py"],
+    "streams/drift.py": ["streams/test_drift.py"],
+    "streams/*.py": ["streams/test_encoding.py"],
+}  # fmt: skip
+COMPILED = ("kernels.py", "multi_index_kernels.py", "layout.py")  # what Numba's cache is made of
+LIBRARIES = (
+    "numpy", "numba", "scipy.linalg", "scipy.stats", "sklearn.base", "sklearn.utils.validation",
+    "sklearn.utils.estimator_checks", "torch", "safetensors.numpy", "pyarrow.parquet", "h5py",
+    "rich.progress", "typer", "pytest", "hypothesis", "threadpoolctl", "faiss", "onnxruntime",
+)  # fmt: skip
+
+COMPARISONS = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
+}  # fmt: skip
+OPERATORS = {
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult, ast.Mod: ast.FloorDiv, ast.Pow: ast.Mult,
+    ast.LShift: ast.RShift, ast.RShift: ast.LShift,
+    ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd, ast.BitXor: ast.BitOr, ast.MatMult: ast.Mult,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One fault: the text between two places of a module, and what takes its place."""
+
+    module: str
+    line: int
+    start: int
+    stop: int
+    before: str
+    after: str
+
+
+def faults(node: ast.AST) -> Iterator[ast.AST]:
+    """What may take the place of a node."""
+    match node:
+        case ast.Compare(ops=[operator]) if type(operator) in COMPARISONS:
+            changed = copy.deepcopy(node)
+            changed.ops = [COMPARISONS[type(operator)]()]
+            yield changed
+        case ast.BinOp(op=operator) | ast.AugAssign(op=operator) if type(operator) in OPERATORS:
+            changed = copy.deepcopy(node)
+            changed.op = OPERATORS[type(operator)]()
+            yield changed
+        case ast.BoolOp(op=operator):
+            changed = copy.deepcopy(node)
+            changed.op = ast.Or() if isinstance(operator, ast.And) else ast.And()
+            yield changed
+        case ast.UnaryOp(op=ast.Not() | ast.USub(), operand=operand):
+            yield operand
+        case ast.IfExp():
+            yield ast.IfExp(node.test, node.orelse, node.body)
+        case ast.Constant(value=bool(value)):
+            yield ast.Constant(not value)
+        case ast.Constant(value=int(value) | float(value)):
+            yield ast.Constant(value + 1)
+        case ast.Raise() | ast.Expr(value=ast.Call()):
+            yield ast.Pass()
+
+
+def mutants(module: Path, name: str) -> Iterator[Mutant]:
+    """All faults of a module; what only words depend on is left alone."""
+    source = module.read_text()
+    starts = [0]
+    for line in source.encode().splitlines(keepends=True):
+        starts.append(starts[-1] + len(line))
+    content = source.encode()
+
+    def walk(node: ast.AST) -> Iterator[Mutant]:
+        for fault in faults(node):
+            start = starts[node.lineno - 1] + node.col_offset  # type: ignore[attr-defined]
+            stop = starts[node.end_lineno - 1] + node.end_col_offset  # type: ignore[attr-defined]
+            text = ast.unparse(fault)
+            if isinstance(node, ast.expr):
+                text = f"({text})"
+            yield Mutant(
+                name,
+                node.lineno,
+                start,
+                stop,
+                content[start:stop].decode(),
+                text,  # type: ignore[attr-defined]
+            )
+        for field, value in ast.iter_fields(node):
+            if field in ("annotation", "returns", "decorator_list") or isinstance(
+                node, ast.JoinedStr
+            ):
+                continue
+            if isinstance(node, ast.Raise):
+                continue
+            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+                continue
+            for child in value if isinstance(value, list) else [value]:
+                if isinstance(child, ast.AST):
+                    yield from walk(child)
+
+    yield from walk(ast.parse(source))
+
+
+def tests_of(package: Path) -> dict[str, list[str]]:
+    """The test files of every module; the first pattern that fits decides."""
+    found: dict[str, list[str]] = {}
+    for pattern, files in TESTS.items():
+        for module in sorted(package.glob(pattern)):
+            name = str(module.relative_to(package))
+            if module.name != "__init__.py":
+                found.setdefault(name, [str(ROOT / "tests" / file) for file in files])
+    return found
+
+
+def run_tests(files: list[str], source: Path, timeout: float) -> tuple[str, float]:
+    """Run test files in a fork of this process: passed, failed or timeout, and the seconds."""
+    began = time.monotonic()
+    child = os.fork()
+    if not child:
+        os.setpgid(0, 0)
+        silence = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silence, 1)
+        os.dup2(silence, 2)
+        sys.path.insert(0, str(source))
+        os.environ["PYTHONPATH"] = str(source)
+        import pytest
+
+        options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=no"]
+        os._exit(int(pytest.main([*options, *files]) != 0))
+    while time.monotonic() - began < timeout:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            result = "passed" if status == 0 else "failed"
+            break
+        time.sleep(0.05)
+    else:
+        result = "timeout"
+    with suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
+    with suppress(ChildProcessError):
+        os.waitpid(child, 0)
+    return result, time.monotonic() - began
+
+
+def forget(module: Path, package: Path) -> None:
+    """Remove what Python and Numba have compiled of a module, and of those that inline it."""
+    for compiled in (module.parent / "__pycache__").glob(f"{module.stem}.*.pyc"):
+        compiled.unlink()
+    if module.name in COMPILED:
+        for cache in (*package.rglob("*.nbi"), *package.rglob("*.nbc")):
+            cache.unlink()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--n", type=int, default=420, help="how many faults to draw")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default="", help="modules whose names have this in them")
+    parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/mutation.json")
+    arguments = parser.parse_args()
+    sys.dont_write_bytecode = True
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    os.chdir(ROOT)
+    for library in LIBRARIES:
+        importlib.import_module(library)
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "src")
+        shutil.copytree(ROOT / "src", source)  # with its caches, which keep their times
+        package = source / "sigah"
+        tests = {name: files for name, files in tests_of(package).items() if arguments.only in name}
+        all_ = [mutant for name in tests for mutant in mutants(package / name, name)]
+        drawn = random.Random(arguments.seed).sample(all_, min(arguments.n, len(all_)))
+        print(f"{len(all_):,} faults in {len(tests)} modules, {len(drawn)} drawn", flush=True)
+        results = run_all(sorted(drawn, key=lambda m: (m.module, m.start)), tests, package)
+    report(results, len(all_), arguments.seed, arguments.json)
+
+
+def run_all(
+    drawn: list[Mutant], tests: dict[str, list[str]], package: Path
+) -> list[dict[str, object]]:
+    """Every fault in turn, each in the code as it is otherwise."""
+    results: list[dict[str, object]] = []
+    limits: dict[tuple[str, ...], float] = {}
+    for number, mutant in enumerate(drawn, 1):
+        module, files = package / mutant.module, tests[mutant.module]
+        if tuple(files) not in limits:
+            result, seconds = run_tests(files, package.parent, 900)
+            assert result == "passed", f"without a fault: {files} {result}"
+            limits[tuple(files)] = 30 + 4 * seconds
+        content = module.read_bytes()
+        fault = mutant.after.encode()
+        module.write_bytes(content[: mutant.start] + fault + content[mutant.stop :])
+        forget(module, package)
+        limit = limits[tuple(files)] + 300 * (module.name in COMPILED)
+        result, seconds = run_tests(files, package.parent, limit)
+        module.write_bytes(content)
+        forget(module, package)
+        results.append({**asdict(mutant), "result": result, "seconds": round(seconds, 1)})
+        print(
+            f"{number:4} {result:8} {seconds:5.0f} s  {mutant.module}:{mutant.line}"
+            f"  {mutant.before!r} -> {mutant.after!r}",
+            flush=True,
+        )
+    return results
+
+
+def report(results: list[dict[str, object]], n_faults: int, seed: int, path: Path) -> None:
+    """Write what was noticed, and what was not."""
+    survivors = [
+        {key: one[key] for key in ("module", "line", "before", "after")}
+        for one in results
+        if one["result"] == "passed"
+    ]
+    rooms: dict[str, list[int]] = {}
+    for one in results:
+        room = str(one["module"]).partition("/")[0]
+        counts = rooms.setdefault(room, [0, 0])
+        counts[0] += one["result"] != "passed"
+        counts[1] += 1
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
+    killed = len(results) - len(survivors)
+    content = {
+        "commit": commit.stdout.strip(),
+        "seed": seed,
+        "faults": n_faults,
+        "drawn": len(results),
+        "killed": killed,
+        "share_killed": round(killed / max(1, len(results)), 4),
+        "rooms": {room: {"killed": k, "drawn": n} for room, (k, n) in sorted(rooms.items())},
+        "survivors": survivors,
+    }
+    path.write_text(json.dumps(content, indent=1) + "\n")
+    print(f"{killed} of {len(results)} noticed; {path}")
+
+
+if __name__ == "__main__":
+    main()
