@@ -219,3 +219,38 @@ def test_a_child_forked_while_a_kernel_is_compiled_can_compile(tmp_path: Path) -
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", COMPILING], env=environment, check=False)
     assert done.returncode == 0
+
+
+LOADING = """
+import os, sys, threading, time, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+from sigah.search.compiled import kernels
+sys.setswitchinterval(1e-5)
+loading = threading.Thread(target=kernels)
+loading.start()
+time.sleep(float(sys.argv[1]))
+child = os.fork()
+if not child:
+    kernels()
+    os._exit(0)
+loading.join(60)
+for _ in range(6000):
+    if (done := os.waitpid(child, os.WNOHANG))[0]:
+        os._exit(os.waitstatus_to_exitcode(done[1]))
+    time.sleep(0.01)
+os.kill(child, 9)
+os._exit(9)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("seconds", [0.0, 0.05, 0.1, 0.2, 0.4])
+def test_a_child_forked_while_the_kernels_are_imported_can_import_them(seconds: float) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOADING, str(seconds)],
+        timeout=150,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -11,13 +11,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from sigah import __version__
+from sigah.cli.errors import INTERRUPTED, say
 
 if TYPE_CHECKING:
     from sigah.cli.root import app
 
-__all__ = ["INTERRUPTED", "app", "main", "say"]
-
-INTERRUPTED = "[red]Interrupted[/]; nothing half-written was left behind."
+__all__ = ["app", "main"]
 
 if not TYPE_CHECKING:
 
@@ -53,10 +52,3 @@ def main() -> None:
         # what stands in brackets is not markup: sigah[onnx], a file's name
         say("[red]Error:[/] " + escape(str(error)))
         sys.exit(1)
-
-
-def say(message: str) -> None:
-    """Print a line on standard error."""
-    from rich.console import Console
-
-    Console(stderr=True).print(message, highlight=False, soft_wrap=True)

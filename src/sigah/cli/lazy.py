@@ -11,6 +11,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from sigah.cli.errors import INTERRUPTED, say
+
 __all__ = ["Commands", "lazy_group"]
 
 
@@ -79,9 +81,12 @@ def lazy_group(places: Mapping[str, tuple[str, str]], *, package: str) -> type[T
             try:
                 return super().invoke(ctx)
             except KeyboardInterrupt:  # Typer would leave with 130, without a word
-                from sigah.cli import INTERRUPTED, say
+                import ctypes
 
                 say(INTERRUPTED)
+                # An interruption inside of code that a library in C had Python run, as torch does,
+                # makes Python end by the signal, whatever exit is asked for, unless more is run.
+                ctypes.pythonapi.PyRun_SimpleString(b"pass")
                 raise typer.Exit(130) from None
 
         def format_help(self, ctx: Any, formatter: Any) -> None:

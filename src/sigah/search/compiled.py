@@ -1,24 +1,62 @@
-"""The kernels, loaded when first used: Numba takes some 0.3 s to import."""
+"""The kernels, loaded when first used: Numba takes some 0.3 s to import.
+
+A fork waits until no thread is loading or compiling them: the child does not have that thread, so
+what the thread was importing would never be imported there, and the compiler's lock never be free.
+"""
 
 from __future__ import annotations
 
+import logging  # noqa: F401  (its wait before forks must be older than ours, see below)
+import os
+import sys
 from functools import cache
+from importlib import import_module
+from threading import RLock
 from types import ModuleType
+from typing import Any
 
 __all__ = ["kernels", "multi_index_kernels"]
+
+_loading = RLock()
+_held: list[Any] = []  # the locks that a fork holds
 
 
 @cache
 def kernels() -> ModuleType:
     """The module :mod:`sigah.search.kernels`; asking for it again costs next to nothing."""
-    from sigah.search import kernels
-
-    return kernels
+    return _load("kernels")
 
 
 @cache
 def multi_index_kernels() -> ModuleType:
     """The module :mod:`sigah.search.multi_index_kernels`."""
-    from sigah.search import multi_index_kernels
+    return _load("multi_index_kernels")
 
-    return multi_index_kernels
+
+def _load(name: str) -> ModuleType:
+    with _loading:
+        _wait_before_forks()
+        return import_module(f"sigah.search.{name}")
+
+
+@cache
+def _wait_before_forks() -> None:
+    # What is registered last waits first. If logging, for one, waited before us, the forking thread
+    # would hold logging's lock while a thread that imports Numba waits for it.
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_release)
+
+
+def _hold() -> None:
+    _loading.acquire()
+    _held.append(_loading)
+    numba = sys.modules.get("numba.core.compiler_lock")
+    compiling = getattr(numba, "global_compiler_lock", None)
+    if compiling is not None:
+        compiling.acquire()
+        _held.append(compiling)
+
+
+def _release() -> None:
+    while _held:
+        _held.pop().release()

@@ -15,14 +15,12 @@ lock.
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
 
 from sigah.search.kernel_cache import compiled
@@ -52,15 +50,6 @@ VECTORS = GROUP // LANES
 BYTES_PER_RUN = 31  # a sum of their popcounts, at most 248, fits in a byte
 STRIDE = 16  # ids that are stepped over at a time in the search for one of them
 TILE_BYTES = 1 << 14  # codes that all queries meet in turn, while they are in the nearest cache
-
-# A fork waits until no thread is compiling, or the child could never compile: the lock that is held
-# by a thread that it does not have would never be free.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=global_compiler_lock.acquire,
-        after_in_parent=global_compiler_lock.release,
-        after_in_child=global_compiler_lock.release,
-    )
 
 
 def _group_distances(lane_bits: int) -> Any:
