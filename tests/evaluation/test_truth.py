@@ -212,18 +212,28 @@ def test_distances_agree_with_faiss() -> None:
         (np.zeros((3, 2)), np.zeros((1, 2)), 0, "k must be a whole number of at least 1"),
         (np.zeros((3, 2)), np.zeros((1, 2)), 1.0, "k must be a whole number"),
         (np.zeros((3, 2)), np.zeros((1, 2)), True, "k must be a whole number"),
-        (np.zeros((0, 2)), np.zeros((1, 2)), 1, "base must have shape"),
-        (np.zeros((3, 2)), np.zeros(2), 1, "queries must have shape"),
+        (np.zeros((0, 2)), np.zeros((1, 2)), 1, "base holds no vectors: 0 sample"),
+        (np.zeros((3, 2)), np.zeros(2), 1, r"queries has shape \(2,\)"),
         (np.array([[0.0], [np.nan]]), np.zeros((1, 1)), 1, "base contains NaN.*row 1"),
         (np.zeros((3, 1)), np.array([[np.inf]]), 1, "queries contains NaN.*row 0"),
         (np.array([[1e200]]), np.zeros((1, 1)), 1, "beyond 1e[+]150"),
-        (np.array([["a"]]), np.zeros((1, 1)), 1, "base must hold real numbers"),
-        (np.array([[1j]]), np.zeros((1, 1)), 1, "base must hold real numbers"),
+        (np.array([["a"]]), np.zeros((1, 1)), 1, "base must hold numbers, but it holds text"),
+        (np.array([[1j]]), np.zeros((1, 1)), 1, "Complex data not supported: base"),
+        (np.ma.masked_equal([[1.0], [2.0]], 2), np.zeros((1, 1)), 1, "base is masked.* row 1"),
     ],
 )
 def test_bad_input_is_named(base: Any, queries: Any, k: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         exact_neighbors(base, queries, k)
+
+
+def test_bfloat16_is_read_as_the_numbers_it_is() -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    torch = pytest.importorskip("torch")
+    rounded = noise(60, 4).astype(ml_dtypes.bfloat16).astype(np.float32)
+    expected = exact_neighbors(rounded, rounded[:5], 3)
+    for base in (rounded.astype(ml_dtypes.bfloat16), torch.from_numpy(rounded).bfloat16()):
+        assert same(exact_neighbors(base, base[:5], 3), expected)
 
 
 @pytest.fixture

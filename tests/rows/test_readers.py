@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from sigah.rows import load_vectors, open_vectors
 from sigah.rows.formats import binary as binary_reader
-from sigah.rows.readers import read_idx, read_npy
+from sigah.rows.formats.plain import open_idx
+from sigah.rows.readers import open_array
 
 VECTORS = np.arange(24, dtype=np.float32).reshape(4, 6) - 3
 
@@ -110,7 +111,7 @@ def test_images_become_rows(tmp_path: Path) -> None:
     file = tmp_path / "train-images-idx3-ubyte.gz"
     file.write_bytes(gzip.compress(idx(images)))
     np.testing.assert_array_equal(open_vectors(file), images.reshape(2, 12))
-    np.testing.assert_array_equal(read_idx(file), images)
+    np.testing.assert_array_equal(open_idx(file), images)
 
 
 def test_fortran_order_and_foreign_byte_order(tmp_path: Path) -> None:
@@ -320,13 +321,13 @@ def test_other_members_of_an_archive_are_left_alone(tmp_path: Path) -> None:
     np.testing.assert_array_equal(open_vectors(file), VECTORS)
 
 
-def test_read_npy_takes_any_shape_and_refuses_damage(tmp_path: Path) -> None:
+def test_open_array_takes_any_shape_and_refuses_damage(tmp_path: Path) -> None:
     file = tmp_path / "labels.npy"
     file.write_bytes(npy(np.array([7, 9], np.uint8)))
-    assert read_npy(file).tolist() == [7, 9]
+    assert open_array(file).tolist() == [7, 9]
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(ValueError, match=r"labels\.npy"):
-        read_npy(file)
+        open_array(file)
 
 
 @settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -129,10 +129,10 @@ def test_a_query_is_at_distance_zero_from_its_own_code(hasher: Any, queries: Any
     ("projections", "message"),
     [
         (np.zeros((2, 8)), "projections have 8 columns, but the codes 16 bits"),
-        (np.zeros(16), r"projections must be real numbers of shape \(rows, dimensions\)"),
+        (np.zeros(16), r"projections must have shape \(rows, dimensions\)"),
         (np.full((2, 16), np.nan), "projections contain NaN.*first in row 0"),
         (np.full((2, 16), 1e300), "too large for float32"),
-        (np.zeros((2, 16), complex), "real numbers"),
+        (np.zeros((2, 16), complex), "Complex data not supported: projections"),
     ],
 )
 def test_bad_projections_are_named(projections: Any, message: str) -> None:
@@ -418,7 +418,7 @@ def test_vectors_go_with_raw_and_nothing_else(index: Any, hasher: Any, base: Any
         TwoStageSearch(index, hasher, "raw")
     with pytest.raises(ValueError, match="by='decoded' reads no vectors"):
         TwoStageSearch(index, hasher, "decoded", vectors=base)
-    with pytest.raises(ValueError, match="vectors must be real numbers of shape"):
+    with pytest.raises(ValueError, match="vectors must have shape"):
         TwoStageSearch(index, hasher, "raw", vectors=base[0])
 
 
@@ -441,8 +441,10 @@ def test_bad_queries_are_named(by: str, index: Any, hasher: Any, base: Any, quer
     spoiled[3, 1] = np.nan
     with pytest.raises(ValueError, match=r"queries contain NaN.*first in row 3"):
         search.search(spoiled, K)
-    with pytest.raises(ValueError, match=r"queries must be real numbers of shape"):
+    with pytest.raises(ValueError, match="queries must have shape"):
         search.search(queries[0], K)
+    with pytest.raises(ValueError, match=r"queries is masked \(first at row 3, column 1\)"):
+        search.search(np.ma.masked_invalid(spoiled), K)
     with pytest.raises(ValueError, match="X has 23 features, but ITQ is expecting 24"):
         search.search(queries[:, :23], K)
 

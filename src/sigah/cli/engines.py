@@ -16,7 +16,7 @@ from sigah.cli.outputs import check_output, show_neighbours
 from sigah.cli.search import at_most, in_blocks
 from sigah.cli.vectors import read_vectors
 from sigah.engines.registry import engine_class, parse_settings
-from sigah.rows import finite, read_npy
+from sigah.rows import finite, open_array
 
 __all__ = ["export", "query"]
 
@@ -123,7 +123,7 @@ def read_labels(path: Path) -> NDArray[Any]:
     """Labels of a file; lines that are all whole numbers are numbers."""
     with naming("--metadata", path):
         if path.suffix.lower() == ".npy":
-            return read_npy(path)
+            return np.asarray(open_array(path))
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     try:
         numbers = np.array([int(line) for line in lines], np.int64)

@@ -15,7 +15,7 @@ from sigah import files
 from sigah.files.folders import is_code_folder
 from sigah.files.targets import KINDS
 from sigah.hashers import BinaryHasher, load
-from sigah.rows import MissingLibraryError, read_npy
+from sigah.rows import MissingLibraryError, open_array
 from sigah.search import HammingIndex
 from sigah.search.checks import check_ids
 
@@ -139,7 +139,7 @@ def read_ids(argument: str, name: str = "--ids") -> NDArray[np.int64]:
         )
     with naming(name, argument):
         if path.suffix.lower() == ".npy":
-            return check_ids(read_npy(path))
+            return check_ids(np.asarray(open_array(path)))
         try:
             lines = path.read_text(encoding="utf-8-sig").splitlines()
         except UnicodeDecodeError:

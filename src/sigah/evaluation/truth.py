@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from sigah.checks import check_whole
 from sigah.files import atomic_write
-from sigah.rows.blocks import is_row_source
+from sigah.rows.dtypes import as_array, as_numbers, check_rows, is_row_source
 from sigah.threads import available_threads
 
 __all__ = ["Neighbors", "cached_neighbors", "content_hash", "exact_neighbors"]
@@ -97,7 +97,7 @@ def exact_neighbors(base: Any, queries: Any, k: int, *, block: int = 8192) -> Ne
     >>> distances, ids
     (array([[ 1.,  1., 13.]]), array([[1, 2, 3]], dtype=int32))
     """
-    base, queries = _check_rows(base, "base"), _check_rows(queries, "queries")
+    base, queries = check_rows(base, "base"), check_rows(queries, "queries")
     n, d = base.shape
     if queries.shape[1] != d:
         raise ValueError(f"queries have {queries.shape[1]} dimensions, but the base has {d}")
@@ -158,7 +158,7 @@ def cached_neighbors(
     >>> again.ids[:, 0], bool((first.ids == again.ids).all())
     (array([0, 1, 2], dtype=int32), True)
     """
-    base, queries = _check_rows(base, "base"), _check_rows(queries, "queries")
+    base, queries = check_rows(base, "base"), check_rows(queries, "queries")
     k = _check_k(k, len(base))
     name = " ".join([CACHE_FORMAT, content_hash(base), content_hash(queries), str(k)])
     key = hashlib.sha256(name.encode()).digest()
@@ -209,13 +209,13 @@ def content_hash(array: Any) -> str:
     """
     if not is_row_source(array):
         array = np.atleast_1d(array)
-    dtype, shape = np.asarray(array[:1]).dtype, tuple(map(int, array.shape))
+    dtype, shape = as_array(array[:1]).dtype, tuple(map(int, array.shape))
     if dtype.hasobject:
         raise ValueError(f"an array of dtype {dtype} has no bytes to hash; use a numeric dtype")
     digest = hashlib.sha256(f"{dtype.str} {shape}".encode())
     step = max(1, BYTES_PER_READ // max(1, dtype.itemsize * math.prod(shape[1:])))
     for start in range(0, shape[0], step):
-        digest.update(np.asarray(array[start : start + step]).tobytes())
+        digest.update(as_array(array[start : start + step]).tobytes())
     return digest.hexdigest()
 
 
@@ -349,21 +349,10 @@ def _tasks(rows: NDArray[Any]) -> list[NDArray[Any]]:
 
 
 def _blocks(source: Any, size: int) -> Iterator[tuple[slice, NDArray[Any]]]:
-    for start in range(0, len(source), size):
-        rows = slice(start, min(start + size, len(source)))
-        yield rows, np.asarray(source[rows])
-
-
-def _check_rows(source: Any, name: str) -> Any:
-    if not is_row_source(source):
-        source = np.asarray(source)
-    if len(source.shape) != 2 or 0 in source.shape:
-        raise ValueError(
-            f"{name} must have shape (rows, dimensions), both at least 1, got {source.shape}"
-        )
-    if (dtype := np.asarray(source[:1]).dtype).kind not in "biuf":
-        raise ValueError(f"{name} must hold real numbers, got dtype {dtype}")
-    return source
+    n_rows = int(source.shape[0])
+    for start in range(0, n_rows, size):
+        rows = slice(start, min(start + size, n_rows))
+        yield rows, as_numbers(source[rows], start)
 
 
 def _check_k(k: object, n_base: int) -> int:

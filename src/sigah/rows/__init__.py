@@ -6,7 +6,7 @@ from sigah.rows.blocks import Rows, RowSource, finite, is_row_source
 from sigah.rows.dtypes import check_rows
 from sigah.rows.folder import FolderRows
 from sigah.rows.lazy import LazyRows, MissingLibraryError
-from sigah.rows.readers import load_vectors, open_array, open_vectors, read_idx, read_npy
+from sigah.rows.readers import load_vectors, open_array, open_vectors
 from sigah.rows.sampling import sample, training_rows
 from sigah.rows.sources import Batches, as_rows, files_of, identity, read_blocks
 
@@ -27,8 +27,6 @@ __all__ = [
     "open_array",
     "open_vectors",
     "read_blocks",
-    "read_idx",
-    "read_npy",
     "sample",
     "training_rows",
 ]

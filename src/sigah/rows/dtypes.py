@@ -24,7 +24,15 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["RowSource", "as_array", "as_float32", "check_dtype", "check_rows", "is_row_source"]
+__all__ = [
+    "RowSource",
+    "as_array",
+    "as_float32",
+    "as_numbers",
+    "check_dtype",
+    "check_rows",
+    "is_row_source",
+]
 
 
 class RowSource(Protocol):
@@ -141,24 +149,36 @@ convert it first
 
 
 def as_float32(block: Any, first_row: int = 0, name: str = "X") -> NDArray[np.float32]:
-    """A block of a source as an array of ``float32``; what is masked or no number is refused.
+    """A block of a source as an array of ``float32``; masked values and non-numbers are refused.
 
     Numbers beyond float32 become infinite, which :func:`sigah.rows.finite` reports.
+    """
+    with np.errstate(over="ignore"):
+        return as_numbers(block, first_row, name).astype(np.float32, copy=False)
+
+
+def as_numbers(block: Any, first_row: int = 0, name: str = "X") -> NDArray[Any]:
+    """A block of a source as NumPy's integers or floats, at the precision it has.
+
+    Masked values and non-numbers are refused; ``first_row`` is the row of the source at which the
+    block begins.
     """
     if isinstance(block, np.ma.MaskedArray):  # such as netCDF4 reads
         block = _unmasked(block, first_row, name)
     array = as_array(block)
     check_dtype(array.dtype, name)  # a source may say one thing and slice to another
     if array.dtype == object:  # such as the strings of HDF5
-        array = _from_objects(array, name, first_row)
-    with np.errstate(over="ignore"):
-        return array.astype(np.float32, copy=False)
+        return _from_objects(array, name, first_row)
+    return array.astype(np.float32) if array.dtype.kind == "V" else array  # bfloat16
 
 
 def as_array(block: Any) -> NDArray[Any]:
     """A block of a source as an array of NumPy, which reads neither torch's bfloat16 nor GPUs."""
     if hasattr(block, "detach"):
-        block = block.detach().float().cpu().numpy()
+        block = block.detach().cpu()
+        if str(block.dtype).startswith(("torch.bfloat16", "torch.float8")):
+            block = block.float()
+        block = block.numpy()
     return np.asarray(block)
 
 

@@ -37,7 +37,7 @@ from sigah.rows.formats.binary import read_bin, read_vecs
 from sigah.rows.formats.csv import open_csv
 from sigah.rows.formats.hdf5 import open_hdf5
 from sigah.rows.formats.matlab import open_mat
-from sigah.rows.formats.plain import open_idx, open_idx_rows, open_npy, open_npz
+from sigah.rows.formats.plain import open_idx_rows, open_npy, open_npz
 from sigah.rows.formats.tables import open_arrow, open_parquet
 from sigah.rows.lazy import Array, LazyRows, MissingLibraryError, as_vectors, naming
 
@@ -48,8 +48,6 @@ __all__ = [
     "load_vectors",
     "open_array",
     "open_vectors",
-    "read_idx",
-    "read_npy",
     "vector_files",
 ]
 
@@ -177,6 +175,8 @@ def vector_files(folder: Path) -> list[Path]:
 def open_array(path: str | Path) -> Array | LazyRows:
     """Open a file as :func:`open_vectors` does, with any number of axes and of any dtype.
 
+    For labels and the like. Images in IDX files are flattened to one row each, labels are not.
+
     Examples
     --------
     >>> import tempfile
@@ -190,55 +190,6 @@ def open_array(path: str | Path) -> Array | LazyRows:
     file, reader = _reader(path)
     with naming(file):
         return reader(file)
-
-
-def read_idx(path: str | Path) -> Array:
-    """Read an IDX file, gzipped or plain, with the shape and dtype that its header states.
-
-    Unlike :func:`open_vectors` it takes any number of axes, so it also reads label files.
-
-    Raises
-    ------
-    ValueError
-        If the bytes are not one whole IDX array.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from sigah.rows.readers import read_idx
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     file = Path(folder, "labels-idx1-ubyte")
-    ...     _ = file.write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 2, 7, 9]))
-    ...     read_idx(file).tolist()
-    [7, 9]
-    """
-    file = Path(path)
-    with naming(file):
-        return open_idx(file)
-
-
-def read_npy(path: str | Path) -> Array:
-    """Memory-map a ``.npy`` file of any number of axes, read-only; pickled objects are refused.
-
-    Raises
-    ------
-    ValueError
-        If the bytes are not one whole array in NumPy's format.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> import numpy as np
-    >>> from sigah.rows.readers import read_npy
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     np.save(folder + "/labels.npy", [7, 9])
-    ...     read_npy(folder + "/labels.npy").tolist()
-    [7, 9]
-    """
-    file = Path(path)
-    with naming(file):
-        return open_npy(file)
 
 
 def _reader(

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sigah.codes import check_codes
+from sigah.rows.dtypes import as_numbers
 from sigah.search.distances import spherical_distances
 from sigah.search.snapshot import IndexSnapshot
 
@@ -172,12 +173,9 @@ def check_vectors(
 
     ``numbers`` are those of the rows, where they do not count from 0.
     """
-    array = np.asarray(vectors)
-    if array.ndim != 2 or array.dtype.kind not in "biuf":
-        raise ValueError(
-            f"{name} must be real numbers of shape (rows, dimensions), got {array.dtype} of shape"
-            f" {array.shape}"
-        )
+    array = as_numbers(vectors, name=name)
+    if array.ndim != 2:
+        raise ValueError(f"{name} must have shape (rows, dimensions), got {array.shape}")
     # the greatest float32 leaves room for squares in float64
     with np.errstate(over="ignore"):
         usable = np.isfinite(array.astype(np.float32, copy=False)).all(axis=1)

@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from sigah.files import atomic_write
 from sigah.lab.datasets.dataset import Dataset, Split
 from sigah.lab.datasets.downloads import Progress
+from sigah.rows.formats.plain import open_npy
 from sigah.rows.lazy import naming
-from sigah.rows.readers import read_npy
 
 __all__ = ["check", "fetch", "load", "path"]
 
@@ -166,7 +166,7 @@ def _cached(entry: Dataset, *, whole: bool = False) -> Arrays:
     """Memory-map the cached arrays and verify them: all of them, or the small ones."""
     folder = path(entry)
     try:
-        arrays = {part: read_npy(folder / f"{part}.npy") for part in entry.shapes}
+        arrays = {part: _mapped(folder / f"{part}.npy") for part in entry.shapes}
         entry.check(arrays)
         records = _records(entry, folder / MANIFEST)
         for part, array in arrays.items():
@@ -185,6 +185,11 @@ def _cached(entry: Dataset, *, whole: bool = False) -> Arrays:
             f" to replace it ({error})"
         ) from error
     return arrays
+
+
+def _mapped(file: Path) -> NDArray[Any]:
+    with naming(file):
+        return open_npy(file)
 
 
 def _records(entry: Dataset, manifest: Path) -> dict[str, Record]:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from sigah.lab.datasets.downloads import Progress, download
 from sigah.lab.datasets.packages import Debian, Wheel
-from sigah.rows.readers import read_idx
+from sigah.rows.readers import open_array
 
 __all__ = [
     "IDX_FILES",
@@ -163,8 +163,4 @@ def _to_bytes(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def _read_idx_files(folder: Path) -> Arrays:
-    arrays = {name: read_idx(folder / file) for name, file in IDX_FILES.items()}
-    return {
-        name: array.reshape(len(array), -1) if array.ndim > 2 else array
-        for name, array in arrays.items()
-    }
+    return {name: np.asarray(open_array(folder / file)) for name, file in IDX_FILES.items()}
