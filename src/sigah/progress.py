@@ -13,6 +13,8 @@ __all__ = ["bar", "phase", "running", "track"]
 
 T = TypeVar("T")
 
+_shown: Progress | None = None  # the display on the terminal
+
 
 class _Nothing:
     """A progress display that shows nothing."""
@@ -51,26 +53,29 @@ def bar(*, show: bool) -> Iterator[Any]:
 
 @contextmanager
 def phase(description: str, *, show: bool) -> Iterator[None]:
-    """Say what goes on, and for how long, during work that cannot count its steps."""
+    """Show on one line what goes on and for how long, until it ends; for work without steps.
+
+    A bar that is shown meanwhile takes the place of the line. Text for standard output has to wait
+    for the end of the block; standard error may be written to.
+    """
     if not show:
         yield
         return
     from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    with _display(
-        TextColumn("{task.description}"), SpinnerColumn(finished_text=""), TimeElapsedColumn()
-    ) as progress:
-        task = progress.add_task(description, total=1)
+    columns = TextColumn("{task.description}"), SpinnerColumn(), TimeElapsedColumn()
+    with _display(*columns, transient=True) as progress:
+        progress.add_task(description, total=None)
         yield
-        progress.advance(task)
 
 
 @contextmanager
-def _display(*columns: Any) -> Iterator[Progress]:
+def _display(*columns: Any, transient: bool = False) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import Progress
 
-    progress = Progress(*columns, console=Console(stderr=True))
+    console = Console(stderr=True)
+    progress = Progress(*columns, console=console, transient=transient, redirect_stdout=False)
     with running(progress):
         yield progress
 
@@ -78,14 +83,22 @@ def _display(*columns: Any) -> Iterator[Progress]:
 @contextmanager
 def running(progress: Progress) -> Iterator[None]:
     """Show progress bars for the length of a block; after an error none stays behind."""
+    global _shown
+    outer, _shown = _shown, progress
+    if outer is not None and outer.live.transient:  # the line of a phase
+        outer.stop()
     progress.start()
     try:
         yield
     except BaseException:
         progress.live.transient = True
-        progress.live.stop()
         raise
-    progress.stop()
+    finally:
+        # `Progress.stop` ends its last line where there is no terminal: of bars, which stay
+        (progress.live if progress.live.transient else progress).stop()
+        _shown = outer
+        if outer is not None and outer.live.transient:
+            outer.start()
 
 
 @contextmanager

@@ -200,6 +200,31 @@ def test_a_failed_write_leaves_the_old_file(target: Path, monkeypatch: pytest.Mo
     ]
 
 
+def test_an_interrupt_inside_faiss_is_not_written(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FAISS adds codes and then their ids; Ctrl-C comes between."""
+    monkeypatch.setattr(Faiss, "batch", 40)
+    export("faiss", target, CODES[:40], fingerprint="f")
+    before = target.read_bytes()
+    add = Faiss._add
+
+    def interrupted(self: Faiss, ids: Any, codes: Any) -> None:
+        if ids[0] == 40:
+            return add(self, ids, codes)
+        self._index.index.add(codes)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Faiss, "_add", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            export("faiss", target, CODES, fingerprint="f")
+    assert target.read_bytes() == before
+    export("faiss", target, CODES, fingerprint="f")
+    with connect("faiss", target) as engine:
+        np.testing.assert_array_equal(engine.get(np.arange(100)).codes, CODES)
+
+
 def test_faiss_itself_opens_the_file(target: Path) -> None:
     import faiss
 

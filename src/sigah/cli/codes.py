@@ -19,6 +19,7 @@ from sigah.cli.vectors import read_vectors
 from sigah.files.folders import is_code_folder
 from sigah.hashers import DecoderMixin, ScoringHasher, TrainingInterrupted
 from sigah.hashers.registry import make_hasher, method_class, method_names
+from sigah.progress import phase
 
 __all__ = ["encode", "fit", "inspect", "methods"]
 
@@ -81,7 +82,8 @@ def fit(
     hasher.set_params(**({"verbose": True} if with_bar else {}))
     interrupted = False
     with naming("VECTORS", vectors, only="Input X "):
-        training = rows.training_rows(source, sample, seed)
+        with phase("choosing vectors to learn from", show=True):
+            training = rows.training_rows(source, sample, seed)
         if len(training) < hasher.min_rows_per_bit * hasher.n_bits:
             raise ValueError(
                 f"--bits {hasher.n_bits}: {hasher.name} learns so many bits from at least"
@@ -93,7 +95,8 @@ def fit(
                 f"learning from {len(training):,} of {len(source):,} vectors, drawn uniformly"
             )
         try:
-            (hasher.fit if earlier is None else hasher.partial_fit)(training)
+            with phase(f"learning {hasher.name}", show=True):
+                (hasher.fit if earlier is None else hasher.partial_fit)(training)
         except TrainingInterrupted:  # a method that learns in steps keeps what it has
             interrupted = True
     hasher.set_params(**({"verbose": False} if with_bar else {}))

@@ -16,6 +16,7 @@ from sigah.cli.options import Header, Model, Overwrite
 from sigah.cli.outputs import check_output
 from sigah.cli.vectors import read_vectors
 from sigah.files import atomic_write
+from sigah.progress import phase
 from sigah.streams.drift import FEWEST
 from sigah.streams.drift import drift as compare
 
@@ -60,7 +61,11 @@ def drift(
     hasher = read_model(model)
     before = read_vectors(old, "OLD", hasher=hasher, header=header)
     after = read_vectors(new, "NEW", hasher=hasher, header=header)
-    with naming("OLD", old, only="old: "), naming("NEW", new, only="new: "):
+    with (
+        naming("OLD", old, only="old: "),
+        naming("NEW", new, only="new: "),
+        phase("comparing", show=True),
+    ):
         report = compare(
             hasher,
             before,

@@ -16,6 +16,7 @@ from sigah.cli.outputs import check_output
 from sigah.cli.vectors import read_vectors
 from sigah.hashers.registry import method_names
 from sigah.lab import datasets
+from sigah.progress import phase
 
 __all__ = ["demo", "evaluate"]
 
@@ -91,7 +92,10 @@ def evaluate(
         if json_file is not None:  # after every run, so that an interruption loses none
             write_results(json_file, results)
 
-    with naming("base", base, only="Input X "):  # the only vectors that methods learn from
+    with (
+        naming("base", base, only="Input X "),  # the only vectors that methods learn from
+        phase("evaluating", show=True),
+    ):
         results = run_evaluation(
             makers,
             read_vectors(base, "BASE", header=header),

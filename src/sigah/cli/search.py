@@ -35,7 +35,7 @@ from sigah.cli.options import (
 )
 from sigah.cli.outputs import check_output, show_neighbours
 from sigah.cli.vectors import read_vectors
-from sigah.progress import bar
+from sigah.progress import bar, phase
 from sigah.rows import finite
 from sigah.search import HammingIndex, TwoStageSearch
 
@@ -143,9 +143,10 @@ def build(
     check_output(out, "index", [codes, ids], overwrite=overwrite)
     stored = read_numbered_codes(codes, ids)
     index = HammingIndex(stored.n_bits, fingerprint=stored.fingerprint)
-    with naming(*_ids_of(codes, ids)):
-        index.add(stored.codes, stored.ids)
-    index.save(out, overwrite=overwrite)
+    with phase("building the index", show=True):
+        with naming(*_ids_of(codes, ids)):
+            index.add(stored.codes, stored.ids)
+        index.save(out, overwrite=overwrite)
     typer.echo(f"{out}: {len(index):,} codes of {index.n_bits} bits")
 
 
@@ -164,9 +165,10 @@ def add(index: Index, codes: Codes, ids: Ids = None) -> None:
     with naming("CODES", codes):
         if held.fingerprint is not None:
             files.check_same_model(stored.header, {"fingerprint": held.fingerprint})
-    with naming(*_ids_of(codes, ids)):
-        held.add(stored.codes, stored.ids)
-    held.save(index)
+    with phase("adding codes", show=True):
+        with naming(*_ids_of(codes, ids)):
+            held.add(stored.codes, stored.ids)
+        held.save(index)
     typer.echo(f"{index}: {len(held):,} codes, {len(stored):,} of them new")
 
 
@@ -211,7 +213,8 @@ def search_codes(
     allowed = None if chosen is None else held.select(read_ids(chosen, "--filter"))
     k = at_most(k, len(held))
     if tables:
-        held.build_tables()
+        with phase("building tables", show=True):
+            held.build_tables()
     found = in_blocks(queries.codes, lambda some, _: held.search(some, k, filter=allowed))
     show_neighbours(*found, out, len(held), "hamming")
 

@@ -137,7 +137,12 @@ class FileEngine(Engine):
         if changed.any():
             self._remove(rows.ids[changed])
         new = ~held | changed
-        self._add(rows.ids[new], rows.codes[new])
+        try:
+            self._add(rows.ids[new], rows.codes[new])
+        except KeyboardInterrupt:
+            # FAISS ends in the middle, and its codes and ids may differ in number: not for a file
+            self._at_rest = True
+            raise
         self._at_rest = False
         if rows.labels is not None:
             self._sidecar().executemany(
