@@ -6,8 +6,8 @@ BIN := .venv/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 export GOMP_SPINCOUNT ?= 10000
 
-.PHONY: setup test docs test-engines test-browser test-soak fuzz lint demo bench bench-million bench-onnx \
-  bench-search bench-engines bench-stream results clean
+.PHONY: setup test test-fast docs dist-check test-engines test-browser test-soak fuzz lint demo bench bench-million bench-onnx \
+  bench-search bench-engines bench-stream bench-cold results clean
 
 setup: .venv/.installed
 
@@ -16,8 +16,20 @@ setup: .venv/.installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+# Two processes share the tests, so BLAS and torch take one thread in each: two would wait for each
+# other. What our own threads do is tested with as many as there are cores.
+PYTEST := OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
 test: setup lint
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+# The inner loop: the core without training and without processes (tests/conftest.py lists it).
+test-fast: setup
+	$(PYTEST) -m "fast and not engine"
+
+# The source distribution and the wheel, each in an environment of its own without extras.
+dist-check: setup
+	$(BIN)/python .ci/check_dist.py
 
 # What needs an engine or a cluster, none skipped; installs them.
 test-engines: setup
@@ -91,6 +103,11 @@ bench-engines: setup
 bench-stream: setup
 	$(BIN)/python benchmarks/encode_stream.py
 	$(BIN)/python benchmarks/drift.py
+	$(BIN)/python benchmarks/publish.py
+
+# What a new process costs, and an installation (docs/performance.md).
+bench-cold: setup
+	$(BIN)/python benchmarks/cold_start.py
 	$(BIN)/python benchmarks/publish.py
 
 # Exported ONNX encoders beside the methods themselves (three minutes), and their page.

@@ -16,14 +16,14 @@ from pathlib import Path
 
 from sigah.lab.report.figures import curves_figure, ratios_figure, recall_figure
 from sigah.lab.report.markdown import markdown_pages
-from tables import engines, methods, scale, search, streams
+from tables import cold, engines, methods, scale, search, streams
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
     ROOT / "README.md",
     *(
         ROOT / "docs" / f"{name}.md"
-        for name in ("results", "search", "onnx", "scale", "engines", "streams")
+        for name in ("results", "search", "onnx", "scale", "engines", "streams", "performance")
     ),
 ]
 IMAGES = ROOT / "docs" / "images"
@@ -32,6 +32,7 @@ TABLES = {
     **search.TABLES,
     **scale.TABLES,
     **engines.TABLES,
+    **cold.TABLES,
     **streams.TABLES,
 }
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -15,6 +16,35 @@ hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
 Vectors = NDArray[np.float32]
+
+TESTS = Path(__file__).parent
+FAST = (
+    *("rows", "evaluation", "test_codes.py", "test_plan.py", "test_progress.py"),
+    *(f"files/test_{name}.py" for name in ("files", "golden", "targets")),
+    *(f"hashers/test_{name}.py" for name in ("itq", "lsh", "oracles", "pca_rotation", "ridge")),
+    *(f"hashers/test_{name}.py" for name in ("signs", "spectral", "spherical")),
+    *(f"search/test_{name}.py" for name in ("filters", "index", "kernels", "models")),
+    "search/test_multi_index.py",
+)
+
+
+def is_fast(path: Path) -> bool:
+    """Whether a file, or a folder, has tests of ``make test-fast``."""
+    name = path.relative_to(TESTS).as_posix()
+    return any(f"{name}/".startswith(f"{one}/") or one.startswith(f"{name}/") for one in FAST)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """``-m fast`` imports only what it runs."""
+    if not str(config.option.markexpr).startswith("fast") or collection_path == TESTS:
+        return None
+    return None if is_fast(collection_path) else True
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if is_fast(item.path):
+            item.add_marker(pytest.mark.fast)
 
 
 @pytest.fixture(scope="session")

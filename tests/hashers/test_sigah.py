@@ -466,7 +466,8 @@ def test_partial_fit_goes_on_where_fit_stopped(blobs: Any, tmp_path: Path) -> No
 def test_partial_fit_learns_new_vectors(dictionary: str, blobs: Any) -> None:
     rng = np.random.default_rng(1)
     new = (blobs @ np.linalg.qr(rng.normal(size=(24, 24)))[0] + 1).astype(np.float32)
-    hasher = SiGAH(32, n_steps=200, dictionary=dictionary, random_state=0).fit(blobs)
+    few = {"n_steps": 200, "dictionary_ratio": 2, "dictionary": dictionary}
+    hasher = SiGAH(32, **few, random_state=0).fit(blobs)
     before = hasher.score(new)
     steps = hasher.partial_fit(new, n_steps=200).training_["steps"]
     assert steps == 200
