@@ -1,4 +1,4 @@
-"""What a file of sigah holds, whatever it is."""
+"""Describe any file of sigah: a model, codes, an index, or a folder of codes."""
 
 from __future__ import annotations
 

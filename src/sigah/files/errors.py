@@ -1,4 +1,4 @@
-"""Whatever a foreign or damaged file provokes, told as one error that names the file."""
+"""Foreign and damaged files: each error of a parser becomes one error that names the file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class FileFormatError(ValueError):
 
 @contextmanager
 def reading(path: StrPath) -> Iterator[None]:
-    """Turn whatever a foreign or damaged file provokes into one error that names the file."""
+    """Turn any error about a foreign or damaged file into one error that names the file."""
     if Path(path).exists() and not Path(path).is_file():  # opening a pipe would wait for ever
         raise FileFormatError(f"cannot open {path}: it is not a regular file")
     try:

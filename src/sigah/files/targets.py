@@ -1,7 +1,7 @@
-"""What stands where a file is about to be written, and whether it may be replaced.
+"""What exists at the path of an output, and whether it may be replaced.
 
 A file is replaced without a question if it is of the kind that is to be written, so a command can
-be run again. Anything else is somebody's work, and an input is never replaced.
+be run again. Another file is replaced only when the user asks for it, and an input never.
 """
 
 from __future__ import annotations

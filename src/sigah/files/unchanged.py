@@ -1,4 +1,4 @@
-"""Noticing that somebody writes into a file that is mapped."""
+"""Notice when a mapped file is written into."""
 
 from __future__ import annotations
 

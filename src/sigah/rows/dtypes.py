@@ -8,8 +8,8 @@ integers and booleans                        read as float32: rounded to 24 sign
 ``bfloat16`` and its kin (``ml_dtypes``)     read as float32, exactly
 torch tensors, ``bfloat16`` and GPUs too     read as float32, a block at a time
 objects that are numbers                     read as float64, then as float32
-masked arrays with nothing masked            read as the array below
-masked arrays with something masked          refused; the first masked row and column are named
+masked arrays without masked values          read as the array below
+masked arrays with masked values             refused; the first masked row and column are named
 complex numbers, dates, text, bytes, records refused
 sparse matrices                              refused
 NaN, infinity, numbers beyond float32        refused as they are read; row and column are named

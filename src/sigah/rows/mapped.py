@@ -1,9 +1,9 @@
 """Memory maps: asking for pages ahead of their use, and giving back those that were read.
 
-A page that is touched is read alone or with a few others; a disk is faster when it is asked for all
-that is wanted next. The pages of a mapped file stay in the memory of the process until the system
-needs them elsewhere. Whoever reads a large file once, in order, gives them back as it goes; they
-stay in the system's cache and are read again, should anybody ask.
+The system reads a touched page alone or with a few neighbours. A disk is faster when all pages that
+come next are requested at once. Pages of a mapped file count as memory of the process until the
+system reclaims them. A reader that passes over a large file once gives its pages back as it goes.
+These pages stay in the system's cache, so reading them again is fast.
 """
 
 from __future__ import annotations

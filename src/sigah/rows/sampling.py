@@ -1,4 +1,4 @@
-"""A uniform sample of rows, drawn in one pass: what to learn from when there is too much.
+"""A uniform sample of rows, drawn in one pass, to learn from more rows than memory holds.
 
 Vitter, "Random sampling with a reservoir", ACM TOMS 1985, Algorithm R, a block at a time. Row
 ``i`` (from 0) draws a whole number below ``i + 1``, and takes the place of that number in the
@@ -147,7 +147,7 @@ def training_rows(source: RowSource | Batches, n: int | None = None, random_stat
 
 
 def most_rows(d: int) -> int:
-    """How many vectors of a dimension are learned from unless it is said."""
+    """How many vectors of a dimension are learned from by default."""
     return max(1, TRAINING_BYTES // (4 * int(d)))
 
 

@@ -54,8 +54,8 @@ def read_blocks(
 ) -> Generator[Block, None, None]:
     """Yield ``(slice, finite float32 block)`` in order; a thread reads ahead of what is used.
 
-    The rows of a block are only good until ``keep`` blocks more have been used and another one is
-    asked for: then the pages of a memory map are given back.
+    A block stays valid until ``keep`` more blocks have been used and the next one is requested.
+    Then its pages of a memory map are given back.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def read_blocks(
     first : int
         Rows before it are not read; batches cannot be entered in their middle.
     keep : int, default=0
-        For how many blocks more a block must stay good: those in work at the same time.
+        How many more blocks a block must outlast: those that are in work at the same time.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def files_of(rows: Any) -> list[Path]:
 
 
 def identity(rows: RowSource) -> dict[str, Any]:
-    """What tells rows from other rows without reading them all, as JSON can hold it.
+    """An identity of the rows that JSON can hold, made without reading all of them.
 
     For files: path, size and time of the last change. For arrays: a checksum of a few rows.
     """

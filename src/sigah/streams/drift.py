@@ -1,10 +1,10 @@
 """Whether a hasher still serves: what recall its codes of new vectors lose.
 
-The measure is what codes are for. Vectors are drawn from the old and from the new ones, and of each
-the true nearest neighbours within its own sample are looked for by Hamming distance. What the new
-vectors find less than the old is the loss, and it comes with an interval: the vectors are drawn
-again, with repetition, many times (Efron's bootstrap). A loss counts when all of the interval is
-beyond what is tolerated. Other statistics of the codes are told and decide nothing.
+The measure is recall, which is what codes are for. A sample is drawn from the old vectors, and one
+from the new. Recall counts how many true nearest neighbours within a sample are found by Hamming
+distance. The loss is the recall of the old vectors minus that of the new. Its interval comes from
+drawing the vectors again, with repetition, many times (Efron's bootstrap). A loss counts when the
+whole interval lies above the tolerated loss. Other statistics of the codes are only reported.
 """
 
 from __future__ import annotations
