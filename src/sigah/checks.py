@@ -9,7 +9,16 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["check_nonnegative", "check_positive", "check_random_state", "check_whole", "plain"]
+__all__ = [
+    "check_flag",
+    "check_nonnegative",
+    "check_positive",
+    "check_random_state",
+    "check_whole",
+    "plain",
+]
+
+MOST = 2**63 - 1  # what ids, counts and steps are held in
 
 
 def plain(value: Any) -> Any:
@@ -78,7 +87,7 @@ def check_whole(value: object, name: str, *, least: int = 1) -> int:
     Raises
     ------
     ValueError
-        If the value is no whole number, or is smaller than ``least``.
+        If the value is no whole number, is smaller than ``least``, or leaves 64 bits.
 
     Examples
     --------
@@ -94,6 +103,8 @@ def check_whole(value: object, name: str, *, least: int = 1) -> int:
         number = least - 1
     if number < least:
         raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+    if number > MOST:
+        raise ValueError(f"{name} must be a whole number from {least} to {MOST}")
     return number
 
 
@@ -106,7 +117,7 @@ def check_nonnegative(value: object, name: str) -> float:
     >>> check_nonnegative(0.5, "weight")
     0.5
     """
-    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else -1.0
+    number = _as_float(value, otherwise=-1.0)
     if not 0 <= number < math.inf:
         raise ValueError(f"{name} must be a number of at least 0, got {value!r}")
     return number
@@ -123,8 +134,31 @@ def check_positive(value: object, name: str, *, or_else: str = "") -> float:
     >>> check_positive(0.01, "learning_rate")
     0.01
     """
-    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else 0.0
+    number = _as_float(value, otherwise=0.0)
     if not 0 < number < math.inf:
         allowed = f"{or_else} or a positive number" if or_else else "a positive number"
         raise ValueError(f"{name} must be {allowed}, got {value!r}")
     return number
+
+
+def check_flag(value: object, name: str) -> bool:
+    """Return ``value`` if it is True or False, and say what is wrong with it otherwise.
+
+    Examples
+    --------
+    >>> from sigah.checks import check_flag
+    >>> check_flag(True, "verbose")
+    True
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def _as_float(value: object, *, otherwise: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return otherwise
+    try:
+        return float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return math.inf

@@ -27,6 +27,8 @@ def check_n_bits(n_bits: object) -> int:
         raise ValueError(
             f"n_bits must be a positive multiple of 8 (codes are packed in bytes), got {n_bits}"
         )
+    if n_bits >= 2**31:
+        raise ValueError(f"n_bits must be less than {2**31}")
     return int(n_bits)
 
 

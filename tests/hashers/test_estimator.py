@@ -257,6 +257,23 @@ def test_plain_values(value: Any, expected: Any) -> None:
     assert type(plain(value)) is type(expected)
 
 
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    "value",
+    [np.nan, np.inf, 1e308, 10**400, 2**70, -1, "x", 1j, np.array([1, 2]), [1]],
+    ids=["nan", "inf", "1e308", "10^400", "2^70", "-1", "text", "complex", "array", "list"],
+)
+def test_a_value_that_makes_no_sense_is_refused_by_the_name_of_its_parameter(
+    name: str, value: Any, blobs: Any
+) -> None:
+    """Whatever the parameter: no overflow, no model of infinities, no message from the depths."""
+    for parameter in quick(name).get_params():
+        hasher = quick(name).set_params(**{parameter: value})
+        with pytest.raises(ValueError, match=parameter) as caught:
+            hasher.fit(blobs[:300])
+        assert len(str(caught.value)) < 700
+
+
 # ------------------------------------------------- errors, interruptions and memory
 
 

@@ -3,7 +3,12 @@
 A fixed seed draws faults from chosen modules: a comparison that is off by one, an operator or a
 condition turned round, a number one larger, a statement left out. Each is put into a copy of the
 package, against which the test files of its module run, in a process forked from one that has the
-libraries loaded. ``make mutate`` runs this and writes benchmarks/results/mutation.json.
+libraries loaded. Single tests of more than SLOW seconds are left out, so the share that is noticed
+is a lower bound.
+
+``make mutate`` runs this and writes benchmarks/results/mutation.json; interrupted, it goes on where
+it stopped. Faults are tried in the order in which they were drawn, those of compiled modules last,
+each of which takes a minute or more.
 """
 
 from __future__ import annotations
@@ -25,6 +30,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,6 +63,7 @@ TESTS = {
     "streams/drift.py": ["streams/test_drift.py"],
     "streams/*.py": ["streams/test_encoding.py"],
 }  # fmt: skip
+SLOW = 3.0  # seconds of processor time
 COMPILED = ("kernels.py", "multi_index_kernels.py", "layout.py")  # what Numba's cache is made of
 LIBRARIES = (
     "numpy", "numba", "scipy.linalg", "scipy.stats", "sklearn.base", "sklearn.utils.validation",
@@ -131,11 +139,11 @@ def mutants(module: Path, name: str) -> Iterator[Mutant]:
                 text = f"({text})"
             yield Mutant(
                 name,
-                node.lineno,
+                node.lineno,  # type: ignore[attr-defined]
                 start,
                 stop,
                 content[start:stop].decode(),
-                text,  # type: ignore[attr-defined]
+                text,
             )
         for field, value in ast.iter_fields(node):
             if field in ("annotation", "returns", "decorator_list") or isinstance(
@@ -164,7 +172,24 @@ def tests_of(package: Path) -> dict[str, list[str]]:
     return found
 
 
-def run_tests(files: list[str], source: Path, timeout: float) -> tuple[str, float]:
+class Durations:
+    """Writes down the processor time of every test."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.seconds = path, dict[str, float]()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        began = time.process_time()
+        result = yield
+        self.seconds[item.nodeid] = time.process_time() - began
+        self.path.write_text(json.dumps(self.seconds))
+        return result
+
+
+def run_tests(
+    files: list[str], source: Path, timeout: float, skipped: list[str], durations: Path | None
+) -> tuple[str, float]:
     """Run test files in a fork of this process: passed, failed or timeout, and the seconds."""
     began = time.monotonic()
     child = os.fork()
@@ -175,10 +200,10 @@ def run_tests(files: list[str], source: Path, timeout: float) -> tuple[str, floa
         os.dup2(silence, 2)
         sys.path.insert(0, str(source))
         os.environ["PYTHONPATH"] = str(source)
-        import pytest
-
         options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=no"]
-        os._exit(int(pytest.main([*options, *files]) != 0))
+        options += [f"--deselect={test}" for test in skipped]
+        plugins = [Durations(durations)] if durations else []
+        os._exit(int(pytest.main([*options, *files], plugins=plugins) != 0))
     while time.monotonic() - began < timeout:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
@@ -223,28 +248,50 @@ def main() -> None:
         all_ = [mutant for name in tests for mutant in mutants(package / name, name)]
         drawn = random.Random(arguments.seed).sample(all_, min(arguments.n, len(all_)))
         print(f"{len(all_):,} faults in {len(tests)} modules, {len(drawn)} drawn", flush=True)
-        results = run_all(sorted(drawn, key=lambda m: (m.module, m.start)), tests, package)
-    report(results, len(all_), arguments.seed, arguments.json)
+        about = {"seed": arguments.seed, "faults": len(all_), "only": arguments.only}
+        run_all(drawn, tests, package, arguments.json, about)
+
+
+def tried(path: Path, about: dict[str, object]) -> list[dict[str, object]]:
+    """The results of an earlier call for the same sample, which this one goes on from."""
+    if not path.is_file():
+        return []
+    content = json.loads(path.read_text())
+    if any(content.get(key) != value for key, value in about.items()):
+        return []
+    return list(content["results"])
 
 
 def run_all(
-    drawn: list[Mutant], tests: dict[str, list[str]], package: Path
-) -> list[dict[str, object]]:
-    """Every fault in turn, each in the code as it is otherwise."""
-    results: list[dict[str, object]] = []
-    limits: dict[tuple[str, ...], float] = {}
+    drawn: list[Mutant],
+    tests: dict[str, list[str]],
+    package: Path,
+    path: Path,
+    about: dict[str, object],
+) -> None:
+    """Every fault in turn, each in the code as it is otherwise; results are written after each."""
+    results = tried(path, about)
+    done = {tuple(one[key] for key in ("module", "start", "stop", "after")) for one in results}
+    known: dict[tuple[str, ...], tuple[float, list[str]]] = {}
+    drawn = sorted(drawn, key=lambda mutant: Path(mutant.module).name in COMPILED)
     for number, mutant in enumerate(drawn, 1):
+        if (mutant.module, mutant.start, mutant.stop, mutant.after) in done:
+            continue
         module, files = package / mutant.module, tests[mutant.module]
-        if tuple(files) not in limits:
-            result, seconds = run_tests(files, package.parent, 900)
+        if tuple(files) not in known:
+            durations = package.parent.with_name("durations.json")
+            result, seconds = run_tests(files, package.parent, 1800, [], durations)
             assert result == "passed", f"without a fault: {files} {result}"
-            limits[tuple(files)] = 30 + 4 * seconds
+            tests_ = json.loads(durations.read_text())
+            skipped = [test for test, duration in tests_.items() if duration > SLOW]
+            known[tuple(files)] = 60 + 4 * seconds, skipped
+        limit, skipped = known[tuple(files)]
         content = module.read_bytes()
         fault = mutant.after.encode()
         module.write_bytes(content[: mutant.start] + fault + content[mutant.stop :])
         forget(module, package)
-        limit = limits[tuple(files)] + 300 * (module.name in COMPILED)
-        result, seconds = run_tests(files, package.parent, limit)
+        limit += 300 * (module.name in COMPILED)
+        result, seconds = run_tests(files, package.parent, limit, skipped, None)
         module.write_bytes(content)
         forget(module, package)
         results.append({**asdict(mutant), "result": result, "seconds": round(seconds, 1)})
@@ -253,16 +300,12 @@ def run_all(
             f"  {mutant.before!r} -> {mutant.after!r}",
             flush=True,
         )
-    return results
+        report(results, path, about)
+    print(f"{sum(one['result'] != 'passed' for one in results)} of {len(results)} noticed; {path}")
 
 
-def report(results: list[dict[str, object]], n_faults: int, seed: int, path: Path) -> None:
+def report(results: list[dict[str, object]], path: Path, about: dict[str, object]) -> None:
     """Write what was noticed, and what was not."""
-    survivors = [
-        {key: one[key] for key in ("module", "line", "before", "after")}
-        for one in results
-        if one["result"] == "passed"
-    ]
     rooms: dict[str, list[int]] = {}
     for one in results:
         room = str(one["module"]).partition("/")[0]
@@ -272,19 +315,17 @@ def report(results: list[dict[str, object]], n_faults: int, seed: int, path: Pat
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
     )
-    killed = len(results) - len(survivors)
+    killed = sum(one["result"] != "passed" for one in results)
     content = {
+        **about,
         "commit": commit.stdout.strip(),
-        "seed": seed,
-        "faults": n_faults,
-        "drawn": len(results),
+        "tried": len(results),
         "killed": killed,
         "share_killed": round(killed / max(1, len(results)), 4),
-        "rooms": {room: {"killed": k, "drawn": n} for room, (k, n) in sorted(rooms.items())},
-        "survivors": survivors,
+        "rooms": {room: {"killed": k, "tried": n} for room, (k, n) in sorted(rooms.items())},
+        "results": results,
     }
     path.write_text(json.dumps(content, indent=1) + "\n")
-    print(f"{killed} of {len(results)} noticed; {path}")
 
 
 if __name__ == "__main__":

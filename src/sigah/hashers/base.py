@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Real
 from os import PathLike
 from typing import Any, ClassVar, Self
 
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sigah import files
-from sigah.checks import check_random_state, plain
+from sigah.checks import check_flag, check_random_state, plain
 from sigah.codes import check_codes, check_n_bits, signs
 from sigah.hashers.estimator import Estimator
 from sigah.hashers.rounding import mend_signs
@@ -131,9 +132,17 @@ class BinaryHasher(Estimator, ABC):
 
     def _take_plain_parameters(self) -> None:
         """Make Python's numbers of NumPy's, as a search over an array of values sets them."""
+        defaults = self._parameters()
         for parameter, value in self.get_params().items():
             if (python := plain(value)) is not value:
                 setattr(self, parameter, python)
+            default = defaults[parameter]
+            if isinstance(default, bool):
+                check_flag(python, parameter)
+            elif isinstance(python, np.ndarray) and isinstance(default, (int, float, str)):
+                raise ValueError(f"{parameter} must be a single value, got {python!r}")
+            elif isinstance(default, float) and isinstance(python, Real) and python > LARGEST:
+                raise ValueError(f"{parameter} must be finite and at most {LARGEST:g}")
 
     def fit_transform(self, X: ArrayLike, y: object = None) -> NDArray[np.uint8]:
         """Learn from vectors and encode them: :meth:`fit`, then :meth:`transform`."""

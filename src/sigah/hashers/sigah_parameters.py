@@ -17,6 +17,7 @@ CHOICES = {
     "initialization": ("itq", "gaussian"),
     "device": ("auto", "cpu", "cuda"),
 }
+MOST_UNITS = 1000  # a dimension of the vectors
 WEIGHTS = (
     *("reconstruction", "sparsity", "graph", "adversarial", "neighbor", "pair"),
     *("margin", "weight_decay"),
@@ -76,7 +77,8 @@ class Parameters:
         for name in ("learning_rate", "generator_learning_rate"):
             check_positive(getattr(self, name), name)
         if (ratio := self.dictionary_ratio) != "auto":
-            check_positive(ratio, "dictionary_ratio", or_else="'auto'")
+            if check_positive(ratio, "dictionary_ratio", or_else="'auto'") > MOST_UNITS:
+                raise ValueError(f"dictionary_ratio must be at most {MOST_UNITS}, got {ratio!r}")
         for name, least in COUNTS.items():
             check_whole(getattr(self, name), name, least=least)
         check_positive(self.validation_fraction, "validation_fraction")

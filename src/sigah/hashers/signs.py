@@ -58,8 +58,6 @@ class SignHashing(LinearHasher):
         self.center = center
 
     def _fit(self, rows: Rows, random_state: np.random.RandomState) -> None:
-        if not isinstance(self.center, (bool, np.bool_)):
-            raise ValueError(f"center must be True or False, got {self.center!r}")
         mean = rows.mean()  # also without centring: the pass that proves every value finite
         self.weights_ = np.eye(rows.dim, self.n_bits, dtype=np.float32)
         self.thresholds_ = mean[: self.n_bits] if self.center else np.zeros(self.n_bits)
