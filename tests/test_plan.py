@@ -245,6 +245,11 @@ def test_nonsense_is_one_clear_line(arguments: dict[str, Any], message: str) -> 
         plan(**({"vectors": 1e6} | arguments))
 
 
+def test_numbers_of_numpy_are_numbers() -> None:
+    made = plan(np.int64(10**6), np.int32(128), dim=np.array(768), ram_gb=np.float32(64))
+    assert made == plan(1e6, 128, dim=768, ram_gb=64)
+
+
 def test_readable() -> None:
     sizes = {0: "0 bytes", 999: "999 bytes", 1000: "1 kB", 999_600: "1 MB", 3.072e12: "3.07 TB"}
     assert {size: readable_bytes(size) for size in sizes} == sizes

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sigah.cli.inputs import naming, read_model
-from sigah.cli.options import Header, Model, Overwrite
+from sigah.cli.options import LAST_SEED, Header, Model, Overwrite
 from sigah.cli.outputs import check_output
 from sigah.cli.vectors import read_vectors
 from sigah.files import atomic_write
@@ -43,7 +43,9 @@ def drift(
     confidence: Annotated[
         float, typer.Option(min=0.5, max=0.999, help="Confidence of the interval.")
     ] = 0.95,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same samples.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LAST_SEED, help="The same seed draws the same samples.")
+    ] = 0,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Also write the report to this file.")
     ] = None,

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 __all__ = [
+    "LAST_SEED",
     "Bits",
     "Codes",
     "Filter",
@@ -46,7 +47,10 @@ Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file made 
 Index = Annotated[Path, typer.Argument(metavar="INDEX", help="Made by `sigah index build`.")]
 Codes = Annotated[Path, typer.Argument(metavar="CODES", help="Made by `sigah encode`.")]
 Bits = Annotated[int, typer.Option(callback=check_bits, help="Code length, a multiple of 8.")]
-Seed = Annotated[int | None, typer.Option(min=0, help="The same seed gives the same model.")]
+LAST_SEED = 2**32 - 1
+Seed = Annotated[
+    int | None, typer.Option(min=0, max=LAST_SEED, help="The same seed gives the same model.")
+]
 Ids = Annotated[str | None, typer.Option(metavar="IDS", help=IDS)]
 Filter = Annotated[
     str | None, typer.Option("--filter", metavar="IDS", help=f"Find only these ids. {IDS}")

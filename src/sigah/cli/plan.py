@@ -44,15 +44,20 @@ def plan(
     from sigah.plan import plan as make_plan
     from sigah.plan.words import summary
 
-    made = make_plan(
-        vectors,
-        bits,
-        dim=dim,
-        queries_per_second=queries,
-        recall=recall,
-        ram_gb=ram,
-        cores=cores,
-    )
+    try:
+        made = make_plan(
+            vectors,
+            bits,
+            dim=dim,
+            queries_per_second=queries,
+            recall=recall,
+            ram_gb=ram,
+            cores=cores,
+        )
+    except ValueError as error:  # which begins with what the option is called
+        name, must, reason = str(error).partition(" must be ")
+        option = name.removesuffix("_gb").replace("_", "-").replace(" ", "-")
+        raise ValueError(f"--{option}{must}{reason}") from error
     if as_json:
         typer.echo(json.dumps(asdict(made), indent=2))
         return

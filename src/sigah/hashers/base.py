@@ -10,7 +10,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from numbers import Real
 from os import PathLike
 from typing import Any, ClassVar, Self
 
@@ -141,7 +140,9 @@ class BinaryHasher(Estimator, ABC):
                 check_flag(python, parameter)
             elif isinstance(python, np.ndarray) and isinstance(default, (int, float, str)):
                 raise ValueError(f"{parameter} must be a single value, got {python!r}")
-            elif isinstance(default, float) and isinstance(python, Real) and python > LARGEST:
+            elif (
+                isinstance(default, float) and isinstance(python, int | float) and python > LARGEST
+            ):
                 raise ValueError(f"{parameter} must be finite and at most {LARGEST:g}")
 
     def fit_transform(self, X: ArrayLike, y: object = None) -> NDArray[np.uint8]:

@@ -76,9 +76,10 @@ class Parameters:
             check_nonnegative(getattr(self, name), name)
         for name in ("learning_rate", "generator_learning_rate"):
             check_positive(getattr(self, name), name)
-        if (ratio := self.dictionary_ratio) != "auto":
-            if check_positive(ratio, "dictionary_ratio", or_else="'auto'") > MOST_UNITS:
-                raise ValueError(f"dictionary_ratio must be at most {MOST_UNITS}, got {ratio!r}")
+        if (asked := self.dictionary_ratio) != "auto":
+            ratio = check_positive(asked, "dictionary_ratio", or_else="'auto'")
+            if ratio > MOST_UNITS:
+                raise ValueError(f"dictionary_ratio must be at most {MOST_UNITS}, got {asked!r}")
         for name, least in COUNTS.items():
             check_whole(getattr(self, name), name, least=least)
         check_positive(self.validation_fraction, "validation_fraction")

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from sigah.checks import plain
 from sigah.codes import check_n_bits
 from sigah.plan import rates
 from sigah.plan.arithmetic import (
@@ -213,6 +214,7 @@ def plan(
 
 
 def _number(name: str, value: Any, least: float, most: float, *, whole: bool = False) -> float:
+    value = plain(value)
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not least <= value <= most or (whole and value != int(value)):
         kind = "a whole number" if whole else "a number"

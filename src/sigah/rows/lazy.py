@@ -132,7 +132,10 @@ def as_vectors(array: Array | LazyRows) -> Array | LazyRows:
     """Rows of numbers in native byte order, or an error that says what the array is instead."""
     dtype = array.dtype
     if not is_numeric(dtype):
-        raise ValueError(f"vectors must be real numbers, the array holds {dtype}")
+        what = f"the array holds {dtype}"
+        if dtype == "V2":  # NumPy's files do not say so
+            what += ", which may be bfloat16: save such numbers as float32"
+        raise ValueError(f"vectors must be real numbers, {what}")
     if len(array.shape) != 2:
         raise ValueError(f"vectors must have shape (n, d), the array has shape {array.shape}")
     if 0 in array.shape:

@@ -21,6 +21,7 @@ Line = tuple[int, str]  # counted from 1, as editors do
 
 MISSING = {"", "-", "?", "na", "n/a", "nil", "none", "null", "missing", "<na>", "#n/a"}
 OTHER_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars", " ": "blanks"}
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # its byte-order marks
 SAY_WHICH = "say which with header=True or header=False (--header or --no-header)"
 
 
@@ -40,6 +41,9 @@ def open_csv(file: Path, header: bool | None = None) -> Array:
     ValueError
         If it cannot be told whether the first line is a header, or a field is no number.
     """
+    with file.open("rb") as marked:
+        if marked.read(2) in UTF_16:
+            raise ValueError("the text is UTF-16; save it as UTF-8")
     with file.open(encoding="utf-8-sig", newline="") as stream:
         lines = _lines(stream)
         first = next(lines, None)
