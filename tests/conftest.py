@@ -24,7 +24,7 @@ FAST = (
     *(f"files/test_{name}.py" for name in ("files", "golden", "targets")),
     *(f"hashers/test_{name}.py" for name in ("itq", "lsh", "oracles", "pca_rotation", "ridge")),
     *(f"hashers/test_{name}.py" for name in ("signs", "spherical")),
-    *(f"search/test_{name}.py" for name in ("filters", "index", "kernels", "models")),
+    *(f"search/test_{name}.py" for name in ("index", "kernels", "models")),
     "search/test_multi_index.py",
     *(f"evaluation/test_{name}.py" for name in ("labels", "truth")),
 )
