@@ -281,7 +281,9 @@ CODES = random_codes(5, 16)
         (CODES, CODES, [[-1]] * 5, [1], "rows of the base, 0 to 4, got -1 to -1"),
         (CODES, CODES, [[2, 0, 2]] * 5, [1], "twice"),
         (CODES, CODES, [[2, 0]] * 5, [1, 3], r"ks must be from 1 to 2, .* \[3\]"),
-        (CODES, CODES, [[2, 0]] * 5, [0], "ks must be from 1 to 2"),
+        (CODES, CODES, [[2, 0]] * 5, [0], "each of ks must be a whole number of at least 1"),
+        (CODES, CODES, [[2, 0]] * 5, [True], "each of ks must be a whole number"),
+        (CODES, CODES, [[2, 0]] * 5, ["2"], "each of ks must be a whole number"),
     ],
 )
 def test_bad_input_is_named(base: Any, queries: Any, truth: Any, ks: Any, message: str) -> None:
@@ -289,11 +291,11 @@ def test_bad_input_is_named(base: Any, queries: Any, truth: Any, ks: Any, messag
         rank_counts(base, queries, truth, ks=ks)
 
 
-@pytest.mark.parametrize("n", [0, -1, 6])
-def test_cutoffs_outside_the_base_are_refused(n: int) -> None:
+@pytest.mark.parametrize("n", [0, -1, 6, True, 1.5, "2", np.nan, 10**400])
+def test_cutoffs_outside_the_base_are_refused(n: Any) -> None:
     counts = Problem(CODES, CODES, np.zeros((5, 1), int)).counts
     for metric in (precision_at, recall_at):
-        with pytest.raises(ValueError, match="n must be from 1 to the 5 codes"):
+        with pytest.raises(ValueError, match=r"n must be (a whole number|from 1 to the 5 codes)"):
             metric(counts, n)
 
 
@@ -346,6 +348,8 @@ def test_reconstruction_error_of_the_mean_is_all_of_the_variance() -> None:
     ("original", "decoded", "message"),
     [
         (np.eye(3), np.eye(2), "one shape"),
+        (np.eye(3) * 1j, np.eye(3), "Complex data not supported: original"),
+        (np.eye(3), np.ma.masked_equal(np.eye(3), 1), "decoded is masked"),
         (np.arange(3.0), np.arange(3.0), "one shape"),
         (np.full((3, 2), 0.1), np.eye(3, 2), "all the same"),
         (np.eye(0, 2), np.eye(0, 2), "all the same"),

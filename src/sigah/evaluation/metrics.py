@@ -15,7 +15,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sigah.checks import check_whole
 from sigah.codes import check_codes, unpack
+from sigah.rows.dtypes import as_numbers
 from sigah.search import distance_counts, hamming_distances
 
 __all__ = [
@@ -125,8 +127,9 @@ def rank_counts(
     (array([1, 1, 1]), array([1, 0, 1]), array([1, 0, 0]))
     """
     base, queries = _check_both(base_codes, query_codes)
-    neighbors, ks = _check_truth(truth, len(queries), len(base)), list(ks)
-    if wrong := [k for k in ks if not 1 <= k <= neighbors.shape[1]]:
+    neighbors = _check_truth(truth, len(queries), len(base))
+    ks = [check_whole(k, "each of ks") for k in ks]
+    if wrong := [k for k in ks if k > neighbors.shape[1]]:
         raise ValueError(f"ks must be from 1 to {neighbors.shape[1]}, as truth goes; got {wrong}")
     total = distance_counts(base, queries)
     relevant = {k: np.empty_like(total) for k in ks}
@@ -352,7 +355,7 @@ def reconstruction_error(original: ArrayLike, decoded: ArrayLike) -> tuple[float
     >>> reconstruction_error(np.array([[0.0, 0.0], [2.0, 4.0]]), np.array([[0.0, 1.0], [2.0, 4.0]]))
     (0.5, 0.1)
     """
-    truth, guess = np.asarray(original), np.asarray(decoded)
+    truth, guess = as_numbers(original, name="original"), as_numbers(decoded, name="decoded")
     if truth.ndim != 2 or truth.shape != guess.shape:
         raise ValueError(
             f"original and decoded must have one shape (n, d), got {truth.shape} and {guess.shape}"
@@ -492,7 +495,8 @@ def before(counts: Int) -> Int:
 
 def _expected_found(counts: RankCounts, n: int) -> Float:
     """Relevant codes among the first ``n``: of the block that rank ``n`` cuts, their share."""
-    if not 1 <= n <= counts.n_base:
+    n = check_whole(n, "n")
+    if n > counts.n_base:
         raise ValueError(f"n must be from 1 to the {counts.n_base} codes of the base, got {n}")
     taken = np.clip(n - before(counts.total), 0, counts.total)
     return (taken * counts.relevant / np.maximum(counts.total, 1)).sum(axis=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from numbers import Real
@@ -295,7 +296,7 @@ def _hits(
 
 
 def _check_oversampling(oversampling: float) -> float:
-    if not _is_number(oversampling) or not 1 <= oversampling < math.inf:
+    if not _is_number(oversampling) or not 1 <= oversampling <= sys.maxsize:
         raise ValueError(f"oversampling must be a number of at least 1, got {oversampling!r}")
     return float(oversampling)
 
