@@ -11,6 +11,7 @@ from sigah import ITQ, LSH, SiGAH
 from sigah.codes import unpack
 from sigah.hashers import LinearHasher, rounding
 from sigah.hashers import sigah_training as training
+from sigah.threads import limit_threads
 
 
 def linear(weights: Any, thresholds: Any) -> LinearHasher:
@@ -104,3 +105,17 @@ def test_long_vectors_do_not_change_the_codes_of_their_neighbours(blobs: Any) ->
     stretched[::7] *= 1e6
     kept = np.arange(len(blobs)) % 7 != 0
     np.testing.assert_array_equal(hasher.transform(stretched)[kept], codes[kept])
+
+
+def test_codes_do_not_depend_on_the_number_of_threads() -> None:
+    """Vectors at the thresholds, of a width at which BLAS shares a product among its threads."""
+    X = np.random.default_rng(4).integers(-3, 4, (3000, 784)).astype(np.float32)
+    W = np.random.default_rng(5).normal(size=(784, 256))
+    hasher = linear(W, X[0].astype(np.float64) @ W.astype(np.float32))
+    X[::2] = X[0]
+    with limit_threads(1):
+        expected = hasher.transform(X)
+    for n_threads in (2, 4):
+        with limit_threads(n_threads):
+            np.testing.assert_array_equal(hasher.transform(X), expected)
+    assert len(np.unique(expected[::2], axis=0)) == 1

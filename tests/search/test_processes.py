@@ -254,3 +254,28 @@ def test_a_child_forked_while_the_kernels_are_imported_can_import_them(seconds: 
         text=True,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+SAVES_AND_SAVES = """
+import sys, numpy as np, sigah
+index = sigah.HammingIndex.load(sys.argv[1])
+index.remove(index.ids[: 100 * int(sys.argv[2])])
+for _ in range(30):
+    index.save(sys.argv[1])
+"""
+
+
+def test_of_two_processes_that_save_the_last_one_wins(tmp_path: Path) -> None:
+    """Whoever reads meanwhile finds a whole index: of the one writer, or of the other."""
+    file = tmp_path / "index"
+    make_index("in memory", tmp_path).save(file)
+    n = len(HammingIndex.load(file))
+    command = [sys.executable, "-c", SAVES_AND_SAVES, str(file)]
+    writers = [subprocess.Popen([*command, str(writer)]) for writer in (1, 2)]
+    seen = set()
+    while any(writer.poll() is None for writer in writers):
+        seen.add(len(HammingIndex.load(file)))
+    assert [writer.wait() for writer in writers] == [0, 0]
+    allowed = {n, n - 100, n - 200, n - 300}  # one may have begun with what the other saved
+    assert seen <= allowed
+    assert len(HammingIndex.load(file)) in allowed - {n}
