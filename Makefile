@@ -49,6 +49,11 @@ fuzz: setup
 	  $(BIN)/python tests/fuzz/fuzz.py $$reader $(SECONDS_A_READER) || exit 1; \
 	done
 
+# Small faults in the code, and whether the tests notice (hours); interrupted, it goes on where it
+# stopped. Writes benchmarks/results/mutation.json.
+mutate: setup
+	$(BIN)/python tests/mutation/mutate.py
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

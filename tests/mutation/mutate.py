@@ -227,7 +227,7 @@ def forget(module: Path, package: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--n", type=int, default=420, help="how many faults to draw")
+    parser.add_argument("--n", type=int, default=450, help="how many faults to draw")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="modules whose names have this in them")
     parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/mutation.json")
