@@ -6,7 +6,7 @@ BIN := .venv/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 export GOMP_SPINCOUNT ?= 10000
 
-.PHONY: setup test test-fast docs dist-check test-engines test-browser test-soak fuzz lint demo bench bench-million bench-onnx \
+.PHONY: setup test test-fast docs dist-check test-engines test-browser test-soak fuzz mutate lint demo bench bench-million bench-onnx \
   bench-search bench-engines bench-stream bench-cold results clean
 
 setup: .venv/.installed
