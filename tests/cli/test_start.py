@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -77,3 +78,22 @@ def test_a_command_computes_with_the_threads_that_were_asked_for(
     assert run("--threads", "7", "methods")[0] == 0  # type: ignore[operator]
     assert seen == [7]
     assert available_threads() == before
+
+
+@pytest.mark.parametrize("asked", [None, "ACTIVE"])
+def test_threads_that_wait_sleep_unless_the_user_says_otherwise(asked: str | None) -> None:
+    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OPENBLAS_THREAD_TIMEOUT")
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    if asked is not None:
+        environment["OMP_WAIT_POLICY"] = asked
+    code = (
+        "import atexit, os, sys\n"
+        f"atexit.register(lambda: print(*(os.environ[name] for name in {names})))\n"
+        "from sigah.cli import main\n"
+        "sys.argv = ['sigah', '--help']\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1].split() == [asked or "PASSIVE", "10000", "16"]

@@ -511,3 +511,38 @@ def test_re_ranking_finds_more_digits_than_hamming(digits: Any) -> None:
     assert found.reached
     assert found.oversampling < 20
     assert recall(raw.search(queries[100:], K)[1], truth[100:]) > 0.87
+
+
+def test_calibration_refuses_a_truth_that_the_index_does_not_hold(
+    hasher: ITQ, base: Any, queries: Any, truth: Any
+) -> None:
+    index = index_of(hasher.transform(base))
+    index.remove([truth[7, 2]])
+    search = two_stages("asymmetric", index, hasher, base)
+    with pytest.raises(ValueError, match=rf"truth names id {truth[7, 2]} for query \d+, which is"):
+        search.calibrate(queries, truth)
+
+
+@pytest.mark.parametrize("by", DISTANCES)
+def test_both_stages_see_one_snapshot(
+    by: str, hasher: ITQ, base: Any, queries: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is removed or changed between the stages is ranked as it was before."""
+    index = index_of(hasher.transform(base))
+    search = two_stages(by, index, hasher, base)
+    expected = search.search(queries, K)
+    first_stage = IndexSnapshot.search
+
+    def meanwhile(self: IndexSnapshot, *arguments: Any, **options: Any) -> Any:
+        found = first_stage(self, *arguments, **options)
+        if len(index) == N_BASE:
+            nearest = np.unique(expected[1][:, 0])
+            index.remove(nearest[::2])
+            index.update(~index.get(nearest[1::2]), nearest[1::2])
+        return found
+
+    monkeypatch.setattr(IndexSnapshot, "search", meanwhile)
+    found = search.search(queries, K)
+    assert len(index) < N_BASE
+    for ours, before in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours, before)

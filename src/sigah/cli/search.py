@@ -162,9 +162,11 @@ def add(index: Index, codes: Codes, ids: Ids = None) -> None:
         raise ValueError(
             f"CODES {codes}: they do not say which model made them; encode with `sigah encode`"
         )
-    with naming("CODES", codes):
-        if held.fingerprint is not None:
-            files.check_same_model(stored.header, {"fingerprint": held.fingerprint})
+    if held.fingerprint is not None and stored.fingerprint != held.fingerprint:
+        raise ValueError(
+            f"CODES {codes}: they were made by another model (fingerprint {stored.fingerprint})"
+            f" than the codes of the index ({held.fingerprint}); encode with the index's model"
+        )
     with phase("adding codes", show=True):
         with naming(*_ids_of(codes, ids)):
             held.add(stored.codes, stored.ids)

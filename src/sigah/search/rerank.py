@@ -203,8 +203,8 @@ class TwoStageSearch:
         Raises
         ------
         ValueError
-            If the truth is not ``k`` different ids for each query, with ``k`` at most the size of
-            the index, or the target is out of range.
+            If the truth is not ``k`` different ids of the index for each query, or the target is
+            out of range.
 
         Examples
         --------
@@ -226,7 +226,7 @@ class TwoStageSearch:
             raise ValueError(f"target_recall must be above 0 and at most 1, got {target_recall!r}")
         index = self.index.snapshot()
         scorer = self._scorer(index, queries)
-        neighbors = _check_truth(truth, len(scorer.codes), len(index))
+        neighbors = _check_truth(truth, len(scorer.codes), index.ids)
         k = neighbors.shape[1]
         width, recalls = 8 * k, np.empty(0)
         while True:  # widening from the nearest: what is reached early costs little
@@ -305,15 +305,21 @@ def _is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
 
 
-def _check_truth(truth: ArrayLike, n_queries: int, n_base: int) -> NDArray[np.int64]:
+def _check_truth(truth: ArrayLike, n_queries: int, held: NDArray[np.int64]) -> NDArray[np.int64]:
     array = np.asarray(truth)
     if array.ndim != 2 or len(array) != n_queries or not array.size or array.dtype.kind not in "iu":
         raise ValueError(
             f"truth must be ids of shape ({n_queries}, k), a row for each query and both at least"
             f" 1, got {array.dtype} of shape {array.shape}"
         )
-    if array.shape[1] > n_base:
-        raise ValueError(f"truth has {array.shape[1]} ids a query, but the index holds {n_base}")
+    if array.shape[1] > len(held):
+        raise ValueError(f"truth has {array.shape[1]} ids a query, but the index holds {len(held)}")
     if not np.diff(np.sort(array, axis=1), axis=1).all():
         raise ValueError("truth must not repeat an id for one query")
+    query, rank = np.nonzero(~np.isin(array, held))
+    if len(query):
+        raise ValueError(
+            f"truth names id {array[query[0], rank[0]]} for query {query[0]}, which is not in the"
+            " index; compute the truth among the vectors of the index"
+        )
     return array.astype(np.int64)
