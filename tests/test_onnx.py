@@ -218,11 +218,11 @@ def test_what_cannot_be_exported_is_said_in_one_line(
     blobs: NDArray[np.float32], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "graph.onnx"
-    with pytest.raises(ValueError, match=r"'qolsh' \(QoLSH\) are not made by a fixed graph"):
+    with pytest.raises(ValueError, match=r"'qolsh' \(QoLSH\) does not make codes by a fixed graph"):
         export_encoder(sigah.QoLSH(16, random_state=0).fit(blobs), path)
     with pytest.raises(ValueError, match=r"'lsh' \(LSH\) has no decoder"):
         export_decoder(sigah.LSH(16, random_state=0).fit(blobs), path)
-    with pytest.raises(ValueError, match="Own computes scores of its own"):
+    with pytest.raises(ValueError, match="Own computes its own scores"):
         export_encoder(Own().fit(blobs), path)
     with pytest.raises(ValueError, match="not fitted"):
         export_encoder(sigah.LSH(16), path)

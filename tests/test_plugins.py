@@ -72,7 +72,9 @@ def test_the_variable_makes_names_known(module: Path, monkeypatch: pytest.Monkey
     monkeypatch.setenv(plugins.VARIABLE, "./theirs.py")
     assert method_class("copy").__name__ == "Copy"
     assert method_names()[-1] == "liar"
-    with pytest.raises(ValueError, match="'seed=1' is no setting; copy has n_bits, random_state"):
+    with pytest.raises(
+        ValueError, match="'seed=1' is not a setting; copy has n_bits, random_state"
+    ):
         make_hasher("copy:seed=1", 32, 0)
 
 
@@ -91,14 +93,14 @@ def test_entry_points_are_found(module: Path, monkeypatch: pytest.MonkeyPatch) -
     [
         ("theirs:Absent", "theirs has no class Absent; its classes .*: Copy, Thief, Liar$"),
         ("theirs:LinearHasher:n_bits=8", "theirs:LinearHasher|needs a class attribute `name`"),
-        ("theirs:Thief", "calls itself 'itq', which is a method of sigah's own"),
+        ("theirs:Thief", "has the name 'itq', which is a method of sigah's own"),
         ("theirs:Nameless", "needs a class attribute `name`"),
         ("absent:X", "absent cannot be imported: No module named 'absent'"),
         ("./absent.py:X", "absent.py cannot be imported: "),
         ("broken:X", "broken cannot be imported: No module named 'nothing_of_that_name'"),
         ("json:JSONDecoder", "json:JSONDecoder does not derive from sigah's BinaryHasher"),
         ("sigah.papr", "unknown method 'sigah.papr'"),
-        ("sigah:pair", "'pair' is no setting; sigah has "),
+        ("sigah:pair", "'pair' is not a setting; sigah has "),
     ],
 )
 def test_what_is_wrong_is_named(module: Path, method: str, message: str) -> None:

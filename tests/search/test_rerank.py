@@ -484,7 +484,7 @@ def test_a_truth_has_different_ids_for_each_query(
     with pytest.raises(ValueError, match="truth must not repeat an id"):
         search.calibrate(queries, np.zeros((len(queries), 2), int))
     small = TwoStageSearch(index_of(hasher.transform(base[:5])), hasher, "decoded")
-    with pytest.raises(ValueError, match="truth has 10 ids a query, but the index holds 5"):
+    with pytest.raises(ValueError, match="truth has 10 ids per query, but the index holds 5"):
         small.calibrate(queries, truth)
 
 

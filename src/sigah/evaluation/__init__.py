@@ -1,4 +1,4 @@
-"""How neighbours are measured: exact neighbours, tie-aware metrics, a whole evaluation."""
+"""Evaluation of search results: exact neighbours, tie-aware metrics, whole evaluations."""
 
 from __future__ import annotations
 

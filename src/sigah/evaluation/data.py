@@ -1,4 +1,4 @@
-"""What hashers are measured on: vectors to search in and with, and their true neighbours."""
+"""The data of an evaluation: base vectors, queries, and the queries' true neighbours."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ __all__ = ["EvaluationData"]
 
 @dataclass(frozen=True)
 class EvaluationData:
-    """Vectors to search in and with, and what is known of them.
+    """Base vectors and queries, with their labels and the settings of an evaluation.
 
     Parameters
     ----------
     name : str
-        What results call the data.
+        Name of the data in results.
     base, queries : array-like, shapes (n, d) and (q, d)
         Hashers learn from the base.
     k : int
         True neighbours of each query.
     n_train : int, optional
-        Hashers learn from so many vectors of the base, drawn by each seed, instead of all.
+        Hashers learn from this many vectors of the base, drawn by each seed, instead of all.
     base_labels, query_labels : ndarray, optional
-        Classes, for what is judged by them.
+        Classes, for the metrics that use labels.
     picture : tuple of int, optional
-        Height and width, where the vectors are pixels in [0, 1].
+        Height and width, if the vectors are pixels in [0, 1].
     part : str
-        Which part of a set this is; empty for all of it.
+        The part of a data set that this is; empty for the whole set.
     quick : bool
-        Whether methods run with settings that make them quick rather than good.
+        Whether methods run with quick settings instead of good ones.
 
     Raises
     ------
@@ -83,11 +83,11 @@ class EvaluationData:
 
     @cached_property
     def truth(self) -> NDArray[np.int32]:
-        """The exact neighbours of each query, from the cache where they are known."""
+        """The exact neighbours of each query, from the cache if it has them."""
         return cached_neighbors(self.base, self.queries, self.k).ids
 
     def training_rows(self, seed: int) -> Any:
-        """What a hasher of this seed learns from: the base, or rows of it drawn by the seed."""
+        """The training rows for this seed: the base, or rows of the base drawn by the seed."""
         if self.n_train is None:
             return self.base
         chosen = np.random.default_rng(seed).permutation(len(self.base))[: self.n_train]

@@ -1,4 +1,4 @@
-"""How far a figure may be off because other queries could have been asked: 95 % intervals."""
+"""95 % intervals: how much a figure could change with other queries."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def mean_interval(values: ArrayLike) -> tuple[float, float]:
     Parameters
     ----------
     values : array-like of float, shape (q,)
-        One value a query, such as :func:`~sigah.evaluation.average_precision` gives.
+        One value per query, for example from :func:`~sigah.evaluation.average_precision`.
 
     Returns
     -------
     low, high : float
-        The mean less and plus 1.96 standard errors (deviation with ddof=1); of one query, its
+        The mean minus and plus 1.96 standard errors (deviation with ddof=1); for one query, its
         value twice.
 
     Examples
@@ -42,8 +42,8 @@ def mean_interval(values: ArrayLike) -> tuple[float, float]:
 def pr_area_interval(counts: RankCounts, *, resamples: int = RESAMPLES) -> tuple[float, float]:
     """The 95 % interval of :func:`~sigah.evaluation.pr_area`, by the bootstrap over queries.
 
-    The area belongs to all queries together and has no value a query: queries are drawn with
-    replacement, and the interval holds the middle 95 % of the areas. The draws are always the same.
+    The area has no value per query, so queries are drawn with replacement; the interval holds the
+    middle 95 % of the areas. The draws are always the same.
 
     Parameters
     ----------

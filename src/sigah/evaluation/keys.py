@@ -1,9 +1,9 @@
-"""When two measurements are the same: a key made of all that goes into one.
+"""Keys that identify a measurement by everything that its result depends on.
 
-The key of a unit of work is made of its data (checksums, neighbours, training rows), its method
-with every setting that is not the default, and its code length; its seed stands beside the key.
-An earlier measurement still holds if the method has the same ``revision`` and the packages that it
-computes with have the same versions.
+A key covers the data (checksums, neighbours, training rows), the method with all settings that
+differ from the defaults, and the code length; the seed is kept beside the key. An earlier
+measurement is still valid if the ``revision`` of the method and the versions of the packages that
+it uses are the same.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from sigah.plugins import class_path
 __all__ = ["identity", "package_versions", "run_key", "still_holds", "unit_key"]
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "torch")
-# not part of what a method is: given beside it, or of no consequence for the codes
+# parameters outside the key: stored beside it, or without influence on the codes
 APART = ("n_bits", "random_state", "verbose", "device")
-# before revisions were counted, runs told the checksum of their method's source; of revision 1
+# before methods had revisions, runs recorded the checksum of the method's source; these are the
+# checksums of revision 1
 FIRST_SOURCES = {
     "sigah": "b938348a6bbe1997",
     "itq": "3c7fabf6529143cc",
@@ -43,13 +44,13 @@ FIRST_SOURCES = {
     "qolsh": "d0fd02c2e9e5eb5c",
     "sign": "fb57e34919d71341",
 }
-# methods whose training Ctrl-C used to end early: of a run that tells neither revision nor source,
-# nobody knows whether its training was whole
+# methods whose training Ctrl-C used to end early: if a run records neither revision nor source, its
+# training may be incomplete
 CUT_SHORT = ("sigah",)
 
 
 def unit_key(data: Mapping[str, Any], hasher: BinaryHasher) -> str:
-    """The SHA-256 of what is measured, for all seeds the same.
+    """The SHA-256 that identifies a measurement; it is the same for all seeds.
 
     Parameters
     ----------
@@ -73,10 +74,10 @@ def unit_key(data: Mapping[str, Any], hasher: BinaryHasher) -> str:
 
 
 def run_key(data: Mapping[str, Any], run: Mapping[str, Any]) -> str | None:
-    """The key of a run that was measured earlier; None if this version cannot tell.
+    """The key of an earlier run; None if this version cannot compute it.
 
-    It is made anew of the run's parameters where the method is sigah's own, which may have more of
-    them by now. A plug-in's may not be here to ask: its runs tell their key.
+    For sigah's own methods, the key is computed from the run's parameters, because a method may
+    have gained parameters since. A plug-in may no longer be installed, so its runs store their key.
     """
     if "class" in run:
         return str(run["key"])
@@ -87,13 +88,13 @@ def run_key(data: Mapping[str, Any], run: Mapping[str, Any]) -> str | None:
 
 
 def identity(method: type[BinaryHasher]) -> str:
-    """What tells methods apart: the name of sigah's own, the place and name of a plug-in."""
+    """What identifies a method: the name of one of sigah's own, the path and name of a plug-in."""
     own = METHODS.get(method.name) is method
     return method.name if own else f"{class_path(method)} {method.name}"
 
 
 def still_holds(run: Mapping[str, Any], method: type[BinaryHasher]) -> bool:
-    """Whether a run was measured whole, with this revision and these versions."""
+    """Whether a run is complete and has this revision and these versions."""
     measured = run.get("versions", {})
     here = package_versions()
     return revision_of(run, method.name) == method.revision and all(
@@ -112,10 +113,10 @@ def revision_of(run: Mapping[str, Any], method: str) -> int | None:
 
 @cache
 def package_versions() -> dict[str, str]:
-    """Major and minor versions of what methods compute with; patches do not change results."""
+    """Major and minor versions of the packages that methods use; patches do not change results."""
     found = {}
     for name in PACKAGES:
-        with suppress(PackageNotFoundError):  # most methods do without torch
+        with suppress(PackageNotFoundError):  # most methods do not need torch
             found[name] = ".".join(version(name).split(".")[:2])
     return found
 

@@ -1,4 +1,4 @@
-"""Retrieval judged by labels: neighbours of the same class are right."""
+"""Retrieval with labels as the truth: results of the same class are relevant."""
 
 from __future__ import annotations
 
@@ -30,32 +30,32 @@ def label_average_precision(
 ) -> Float:
     """Average precision of the first ``depth`` codes, with labels as the truth.
 
-    The precisions at the ranks of right codes are added up and divided. Two divisors are in use,
-    and they give other figures: say which one yours has.
+    The precisions at the ranks of relevant codes are added up and divided. Two divisors are in use
+    and give different figures: report which one you used.
 
-    Codes at one distance stand in random order, and the mean over all orders is taken, in closed
-    form.
+    Codes at the same distance count as randomly ordered: the result is the mean over all orders, in
+    closed form.
 
     Parameters
     ----------
     base_codes, query_codes : array-like of uint8, shapes (n, n_bytes) and (q, n_bytes)
     base_labels, query_labels : array-like, shapes (n,) and (q,)
     depth : int, default=1000
-        How much of the ranking counts; all of it where the base is smaller.
+        Ranks that count; the whole ranking if the base is smaller.
     divisor : {"relevant", "hits"}
-        ``relevant``: ``min(right codes in the base, depth)``, so that 1 means that nothing right
-        is missed. ``hits``: the right codes among the first ``depth``, as many programs of papers
-        have it; a query that finds one right code, at rank 1, then scores 1.
+        ``relevant``: ``min(relevant codes in the base, depth)``, so 1 means that no relevant code
+        is missed. ``hits``: the relevant codes among the first ``depth``, as in the programs of
+        many papers; a query that finds one relevant code, at rank 1, then scores 1.
 
     Returns
     -------
     ndarray of float64, shape (q,)
-        0 for a query that finds nothing.
+        0 for a query that finds no relevant code.
 
     Raises
     ------
     ValueError
-        If labels do not fit the codes, ``depth`` is not positive, or there is no such divisor.
+        If labels do not fit the codes, ``depth`` is not positive, or the divisor is unknown.
 
     Examples
     --------
@@ -103,7 +103,7 @@ def _over_relevant(total: Int, right: Int, depth: int) -> Float:
 
 
 def _over_hits(total: Int, right: Int, depth: int) -> Float:
-    """The number of hits is random where ``depth`` cuts a block of ties: averaged over it too."""
+    """If ``depth`` cuts a block of ties, the number of hits is random: averages over it, too."""
     seen, found = before(total), before(right)
     whole = seen + total <= depth
     sums = np.where(whole, expected_sums(seen, found, total, right), 0).sum(axis=1)
@@ -114,7 +114,7 @@ def _over_hits(total: Int, right: Int, depth: int) -> Float:
         size, of_them = total[query, radius], right[query, radius]
         taken = depth - seen[query, radius]
         m, share = _hypergeometric(int(size), int(of_them), int(taken))
-        # given m hits among the codes taken, these are a block of ties themselves
+        # given m hits among the codes taken, these codes are a block of ties
         inside = expected_sums(seen[query, radius], found[query, radius], np.full_like(m, taken), m)
         n_hits = hits[query] + m
         values[query] = share @ ((sums[query] + inside) / np.maximum(n_hits, 1))
@@ -122,9 +122,9 @@ def _over_hits(total: Int, right: Int, depth: int) -> Float:
 
 
 def _hypergeometric(size: int, right: int, taken: int) -> tuple[Int, Float]:
-    """How many of ``taken`` codes are right, of ``size`` with ``right`` of them, and how often."""
+    """Numbers of relevant codes in ``taken`` out of ``size``, and their probabilities."""
     m = np.arange(max(0, taken - (size - right)), min(right, taken) + 1)
-    # neighbouring probabilities have a ratio without factorials
+    # the ratio of consecutive probabilities needs no factorials
     up = (right - m[:-1]) * (taken - m[:-1])
     down = (m[:-1] + 1) * (size - right - taken + m[:-1] + 1)
     logs = np.concatenate([[0.0], np.cumsum(np.log(up) - np.log(down))])

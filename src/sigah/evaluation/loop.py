@@ -1,8 +1,8 @@
-"""The one loop that fits, measures and collects: units of work in, runs out.
+"""The loop that fits and measures: units of work in, runs out.
 
-``sigah evaluate``, ``sigah reproduce``, the demo and the benchmarks run through it, and so share
-two rules. A run that the store finds is not measured again. An interruption ends the loop: the
-unit in work is dropped, and every run that was kept before is whole.
+``sigah evaluate``, ``sigah reproduce``, the demo and the benchmarks use this loop, so they share
+two rules. A run that the store already has is not measured again. An interruption ends the loop:
+the current unit is dropped, and all earlier runs are complete.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Unit:
     Attributes
     ----------
     method : str
-        What results call it.
+        Its name in results.
     n_bits, seed : int
     make : callable
         Makes the unfitted hasher.
@@ -48,7 +48,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class Measured:
-    """What came of a unit: its run, and whether it was measured just now or found."""
+    """The run of a unit, and whether it was measured now or found in the store."""
 
     unit: Unit
     run: Run
@@ -75,11 +75,11 @@ def measure_units(
     units : iterable of Unit
     data : EvaluationData
     store : RunStore
-        Asked for each unit, and given each new run before it is yielded.
+        Searched for each unit; each new run is stored before it is yielded.
     measure : callable
-        From a fitted hasher and the data to parts of a run, of which ``metrics`` has to be one.
+        Maps a fitted hasher and the data to parts of a run; ``metrics`` must be one of them.
     needs : iterable of str
-        Parts and metrics without which an earlier run is of no use.
+        Parts and metrics that an earlier run must have.
 
     Yields
     ------
@@ -88,7 +88,7 @@ def measure_units(
     Raises
     ------
     KeyboardInterrupt
-        On Ctrl-C, also where a method ends its training early and keeps what it learned.
+        On Ctrl-C, even if a method ends its training early and keeps what it learned.
     """
     needs = tuple(needs)
     for unit in units:
@@ -104,7 +104,7 @@ def measure_unit(
     data: EvaluationData,
     measure: Callable[[BinaryHasher, EvaluationData], Mapping[str, Any]],
 ) -> Run:
-    """Fit one hasher and measure it; the run tells where its figures come from."""
+    """Fit one hasher and measure it; the run includes provenance."""
     hasher = unit.make()
     parameters = hasher.get_params()
     key = unit_key(data.description, hasher)
@@ -113,7 +113,7 @@ def measure_unit(
     hasher.fit(rows)
     seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - began_cpu
     if getattr(hasher, "training_", {}).get("interrupted"):
-        raise KeyboardInterrupt  # a partial model is no measurement
+        raise KeyboardInterrupt  # a partly trained model is not measured
     run: Run = {
         "key": key,
         "method": unit.method,
@@ -149,29 +149,29 @@ def evaluate(
 ) -> dict[str, Any]:
     """Fit and measure every method at every code length with every seed.
 
-    A method that cannot make more bits than dimensions is left out of the lengths it cannot make.
+    Code lengths that a method cannot make (more bits than dimensions) are skipped.
 
     Parameters
     ----------
     methods : iterable of str, or mapping of str to callable
-        Methods as the command line names them, such as ``"itq"`` or ``"my_module:MyHash"``; or
-        names of your choice, and what makes an unfitted hasher from ``(n_bits, seed)``.
+        Methods as on the command line, such as ``"itq"`` or ``"my_module:MyHash"``; or a mapping of
+        names of your choice to functions that make an unfitted hasher from ``(n_bits, seed)``.
     base, queries : array-like, shapes (n, d) and (q, d)
         Hashers learn from the base, as in the paper.
     name : str
-        What to call the data in the results.
+        Name of the data in the results.
     n_bits, seeds : iterables of int
     k : int, default=1000
         True neighbours of each query.
     n_train : int, optional
         Learn from this many vectors of the base, drawn by each seed, instead of all.
     on_run : callable
-        Called with the results so far after each new run, the latest last, to show progress and to
-        save them.
+        Called after each new run with the results so far, the latest run last, to show progress and
+        to save them.
     resume : mapping, optional
-        Results of an earlier call on the same data. Runs that still hold (same settings, same
-        revision of the method, same versions of what it computes with) are not measured again. Runs
-        of other methods, lengths and seeds are kept.
+        Results of an earlier call on the same data. Valid runs (same settings, same revision of the
+        method, same versions of its packages) are not measured again. Runs of other methods,
+        lengths and seeds are kept.
 
     Returns
     -------
@@ -185,7 +185,7 @@ def evaluate(
         If ``k`` exceeds the base, no method can make the code lengths, or ``resume`` was measured
         on other data.
     KeyboardInterrupt
-        On Ctrl-C. What ``on_run`` was given before is whole.
+        On Ctrl-C. The results last given to ``on_run`` are complete.
 
     Examples
     --------
@@ -210,8 +210,8 @@ def evaluate(
     ]
     if not units:
         raise ValueError(
-            f"none of {', '.join(makers)} can make that many bits of {base.shape[1]} dimensions;"
-            " lower n_bits, or take a method that can, as `sigah methods` lists"
+            f"none of {', '.join(makers)} can make that many bits from {base.shape[1]} dimensions;"
+            " lower n_bits, or use a method that can (see `sigah methods`)"
         )
     if resume is not None:
         check_same_data(resume["data"], data.description)
@@ -234,7 +234,7 @@ def evaluate(
 
 
 def makers_of(methods: Iterable[str]) -> dict[str, Maker]:
-    """What makes the hashers of methods, by what results call them.
+    """Functions that make the hashers of methods, by their names in results.
 
     Raises
     ------
@@ -245,13 +245,13 @@ def makers_of(methods: Iterable[str]) -> dict[str, Maker]:
     for method in methods:
         label = method_label(method)
         if label in makers:
-            raise ValueError(f"two methods are called {label}; results could not tell them apart")
+            raise ValueError(f"two methods have the name {label}; give them different names")
         makers[label] = partial(make_hasher, method)
     return makers
 
 
 def place(run: Mapping[str, Any]) -> tuple[str, int, int]:
-    """What results have one run of: a method, a length and a seed."""
+    """The method, code length and seed of a run, unique within results."""
     return run["method"], run["n_bits"], run["seed"]
 
 

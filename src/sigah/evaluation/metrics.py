@@ -1,9 +1,9 @@
-"""How good codes are, from one statistic: what lies at each Hamming distance from each query.
+"""Metrics of codes from one statistic: the codes at each Hamming distance from each query.
 
-Codes at equal distance are tied, and an order among them is an accident of storage. Every metric of
-a ranking is therefore its expectation over random orders of the ties, in closed form, unless its
-name says otherwise (McSherry and Najork, Computing Information Retrieval Performance Measures
-Efficiently in the Presence of Tied Scores, ECIR 2008). Definitions: ``docs/protocol.md``.
+Codes at equal distance are tied, and their order depends only on storage. So every ranking metric
+is the expectation over random orders of the ties, in closed form, unless its name says otherwise
+(McSherry and Najork, Computing Information Retrieval Performance Measures Efficiently in the
+Presence of Tied Scores, ECIR 2008). Definitions: ``docs/protocol.md``.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ __all__ = [
     "reconstruction_error",
 ]
 
-PAIRS_PER_BLOCK = 1 << 22  # distances held at a time
+PAIRS_PER_BLOCK = 1 << 22  # distances in memory at a time
 ROWS_PER_BLOCK = 8192
-SUMMED = 64  # harmonic numbers below are summed, those above come from a series
+SUMMED = 64  # harmonic numbers below this are summed; the others use a series
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -44,14 +44,14 @@ Int = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class RankCounts:
-    """How many codes, and how many relevant ones, lie at each Hamming distance from each query.
+    """The numbers of codes and of relevant codes at each Hamming distance from each query.
 
     Attributes
     ----------
     total : ndarray of int64, shape (q, n_bits + 1)
         Base codes at distance 0, 1, ..., n_bits.
     relevant : ndarray of int64, shape (q, n_bits + 1)
-        Those of them that are true neighbours of the query; ``k`` in every row.
+        Those that are true neighbours of the query; each row sums to ``k``.
 
     Raises
     ------
@@ -79,7 +79,9 @@ class RankCounts:
         if ((self.relevant < 0) | (self.relevant > self.total)).any():
             raise ValueError("relevant must lie between 0 and total at every distance")
         if self.k < 1 or np.ptp(self.total.sum(axis=1)) or np.ptp(self.relevant.sum(axis=1)):
-            raise ValueError("every query must have the same base and as many relevant codes")
+            raise ValueError(
+                "every query must have the same base size and the same number of relevant codes"
+            )
 
     @property
     def k(self) -> int:
@@ -103,8 +105,8 @@ def rank_counts(
     truth : array-like of int, shape (q, K)
         True neighbours of each query in the base, nearest first.
     ks : iterable of int
-        How many of them to take for relevant: one or several numbers from 1 to ``K``. All are
-        counted in one pass.
+        How many of them count as relevant: one or several numbers from 1 to ``K``. All are counted
+        in one pass.
 
     Returns
     -------
@@ -114,8 +116,8 @@ def rank_counts(
     Raises
     ------
     ValueError
-        If the codes do not fit, or the truth is not unique rows of the base, or a ``k`` is not
-        within it.
+        If the codes do not fit, the truth is not unique rows of the base, or a ``k`` exceeds the
+        columns of the truth.
 
     Examples
     --------
@@ -130,7 +132,9 @@ def rank_counts(
     neighbors = _check_truth(truth, len(queries), len(base))
     ks = [check_whole(k, "each of ks") for k in ks]
     if wrong := [k for k in ks if k > neighbors.shape[1]]:
-        raise ValueError(f"ks must be from 1 to {neighbors.shape[1]}, as truth goes; got {wrong}")
+        raise ValueError(
+            f"ks must be from 1 to {neighbors.shape[1]}, the columns of truth; got {wrong}"
+        )
     total = distance_counts(base, queries)
     relevant = {k: np.empty_like(total) for k in ks}
     for query, (code, nearest) in enumerate(zip(queries, neighbors, strict=True)):
@@ -153,8 +157,8 @@ def pr_curve(counts: RankCounts) -> tuple[Float, Float]:
     Returns
     -------
     recall, precision : ndarray of float64, shape (n_bits + 1,)
-        At radius 0, 1, ..., n_bits. While nothing is retrieved, precision is taken to be that of
-        the first radius that retrieves something.
+        At radius 0, 1, ..., n_bits. Where nothing is retrieved, precision is that of the first
+        radius that retrieves something.
 
     Examples
     --------
@@ -167,9 +171,9 @@ def pr_curve(counts: RankCounts) -> tuple[Float, Float]:
 
 
 def pr_area(counts: RankCounts) -> float:
-    """Area under :func:`pr_curve` by the trapezoid rule: what many hashing papers print as mAP.
+    """Area under :func:`pr_curve` by the trapezoid rule, which many hashing papers call mAP.
 
-    From recall 0 to that of radius 0, precision is taken to be that of radius 0.
+    From recall 0 to the recall at radius 0, precision is that at radius 0.
 
     Parameters
     ----------
@@ -199,8 +203,8 @@ def average_precision(
     ----------
     counts : RankCounts
     ties : {"expected", "best", "worst", "block_end"}
-        The mean over all orders of tied codes; relevant codes first, or last, among the tied; or
-        the precision at the end of its block for every relevant code of the block.
+        The mean over all orders of tied codes; relevant codes first, or last, among tied codes; or,
+        for every relevant code, the precision at the end of its block of ties.
 
     Returns
     -------
@@ -210,7 +214,7 @@ def average_precision(
     Raises
     ------
     ValueError
-        If ``ties`` is not one of these. Ties in the order of the base need the codes: see
+        If ``ties`` is unknown. Ties in the order of the base need the codes: see
         :func:`average_precision_stable`.
 
     Examples
@@ -240,7 +244,7 @@ def average_precision(
 def average_precision_stable(
     base_codes: ArrayLike, query_codes: ArrayLike, truth: ArrayLike
 ) -> Float:
-    """Average precision of each query where ties keep the order of the base, as stable sorts do.
+    """Average precision of each query, with ties in the order of the base, as by stable sorts.
 
     Parameters
     ----------
@@ -337,10 +341,9 @@ def reconstruction_error(original: ArrayLike, decoded: ArrayLike) -> tuple[float
     Returns
     -------
     error : float
-        Mean over the vectors of the squared distance between a vector and its decoding, in squared
-        units of the data.
+        Mean squared distance between a vector and its decoded vector, in squared units of the data.
     relative : float
-        The same divided by the total variance of the original, which is the error of decoding
+        ``error`` divided by the total variance of the original, which is the error of decoding
         everything to the mean.
 
     Raises
@@ -361,7 +364,7 @@ def reconstruction_error(original: ArrayLike, decoded: ArrayLike) -> tuple[float
             f"original and decoded must have one shape (n, d), got {truth.shape} and {guess.shape}"
         )
     if (truth == truth[:1]).all():
-        raise ValueError("the original vectors are all the same: there is no variance to relate to")
+        raise ValueError("the original vectors are all the same: their variance is 0")
     error = variance = 0.0
     with np.errstate(over="ignore", invalid="ignore"):  # reported below
         centre = truth.mean(axis=0, dtype=np.float64)
@@ -370,7 +373,9 @@ def reconstruction_error(original: ArrayLike, decoded: ArrayLike) -> tuple[float
             error += np.square(np.subtract(truth[rows], guess[rows], dtype=np.float64)).sum()
             variance += np.square(truth[rows] - centre).sum()
     if not np.isfinite(error + variance):
-        raise ValueError("original and decoded must be finite and of squares that float64 can hold")
+        raise ValueError(
+            "original and decoded must be finite, and their squares must fit in float64"
+        )
     return float(error / len(truth)), float(error / variance)
 
 
@@ -402,7 +407,7 @@ def bit_statistics(codes: ArrayLike) -> dict[str, float]:
         is no such pair.
         ``code_entropy``: Shannon entropy of the empirical distribution of whole codes, in bits; at
         most ``log2(n)``.
-        ``distinct_codes``: their number.
+        ``distinct_codes``: the number of distinct codes.
 
     Raises
     ------
@@ -434,7 +439,7 @@ def bit_statistics(codes: ArrayLike) -> dict[str, float]:
 
 
 def pooled_curve(found: NDArray[Any], retrieved: NDArray[Any]) -> tuple[Float, Float]:
-    """Recall and precision of running sums over radii: relevant pairs, and all pairs, so far."""
+    """Recall and precision from cumulative counts over radii: relevant pairs, and all pairs."""
     first = int(np.argmax(retrieved > 0))
     precision = found / np.maximum(retrieved, 1)
     precision[:first] = precision[first]
@@ -442,7 +447,7 @@ def pooled_curve(found: NDArray[Any], retrieved: NDArray[Any]) -> tuple[Float, F
 
 
 def area(recall: Float, precision: Float) -> float:
-    """The area under a curve by trapezoids, level to the left of its first point."""
+    """The area under a curve by trapezoids; constant to the left of its first point."""
     return float(recall[0] * precision[0] + np.trapezoid(precision, recall))
 
 
@@ -467,21 +472,21 @@ def _check_truth(truth: ArrayLike, n_queries: int, n_base: int) -> NDArray[np.in
             f"truth must be row numbers of shape (q, K), got {array.dtype} of shape {array.shape}"
         )
     if len(array) != n_queries:
-        raise ValueError(f"truth is of {len(array)} queries, but there are {n_queries}")
+        raise ValueError(f"truth has {len(array)} rows, but there are {n_queries} queries")
     if array.min() < 0 or array.max() >= n_base:
         raise ValueError(
             f"truth must be rows of the base, 0 to {n_base - 1}, got {array.min()} to {array.max()}"
         )
     ordered = np.sort(array, axis=1)
     if (ordered[:, 1:] == ordered[:, :-1]).any():
-        raise ValueError("truth names a row of the base twice for one query")
+        raise ValueError("truth has a row of the base twice for one query")
     return array.astype(np.intp, copy=False)
 
 
 def _distances(
     queries: NDArray[np.uint8], base: NDArray[np.uint8]
 ) -> Iterator[tuple[slice, NDArray[np.uint16]]]:
-    """Hamming distances of some queries at a time to all of the base."""
+    """Hamming distances of blocks of queries to the whole base."""
     step = max(1, PAIRS_PER_BLOCK // len(base))
     for start in range(0, len(queries), step):
         rows = slice(start, start + step)
@@ -489,12 +494,12 @@ def _distances(
 
 
 def before(counts: Int) -> Int:
-    """How many there are at smaller distances."""
+    """The number at smaller distances."""
     return counts.cumsum(axis=1) - counts
 
 
 def _expected_found(counts: RankCounts, n: int) -> Float:
-    """Relevant codes among the first ``n``: of the block that rank ``n`` cuts, their share."""
+    """Expected relevant codes among the first ``n``; of the block that rank ``n`` cuts, a share."""
     n = check_whole(n, "n")
     if n > counts.n_base:
         raise ValueError(f"n must be from 1 to the {counts.n_base} codes of the base, got {n}")
@@ -510,7 +515,7 @@ def _harmonic(start: Int, count: Int) -> Float:
 def harmonic_numbers(n: Int) -> Float:
     """Sum of ``1 / i`` for ``i`` from 1 to each of ``n``, to the last bits of float64.
 
-    The first ones are added up. From there on, what the Euler-Maclaurin series leaves out is below
+    Small ``n`` are summed directly. For larger ``n``, the Euler-Maclaurin series has an error below
     ``1 / (240 n^8)``.
 
     Examples
@@ -532,10 +537,10 @@ def expected_sums(seen: Int, found: Int, size: Int, hits: Int, taken: Int | None
     """Expected sum of the precisions at the relevant ranks of each block of ties.
 
     ``size`` codes, ``hits`` of them relevant, follow ``seen`` codes, ``found`` of them relevant.
-    The j-th is relevant with probability hits / size and has then, on average, (j - 1) slope
-    relevant ones of its block before it (McSherry and Najork 2008). The sum over j of
-    (found + 1 + (j - 1) slope) / (seen + j) is split into a constant and a harmonic part. Only the
-    first ``taken`` ranks of a block count, all by default.
+    The j-th is relevant with probability hits / size; then, on average, (j - 1) slope relevant
+    codes of its block are before it (McSherry and Najork 2008). The sum over j of (found + 1 + (j -
+    1) slope) / (seen + j) is split into a constant and a harmonic part. Only the first ``taken``
+    ranks of a block count; by default all.
     """
     ranks = size if taken is None else taken
     slope = (hits - 1) / np.maximum(size - 1, 1)
@@ -544,7 +549,7 @@ def expected_sums(seen: Int, found: Int, size: Int, hits: Int, taken: Int | None
 
 
 def _joint_shares(codes: NDArray[np.uint8]) -> Float:
-    """Share of the codes in which both of two bits are one, shape (n_bits, n_bits)."""
+    """For each pair of bits, the share of codes in which both are one, (n_bits, n_bits)."""
     joint = np.zeros((codes.shape[1] * 8, codes.shape[1] * 8))
     for start in range(0, len(codes), ROWS_PER_BLOCK):
         bits = unpack(codes[start : start + ROWS_PER_BLOCK]).astype(np.float32)

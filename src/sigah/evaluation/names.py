@@ -1,11 +1,11 @@
-"""What the metrics are called in narrow columns, and which of them are better when lower."""
+"""Short names of the metrics for narrow columns, and which metrics are better when lower."""
 
 from __future__ import annotations
 
 __all__ = ["LOWER_IS_BETTER", "METRICS"]
 
 METRICS = {
-    "pr_area": "mAP",  # what the paper prints under this name
+    "pr_area": "mAP",  # the paper's name for it
     "map": "true mAP",
     "precision@100": "P@100",
     "recall10@10": "recall 10@10",

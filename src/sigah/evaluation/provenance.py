@@ -1,4 +1,4 @@
-"""Where figures come from: versions, machine, command and time."""
+"""Provenance of figures: versions, machine, command and time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["environment", "provenance"]
 
 
 def provenance() -> dict[str, Any]:
-    """What every run tells of itself beside its figures."""
+    """The provenance that every run records beside its figures."""
     return {
         "environment": environment(),
         "command": " ".join(["sigah", *sys.argv[1:]]),

@@ -1,4 +1,4 @@
-"""Results as JSON, and what they say over seeds."""
+"""Results as JSON, and their summary over seeds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Summary:
     mean, deviation : dict of str to float
         By metric. The standard deviation has ddof=1; it is 0 with one seed.
     intervals : dict of str to (float, float)
-        95 % intervals over queries, where they were measured: the mean of the seeds' ends.
+        95 % intervals over queries, where measured: their ends are means over the seeds.
     """
 
     method: str
@@ -48,7 +48,7 @@ def summarize(results: Mapping[str, Any]) -> list[Summary]:
 
 
 def summary(method: str, n_bits: int, runs: Sequence[Mapping[str, Any]]) -> Summary:
-    """Of the runs of one method and length: what all of them have."""
+    """Summarise the runs of one method and length, for the metrics that all of them have."""
     metrics = {
         name: [run["metrics"][name] for run in runs]
         for name in runs[0]["metrics"]
@@ -70,7 +70,7 @@ def summary(method: str, n_bits: int, runs: Sequence[Mapping[str, Any]]) -> Summ
 
 
 def deviation(values: ArrayLike) -> float:
-    """The standard deviation of a sample (ddof=1); 0 of a single value, of which none is known.
+    """The standard deviation of a sample (ddof=1); 0 for a single value.
 
     Examples
     --------
@@ -89,7 +89,7 @@ def write_results(path: str | os.PathLike[str], results: Mapping[str, Any]) -> N
 
 
 def read_results(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read the JSON of :func:`write_results`; anything else is a ValueError that names the file."""
+    """Read the JSON of :func:`write_results`; other files raise a ValueError with their name."""
     try:
         results = json.loads(Path(path).read_bytes())
         summarize(results)

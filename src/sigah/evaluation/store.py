@@ -1,4 +1,4 @@
-"""Runs that were measured before, found again by what was measured."""
+"""A store of earlier runs, searched by the key of the measurement."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Run = dict[str, Any]
 
 
 class RunStore:
-    """Runs in memory. A subclass keeps them elsewhere too.
+    """Runs in memory. A subclass also stores them elsewhere.
 
     Parameters
     ----------
@@ -33,9 +33,9 @@ class RunStore:
             self.remember(data, run)
 
     def find(self, data: Mapping[str, Any], unit: Unit, needs: Iterable[str] = ()) -> Run | None:
-        """A run of this unit that still holds, and has all that is needed; None if there is none.
+        """A valid run of this unit that has all parts in ``needs``; None if there is none.
 
-        The run bears the unit's name, whatever name it was measured under.
+        The run gets the unit's name, even if it was measured under another name.
         """
         hasher = unit.make()
         for run in self._runs.get(unit_key(data, hasher), {}).get(unit.seed, []):
@@ -48,13 +48,13 @@ class RunStore:
         self.remember(data, run)
 
     def remember(self, data: Mapping[str, Any], run: Run) -> str | None:
-        """Make a run findable, in front of earlier ones; returns its key."""
+        """Put a run before the earlier ones of its key; return the key."""
         key = run_key(data, run)
-        if key is not None:  # not of a method that this version does not have
+        if key is not None:  # None: this version lacks the method
             self._runs.setdefault(key, {}).setdefault(run["seed"], []).insert(0, run)
         return key
 
 
 def has_all(run: Mapping[str, Any], needs: Iterable[str]) -> bool:
-    """Whether a run has parts, or single metrics."""
+    """Whether a run has all these parts or metrics."""
     return all(need in run or need in run["metrics"] for need in needs)

@@ -31,7 +31,7 @@ HEADINGS = {  # narrow enough for a terminal
 
 
 def cell(row: Summary, column: str) -> str:
-    """Mean, with the standard deviation where several seeds ran; a dash where not measured."""
+    """Mean, with the standard deviation if several seeds ran; a dash if not measured."""
     if column not in row.mean:
         return "–"
     digits = 1 if column == "fit_seconds" else 3
@@ -40,7 +40,7 @@ def cell(row: Summary, column: str) -> str:
 
 
 def best_rows(rows: Sequence[Summary], column: str) -> list[bool]:
-    """Which rows hold the best mean of a column among rows of their code length."""
+    """Which rows have the best mean of a column among rows of their code length."""
     sign = -1 if column in LOWER_IS_BETTER else 1
     values = [sign * row.mean.get(column, -sign * float("inf")) for row in rows]
     return [
@@ -50,7 +50,7 @@ def best_rows(rows: Sequence[Summary], column: str) -> list[bool]:
 
 
 def results_table(results: Mapping[str, Any]) -> Table:
-    """One row for each method and code length; the best of each length in bold."""
+    """One row for each method and code length; the best of each code length in bold."""
     rows = summarize(results)
     data = results["data"]
     columns = [c for c in COLUMNS if any(c in row.mean for row in rows)]
@@ -83,7 +83,7 @@ def seeds_of(rows: Sequence[Summary]) -> str:
 
 
 def notes(rows: Sequence[Summary]) -> str:
-    """What the table leaves open: its deviations, and what other queries could change."""
+    """Notes below the table: the deviation over seeds, and the intervals over queries."""
     texts = []
     if any(row.seeds > 1 for row in rows):
         texts.append("±: standard deviation over seeds (ddof=1).")

@@ -1,15 +1,16 @@
 """The true neighbours: exact Euclidean search, and a cache of its results.
 
 A float32 matrix product proposes candidates and float64 differences rank them. The rounding error
-of every float32 score is bounded, and a query is settled only when the bounds prove that no true
-neighbour was left out; otherwise it is asked again with more candidates, at last with all rows.
+of every float32 score is bounded, and a query is done only when the bounds prove that no true
+neighbour was missed. Otherwise the query is repeated with more candidates, in the end with all
+rows.
 
-The bound. Let a and b be the lengths of a base row and of a query after centring, u = 2^-24 and d
-the dimension. Rounding the centred vectors to float32 changes their squared distance by about
-4 u (a^2 + b^2) at most, and a product of length d is wrong by at most ((1 + u)^(d + 2) - 1) ab in
-whatever order it is added up (Higham, Accuracy and Stability of Numerical Algorithms, 2002, section
-3.1). As 2ab <= a^2 + b^2, all roundings together stay below ``error * (a^2 + b^2)`` with
-``error = exp((d + 16) u) - 1``, and all that underflows below ``64 d 2^-126``.
+The bound. After centring, a base row has length a and a query has length b; u = 2^-24, and d is the
+dimension. Rounding the centred vectors to float32 changes their squared distance by about 4 u (a^2
++ b^2) at most, and a product of length d has an error of at most ((1 + u)^(d + 2) - 1) ab in any
+order of summation (Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.1). As
+2ab <= a^2 + b^2, all roundings together stay below ``error * (a^2 + b^2)`` with ``error = exp((d +
+16) u) - 1``, and all underflow below ``64 d 2^-126``.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Neighbors(NamedTuple):
     distances : ndarray of float64, shape (q, k)
         Squared Euclidean distances, ascending.
     ids : ndarray of int32, shape (q, k)
-        Rows of the base; where distances tie, ids ascend.
+        Rows of the base; if distances tie, ids ascend.
     """
 
     distances: NDArray[np.float64]
@@ -55,7 +56,7 @@ class Neighbors(NamedTuple):
 SCORES_PER_STEP = 1 << 25  # 128 MiB of float32
 QUERIES_PER_TASK = 32
 BYTES_PER_READ = 1 << 24  # while hashing
-LARGEST_VALUE = 1e150  # sums of its square are still finite
+LARGEST_VALUE = 1e150  # sums of its squares are finite
 CACHE_FORMAT = "sigah truth 1: indices <i4, squared distances <f8"
 
 
@@ -85,8 +86,8 @@ def exact_neighbors(base: Any, queries: Any, k: int, *, block: int = 8192) -> Ne
     Raises
     ------
     ValueError
-        If the shapes do not fit, ``k`` is out of range, or a value is not a number of a size
-        whose square float64 can hold.
+        If the shapes do not fit, ``k`` is out of range, or a value is not finite or its square does
+        not fit in float64.
 
     Examples
     --------
@@ -106,8 +107,8 @@ def exact_neighbors(base: Any, queries: Any, k: int, *, block: int = 8192) -> Ne
     k, block = _check_k(k, n), check_whole(block, "block")
     total, peak = _survey(base, "base", block)
     _, query_peak = _survey(queries, "queries", block)
-    # A power of two that brings the largest value near 1, so that nothing overflows. Magnifying
-    # stops early enough for underflow in the float64 distances to be less than in the scores.
+    # A power of two that scales the largest value to about 1, so that nothing overflows. The scale
+    # is limited, so that underflow is smaller in the float64 distances than in the scores.
     scale = 2.0 ** -max(math.frexp(max(peak, query_peak))[1], -400)
     found = _empty(len(queries), k)
     with ThreadPoolExecutor(available_threads()) as pool:
@@ -121,10 +122,10 @@ def exact_neighbors(base: Any, queries: Any, k: int, *, block: int = 8192) -> Ne
 def cached_neighbors(
     base: Any, queries: Any, k: int, *, cache_dir: str | os.PathLike[str] | None = None
 ) -> Neighbors:
-    """Find exact neighbours as :func:`exact_neighbors` does, or remember them.
+    """Find exact neighbours as :func:`exact_neighbors` does, or read them from the cache.
 
-    Results are kept in the folder ``truth`` of the cache under a name made of the contents of both
-    arrays and ``k``. A file that is damaged or cut off is computed again.
+    Results are stored in the folder ``truth`` of the cache, under a name that depends on the
+    contents of both arrays and ``k``. Neighbours in a damaged or truncated file are computed again.
 
     Parameters
     ----------
@@ -132,12 +133,12 @@ def cached_neighbors(
         As in :func:`exact_neighbors`.
     cache_dir : path-like, optional
         The cache. By default ``$SIGAH_CACHE`` or the user's cache directory; if that cannot be
-        written, nothing is kept.
+        written, nothing is stored.
 
     Returns
     -------
     Neighbors
-        As of :func:`exact_neighbors`.
+        As from :func:`exact_neighbors`.
 
     Raises
     ------
@@ -164,7 +165,7 @@ def cached_neighbors(
     key = hashlib.sha256(name.encode()).digest()
     cache = cache_dir or os.environ.get("SIGAH_CACHE")
     folder = Path(cache or platformdirs.user_cache_dir("sigah", appauthor=False)) / "truth"
-    # only a cache that was asked for has to work; it fails before the search, not after it
+    # only a cache that the caller names must work; it fails before the search, not after it
     optional: Any = nullcontext() if cache_dir else suppress(OSError)
     with optional:
         folder.mkdir(parents=True, exist_ok=True)
@@ -198,7 +199,7 @@ def content_hash(array: Any) -> str:
     Raises
     ------
     ValueError
-        If the array holds Python objects, which have no bytes of their own.
+        If the array holds Python objects, which cannot be hashed by their bytes.
 
     Examples
     --------
@@ -228,7 +229,7 @@ class _Search:
     pool: ThreadPoolExecutor
 
     def nearest(self, queries: NDArray[np.float64], k: int, width: int) -> Neighbors:
-        """Neighbours from at least ``width`` candidates, or as many more as the proof needs."""
+        """Neighbours from at least ``width`` candidates, and more if the proof needs them."""
         width = min(width, len(self.base))
         found = _empty(len(queries), k)
         step = max(1, SCORES_PER_STEP // (self.block + width))
@@ -247,15 +248,15 @@ class _Search:
     def propose(
         self, queries: NDArray[np.float64], k: int, width: int
     ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-        """Candidates ``(q, width)`` in order of index, padded with n, and whether they suffice.
+        """Candidates ``(q, width)`` in order of index, padded with n, and whether they are enough.
 
-        A score is the squared distance less b^2, which is the same for all rows, and less
-        ``error * a^2``: a lower bound, but for the query's own share of the error.
+        A score is the squared distance minus b^2, which is the same for all rows, minus ``error *
+        a^2``: a lower bound, apart from the query's part of the error.
         """
         n, d = self.base.shape
         error, underflow = math.expm1((d + 16) * 2.0**-24), 64 * d * 2.0**-126
         query_vectors = self._float32(queries)
-        slack = np.empty(n)  # how far above a row's score its distance can be
+        slack = np.empty(n)  # how far a row's distance can exceed its score
         scores = np.empty((len(queries), 0), np.float32)
         candidates = np.empty((len(queries), 0), np.int32)
         for rows, vectors in _blocks(self.base, self.block):
@@ -282,7 +283,7 @@ class _Search:
     def rank(
         self, queries: NDArray[np.float64], candidates: NDArray[np.int32], k: int
     ) -> Neighbors:
-        """The ``k`` nearest of candidates that are in order of index."""
+        """The ``k`` nearest of candidates, which must be in order of index."""
         distances = np.where(candidates < len(self.base), 0, np.inf)
         for rows, vectors in _blocks(self.base, self.block):
             parts = self.pool.map(
@@ -307,7 +308,7 @@ def _keep_smallest(
     first_row: int,
     count: int,
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Merge scores of the rows from ``first_row`` on into the smallest so far."""
+    """Merge scores of the rows from ``first_row`` on into the smallest scores so far."""
     new_rows = np.arange(first_row, first_row + new_scores.shape[1], dtype=np.int32)
     scores = np.concatenate([scores, new_scores], axis=1)
     rows = np.concatenate([rows, np.broadcast_to(new_rows, new_scores.shape)], axis=1)
@@ -338,7 +339,7 @@ def _measure(
 
 
 def _squared_lengths(vectors: NDArray[Any]) -> NDArray[np.float64]:
-    # Neither einsum nor BLAS, which may add up equal rows in unequal orders: ties must stay ties.
+    # Ties must stay ties: einsum and BLAS may add up equal rows in different orders.
     return np.square(vectors, dtype=np.float64).sum(axis=1)
 
 
@@ -363,15 +364,15 @@ def _check_k(k: object, n_base: int) -> int:
 
 
 def _survey(source: Any, name: str, block: int) -> tuple[NDArray[np.float64], float]:
-    """Column sums and the largest magnitude; the pass that also proves every value usable."""
+    """Column sums and the largest magnitude; this pass also checks every value."""
     total, peak = np.zeros(source.shape[1]), 0.0
     for rows, vectors in _blocks(source, block):
-        # of float64, because the magnitude of the least integer is not an integer of its dtype
+        # in float64, because the magnitude of the least integer does not fit in its dtype
         largest = np.maximum(vectors.max(axis=1).astype(float), -vectors.min(axis=1).astype(float))
         if not (usable := largest <= LARGEST_VALUE).all():
             raise ValueError(
                 f"{name} contains NaN, infinity or a value beyond {LARGEST_VALUE:g} (first in row"
-                f" {rows.start + int(np.argmin(usable))}); remove or mend such rows"
+                f" {rows.start + int(np.argmin(usable))}); remove or repair such rows"
             )
         total += vectors.sum(axis=0, dtype=np.float64)
         peak = max(peak, float(largest.max()))
@@ -379,7 +380,7 @@ def _survey(source: Any, name: str, block: int) -> tuple[NDArray[np.float64], fl
 
 
 def _unseal(sealed: bytes, key: bytes, shape: tuple[int, int]) -> Neighbors | None:
-    """What a cache file holds, if its checksum says that it is whole and of this ``key``."""
+    """The neighbours in a cache file, if its checksum and its ``key`` are right."""
     checksum, content = sealed[:32], sealed[32:]
     if hashlib.sha256(key + content).digest() != checksum:
         return None

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 __all__ = ["AnchorGraphHasher", "AnchorGraphHashing", "graph_eigenvectors", "second_thresholds"]
 
-BLOCK = 4096  # rows whose distances to all anchors are held at once
-NEGLIGIBLE = 1e-8  # eigenvalues below belong to rounding
+BLOCK = 4096  # rows whose distances to all anchors are in memory at a time
+NEGLIGIBLE = 1e-8  # smaller eigenvalues are rounding errors
 
 
 def graph_eigenvectors(
     Z: sparse.csr_matrix, n_vectors: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The smoothest functions on the anchor graph with adjacency ``A = Z Lambda^-1 Z^T``.
+    """The smoothest functions on the anchor graph of adjacency ``A = Z Lambda^-1 Z^T``.
 
     Parameters
     ----------
@@ -40,25 +40,26 @@ def graph_eigenvectors(
     Returns
     -------
     W : ndarray of float64, shape (m, at most n_vectors)
-        ``Y = Z W`` are eigenvectors of A with the largest eigenvalues but for the constant one:
-        ``Y^T Y = n I`` and ``1^T Y = 0`` (Eq. 5 and 7). Fewer if the graph has no more.
+        The columns of ``Y = Z W`` are eigenvectors of A with the largest eigenvalues, without the
+        constant one: ``Y^T Y = n I`` and ``1^T Y = 0`` (Eq. 5 and 7). Fewer if the graph has no
+        more.
     eigenvalues : ndarray of float64
-        In falling order, at most 1.
+        In descending order, at most 1.
     """
     n = Z.shape[0]
     degrees = np.asarray(Z.sum(axis=0)).ravel()
     scaling = np.zeros_like(degrees)
     np.divide(1, np.sqrt(degrees), out=scaling, where=degrees > 0)  # Lambda^-1/2
     M = (Z.T @ Z).toarray() * scaling[:, None] * scaling
-    # The constant function, Lambda^1/2 1 here, has eigenvalue 1. It alone is taken out, so that
-    # functions that tell separate components apart, of eigenvalue 1 too, are kept.
+    # The constant function, Lambda^1/2 1 here, has eigenvalue 1. Only this function is removed:
+    # functions that separate components also have eigenvalue 1.
     constant = np.sqrt(degrees / degrees.sum())
     M -= np.outer(constant, constant)
     eigenvalues, V = np.linalg.eigh(M)
     found = np.flatnonzero(eigenvalues > NEGLIGIBLE)[::-1][:n_vectors]
     # W = sqrt(n) Lambda^-1/2 V Sigma^-1/2, Eq. (7)
     W = np.sqrt(n) * scaling[:, None] * V[:, found] / np.sqrt(eigenvalues[found])
-    # an eigenvector has no orientation; its largest value is made positive
+    # the sign of an eigenvector is arbitrary; its largest value is made positive
     W *= np.sign(W[np.abs(W).argmax(axis=0), np.arange(W.shape[1])])
     return W, eigenvalues[found]
 
@@ -66,7 +67,7 @@ def graph_eigenvectors(
 def second_thresholds(
     Z: sparse.csr_matrix, Y: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Thresholds of the second layer, Eq. (11): where to cut each side of an eigenvector again.
+    """Thresholds of the second layer, Eq. (11), which cut each side of an eigenvector again.
 
     For an eigenvector y, ``g = y - b_plus`` where y > 0 and ``-y + b_minus`` elsewhere; b_plus and
     b_minus minimise the smoothness ``g^T (I - A) g`` under ``1^T g = 0``.
@@ -84,7 +85,7 @@ def second_thresholds(
     # e^T (I - A) |y| and e^T (I - A) e for the indicator e of y > 0
     mixed = sum_positive - (through_anchors / degrees[:, None] * (Z.T @ magnitude)).sum(axis=0)
     within = positive.sum(axis=0) - (np.square(through_anchors) / degrees[:, None]).sum(axis=0)
-    # a side that is a component of its own can be cut anywhere at no cost: then at its mean
+    # if a side is a component of its own, every cut costs nothing: it is cut at its mean
     gap = np.zeros_like(mixed)
     np.divide(mixed, within, out=gap, where=within > NEGLIGIBLE * n)
     n_positive = positive.sum(axis=0)
@@ -118,7 +119,7 @@ class AnchorGraphHasher(ScoringHasher):
         check_whole(self.n_samples, "n_samples", least=1)
         if self.n_bits >= self.n_anchors:
             raise ValueError(
-                f"{type(self).__name__} makes fewer bits than it has anchors: n_bits={self.n_bits},"
+                f"{type(self).__name__} needs more anchors than bits: n_bits={self.n_bits},"
                 f" n_anchors={self.n_anchors}; raise n_anchors or lower n_bits"
             )
         self.mean_ = rows.mean()
@@ -133,7 +134,7 @@ class AnchorGraphHasher(ScoringHasher):
         total = 0.0  # sigma: the mean distance to the s-th nearest anchor (section 4)
         for squared in self._squared_distances_of(rows):
             total += float(np.sqrt(np.partition(squared, n_nearest - 1)[:, n_nearest - 1]).sum())
-        # identical vectors sit on their only anchor, at any bandwidth
+        # identical vectors equal their only anchor: any bandwidth will do
         self.squared_bandwidth_ = np.array([(total / len(rows)) ** 2 or 1.0])
         Z = self._graph(rows)
         self.training_: dict[str, Any] = {"n_rows": len(rows), "anchors": len(self.anchors_)}
@@ -184,24 +185,24 @@ class AnchorGraphHasher(ScoringHasher):
 class AnchorGraphHashing(AnchorGraphHasher):
     """Signs of the smoothest functions on a neighbourhood graph through anchors.
 
-    With ``A = Z Lambda^-1 Z^T`` the graph of vectors that share nearest anchors, codes minimise
-    ``tr(Y^T (I - A) Y)`` under balance and decorrelation (Eq. 5). Relaxed, they are eigenvectors of
-    A, found through an m x m matrix, and ``y(x) = W^T z(x)`` extends them to new vectors (Eq. 8).
-    With two layers half as many eigenvectors are used, and each side of each is cut once more
-    (Eq. 9 to 11): eigenvectors beyond the first few are of poor quality. Codes follow clusters
-    rather than distances. Fitting costs O(n m d + m^3), encoding O(m d) a vector.
+    ``A = Z Lambda^-1 Z^T`` is the graph of vectors that share nearest anchors. Codes minimise
+    ``tr(Y^T (I - A) Y)`` and are balanced and uncorrelated (Eq. 5). The relaxed solutions are
+    eigenvectors of A, computed from an m x m matrix; ``y(x) = W^T z(x)`` extends them to new
+    vectors (Eq. 8). Two layers use half as many eigenvectors and cut each side of each one again
+    (Eq. 9 to 11), because eigenvectors beyond the first few are of poor quality. Codes follow
+    clusters rather than distances. Fitting costs O(n m d + m^3), encoding O(m d) per vector.
 
     Parameters
     ----------
     n_bits : int, default=64
         Code length, a multiple of 8; less than ``n_anchors``.
     n_layers : {1, 2}, default=1
-        On held-out queries one has the higher precision@100 at both lengths tried, two the higher
-        ``map`` at 64 bits.
+        On held-out queries, one layer had the higher precision@100 at both code lengths tried; two
+        layers had the higher ``map`` at 64 bits.
     n_anchors : int, default=300
         m; k-means centres, as in the paper.
     n_nearest : int, default=2
-        s, the anchors that a vector is attached to.
+        s, the number of anchors that a vector is attached to.
     n_samples : int, default=10000
         Most training vectors for k-means. The graph is built over all of them.
     random_state : int, RandomState or None, default=None
@@ -211,9 +212,9 @@ class AnchorGraphHashing(AnchorGraphHasher):
     ----------
     mean_ : ndarray of float64, shape (d,)
     anchors_ : ndarray of float64, shape (m, d)
-        Seen from ``mean_``.
+        Relative to ``mean_``.
     squared_bandwidth_ : ndarray of float64, shape (1,)
-        ``sigma^2``, from the training vectors; new vectors use the same.
+        ``sigma^2``, from the training vectors, also for new vectors.
     W_ : ndarray of float64, shape (m, n_bits // n_layers)
         Values of the eigenvectors at the anchors.
     b_plus_, b_minus_ : ndarray of float64, shape (n_bits // 2,) or (0,)
@@ -221,10 +222,9 @@ class AnchorGraphHashing(AnchorGraphHasher):
 
     Notes
     -----
-    The authors' code drops every eigenvalue above .999 as trivial, and with it the functions
-    that separate clusters far apart; here only the constant function is dropped. Where a
-    graph of few vectors has fewer eigenvectors than bits, random combinations of those it has
-    make up the rest.
+    The authors' code drops every eigenvalue above .999 as trivial, and so loses the functions that
+    separate distant clusters. Here only the constant function is dropped. If a small graph has
+    fewer eigenvectors than bits, random combinations of its eigenvectors give the other bits.
 
     Examples
     --------

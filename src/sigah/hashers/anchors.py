@@ -1,7 +1,7 @@
-"""Anchors: a few hundred centres that stand for the whole training set.
+"""Anchors: a few hundred centres that represent the whole training set.
 
-A graph over n vectors has n^2 edges; through m anchors it has n m. The methods that build such a
-graph share this file: W. Liu, J. He and S.-F. Chang, "Large graph construction for scalable
+A graph over n vectors has n^2 edges; a graph through m anchors has n m. The anchor graph methods
+share this file: W. Liu, J. He and S.-F. Chang, "Large graph construction for scalable
 semi-supervised learning", ICML 2010.
 """
 
@@ -36,18 +36,18 @@ def find_anchors(
     Returns
     -------
     anchors : ndarray of float64, shape (at most n_anchors, d)
-        Distinct; fewer when the sample has fewer distinct rows.
+        Distinct. Fewer than ``n_anchors`` if the sample has fewer distinct rows.
     """
     cluster = require("sklearn.cluster", "finding anchors", "train")
     exceptions = require("sklearn.exceptions", "finding anchors", "train")
     chosen = random_state.permutation(len(rows))[:n_samples]
-    # In float32 the rounding of distances is as wide as the intervals that k-means++ draws from:
-    # the same vectors in other units would get other anchors.
+    # float64: in float32, rounding errors of distances are as large as the intervals that k-means++
+    # draws from, so the same vectors in other units would get other anchors.
     sample = rows.take(np.sort(chosen)) - mean
     means = cluster.KMeans(
         min(n_anchors, len(sample)), n_init=1, max_iter=10, random_state=random_state
     )
-    # scikit-learn adds the parts of threads in the order they finish: one thread is reproducible
+    # scikit-learn adds up the threads' sums in the order they finish; one thread is reproducible
     with threadpool_limits(1, user_api="openmp"), warnings.catch_warnings():
         # fewer distinct rows than anchors
         warnings.simplefilter("ignore", exceptions.ConvergenceWarning)
@@ -95,7 +95,7 @@ def anchor_weights(
     n_nearest = min(n_nearest, squared.shape[1])
     nearest = np.sort(np.argpartition(squared, n_nearest - 1, axis=1)[:, :n_nearest], axis=1)
     exponent = np.take_along_axis(squared, nearest, axis=1)
-    # normalised weights do not change, and vectors far from all anchors do not underflow
+    # this shift cancels in the weights; without it, vectors far from all anchors would underflow
     exponent -= exponent.min(axis=1, keepdims=True)
     weights = np.exp(exponent / -squared_bandwidth, out=exponent)
     weights /= weights.sum(axis=1, keepdims=True)

@@ -1,8 +1,9 @@
-"""The contract of a hasher: what every method shares, once.
+"""The interface of a hasher, and the code that all methods share.
 
-A method file holds only its mathematics. It derives from :class:`LinearHasher` and fills in one
-hook, ``_fit``; or from :class:`ScoringHasher`, with ``_scores``, when its scores are not linear; or
-from :class:`BinaryHasher`, with ``_bits``, when its bits are not signs of scores.
+A method's file holds only its mathematics. Its class derives from :class:`LinearHasher` and defines
+``_fit``. If its scores are not linear, it derives from :class:`ScoringHasher` and also defines
+``_scores``. If its bits are not signs of scores, it derives from :class:`BinaryHasher` and also
+defines ``_bits``.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ __all__ = ["BinaryHasher", "DecoderMixin", "LinearHasher", "ScoringHasher", "Tra
 
 
 class TrainingInterrupted(KeyboardInterrupt):
-    """Ctrl-C ended a training early; the hasher keeps what it learned until then."""
+    """Ctrl-C ended the training early; the hasher keeps what it has learned."""
 
 
 class BinaryHasher(Estimator, ABC):
@@ -38,16 +39,16 @@ class BinaryHasher(Estimator, ABC):
     Subclasses store parameters in ``__init__``, learn in :meth:`_fit` and encode in :meth:`_bits`.
     """
 
-    name: ClassVar[str]  # what the command line and model files call the method
+    name: ClassVar[str]  # name of the method on the command line and in model files
     revision: ClassVar[int] = 1  # raised when the same data and seed learn or encode differently
     fit_cost: ClassVar[str]  # "instant" or "seconds" (at most 60): 60,000 x 784, 64 bits, two cores
     exceeds_dimension: ClassVar[bool] = False  # whether n_bits may exceed the vectors' dimension
     min_rows_per_bit: ClassVar[int] = 1  # training rows needed for each bit; 0: any number
     fitted_arrays: ClassVar[tuple[str, ...]]  # the learned arrays, saved in model files
-    optional_arrays: ClassVar[tuple[str, ...]] = ()  # those that only some settings learn
+    optional_arrays: ClassVar[tuple[str, ...]] = ()  # arrays that only some settings learn
 
     n_bits: int
-    random_state: Any = None  # methods that draw nothing have no such parameter
+    random_state: Any = None  # deterministic methods have no such parameter
     training_: dict[str, Any]  # a summary of the fit
 
     @abstractmethod
@@ -68,27 +69,27 @@ class BinaryHasher(Estimator, ABC):
         ----------
         X : array-like, shape (n, d)
             A NumPy array or memory map of numbers, a torch tensor, or anything with ``shape``,
-            ``dtype`` and row slicing. It is read in blocks as float32 and never copied whole;
-            :mod:`sigah.rows.dtypes` lists what is read and what is refused.
+            ``dtype`` and row slicing. It is read in blocks as float32 and never copied as a whole;
+            :mod:`sigah.rows.dtypes` lists the dtypes.
         y : ignored
-            Present for scikit-learn's pipelines.
+            For scikit-learn's pipelines.
 
         Returns
         -------
         self
-            After an error the hasher is as it was before.
+            After an error, the hasher is unchanged.
 
         Raises
         ------
         ValueError
             If ``X`` is empty, not numeric, not finite, has too few rows for ``n_bits``, or values
-            beyond 1e15; if a parameter makes no sense; or if the method cannot make ``n_bits`` bits
+            beyond 1e15; if a parameter is invalid; or if the method cannot make ``n_bits`` bits
             from ``d`` dimensions.
         MissingLibraryError
-            If the method learns with a library that is not installed.
+            If fitting needs a library that is not installed.
         KeyboardInterrupt
             If Ctrl-C is pressed. SiGAH raises the subclass ``TrainingInterrupted`` and keeps what
-            it has learned so far: the hasher can be used.
+            it has learned, so the hasher can be used.
         """
         with self._all_or_nothing():
             self._learn_from(X)
@@ -96,7 +97,7 @@ class BinaryHasher(Estimator, ABC):
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:
-        """A block of learning: an error in it leaves the hasher as it was before."""
+        """Learn within this context: after an error, the hasher is unchanged."""
         before = dict(vars(self))
         try:
             try:
@@ -130,7 +131,7 @@ class BinaryHasher(Estimator, ABC):
         self._fit(rows, check_random_state(self.random_state))
 
     def _take_plain_parameters(self) -> None:
-        """Make Python's numbers of NumPy's, as a search over an array of values sets them."""
+        """Convert NumPy numbers, which a search over an array of values sets, to Python numbers."""
         defaults = self._parameters()
         for parameter, value in self.get_params().items():
             if (python := plain(value)) is not value:
@@ -152,7 +153,7 @@ class BinaryHasher(Estimator, ABC):
     def transform(self, X: ArrayLike) -> NDArray[np.uint8]:
         """Encode vectors.
 
-        Memory and time depend on the shape of ``X`` and not on its values.
+        Memory and time depend on the shape of ``X``, not on its values.
 
         Parameters
         ----------
@@ -162,7 +163,7 @@ class BinaryHasher(Estimator, ABC):
         Returns
         -------
         codes : ndarray of uint8, shape (n, n_bits // 8)
-            Packed as by :func:`sigah.codes.pack`; a table after ``set_output``.
+            Packed as by :func:`sigah.codes.pack`; a table if ``set_output`` asks for one.
         """
         rows = self._fitted_rows(X)
         codes = np.empty((len(rows), self.n_bits // 8), np.uint8)
@@ -189,9 +190,9 @@ class BinaryHasher(Estimator, ABC):
         Parameters
         ----------
         path : str or path-like
-            A model that is there is replaced.
+            An existing model file is replaced.
         overwrite : bool, default=False
-            Whether a file that is not a model may be replaced, too.
+            Whether a file that is not a model may also be replaced.
         """
         self._check_is_fitted()
         arrays = self._check_learned()
@@ -203,7 +204,7 @@ class BinaryHasher(Estimator, ABC):
             "fingerprint": self.fingerprint,
         }
         if not type(self).__module__.startswith("sigah."):
-            header["class"] = class_path(type(self))  # a plug-in's, for whoever loads it
+            header["class"] = class_path(type(self))  # for loading a plug-in's model
         if hasattr(self, "feature_names_in_"):
             header["feature_names_in"] = list(self.feature_names_in_)
         files.save_model(path, header, arrays, overwrite=overwrite)
@@ -236,7 +237,7 @@ class BinaryHasher(Estimator, ABC):
         return {name: getattr(self, name) for name in (*self.fitted_arrays, *optional)}
 
     def _check_learned(self) -> dict[str, NDArray[Any]]:
-        """The learned arrays; no model is fitted or saved that is not finite."""
+        """The learned arrays; raises an error if one is not finite."""
         for name, value in self.get_params().items():
             if isinstance(value, (float, np.floating)) and not np.isfinite(value):
                 raise ValueError(f"{name} must be finite, got {value!r}")
@@ -252,7 +253,7 @@ class BinaryHasher(Estimator, ABC):
     def _rows(self, X: Any, *, reset: bool, learn: bool = False) -> Rows:
         if hasattr(X, "__next__"):
             raise ValueError(
-                "X is an iterator, whose rows pass only once: fit on sigah.rows.sample(X, n),"
+                "X is an iterator, which gives its rows only once: fit on sigah.rows.sample(X, n),"
                 " and encode with sigah.streams.encode(hasher, X, file)"
             )
         source = check_rows(X)
@@ -265,7 +266,7 @@ class BinaryHasher(Estimator, ABC):
 
     @property
     def _n_features_out(self) -> int:
-        return self.n_bits // 8  # one output column a byte
+        return self.n_bits // 8  # one output column per byte
 
 
 class ScoringHasher(BinaryHasher):
@@ -273,7 +274,7 @@ class ScoringHasher(BinaryHasher):
 
     @abstractmethod
     def _scores(self, block: NDArray[np.float32]) -> NDArray[np.floating]:
-        """Scores ``(m, n_bits)`` of a block of vectors ``(m, d)``; a bit is 1 where one is >= 0."""
+        """Scores ``(m, n_bits)`` of a block of vectors ``(m, d)``; a bit is 1 for scores >= 0."""
 
     def _bits(self, block: NDArray[np.float32]) -> NDArray[np.bool_]:
         return self._scores(block) >= 0
@@ -307,7 +308,7 @@ class LinearHasher(ScoringHasher):
     thresholds_: NDArray[np.float64]
 
     def _scores(self, block: NDArray[np.float32]) -> NDArray[np.floating]:
-        with np.errstate(over="ignore", invalid="ignore"):  # of huge vectors, and mended below
+        with np.errstate(over="ignore", invalid="ignore"):  # huge vectors overflow; mended below
             scores = block @ self.weights_
             scores -= self.thresholds_.astype(np.float32)
             mend_signs(scores, block, self.weights_, self.thresholds_)
@@ -315,14 +316,14 @@ class LinearHasher(ScoringHasher):
 
 
 class DecoderMixin(ABC):
-    """For methods that rebuild a vector from its code."""
+    """For methods that reconstruct a vector from its code."""
 
     @abstractmethod
     def _decode(self, code_signs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Vectors ``float32 (m, d)`` in original units from codes as -1/+1 ``(m, n_bits)``."""
 
     def reconstruct(self: Any, codes: ArrayLike) -> NDArray[np.float32]:
-        """Rebuild vectors from packed codes.
+        """Reconstruct vectors from packed codes.
 
         Parameters
         ----------
@@ -355,7 +356,7 @@ class DecoderMixin(ABC):
 
 
 def _jsonable(values: dict[str, Any]) -> dict[str, Any]:
-    """Parameters as JSON can hold them; a random generator object is not kept."""
+    """Parameters in types that JSON has; a random generator object is dropped."""
     return {
         key: None if isinstance(value, np.random.RandomState) else plain(value)
         for key, value in values.items()

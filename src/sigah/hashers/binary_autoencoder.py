@@ -26,13 +26,13 @@ __all__ = [
     "neighbour_precision",
 ]
 
-BLOCK = 4096  # rows whose scores stay in cache
-ENUMERABLE = 16  # shorter codes are enumerated, as in the original code
-STEPS = 5  # of the encoders' optimiser from the last solution
-SWEEPS = 100  # of coordinate descent over the bits, at most
-RELAXED_ROUNDS = 30  # of ADMM
+BLOCK = 4096  # rows whose scores fit in the cache
+ENUMERABLE = 16  # codes of at most so many bits are enumerated, as in the original code
+STEPS = 5  # steps of the encoders' optimiser, from the last solution
+SWEEPS = 100  # most sweeps of coordinate descent over the bits
+RELAXED_ROUNDS = 30  # rounds of ADMM
 ITQ_ROUNDS = 50
-QUERIES, NEIGHBOURS = 200, 0.002  # validation: training rows asked, and neighbours as part of n
+QUERIES, NEIGHBOURS = 200, 0.002  # for validation; neighbours as a share of n
 
 
 def principal_rows(
@@ -40,13 +40,13 @@ def principal_rows(
 ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Centred rows in their principal coordinates, in memory.
 
-    Neither the support vector machines nor the errors depend on the coordinates. Here the second
-    moments are diagonal, so their inverse preconditions the optimiser at no cost.
+    The support vector machines and the errors do not depend on the coordinates. In these
+    coordinates the second moments are diagonal, so their inverse is a cheap preconditioner.
 
     Returns
     -------
     X : ndarray of float32, shape (n, k)
-        Of total variance 1; coordinates without variance are left out.
+        Of total variance 1, without coordinates of no variance.
     variances : ndarray of float64, shape (k,)
     mean : ndarray of float64, shape (d,)
     axes : ndarray of float64, shape (k, d)
@@ -69,7 +69,8 @@ def itq_hyperplanes(
 ) -> NDArray[np.float32]:
     """Hyperplanes ``(k, n_bits)`` of ITQ in principal coordinates, with scores of mean size 1.
 
-    More bits than coordinates are the bits of several rotations with different random starts.
+    If there are more bits than coordinates, several rotations with different random starts supply
+    them.
     """
     k = min(n_bits, X.shape[1])
     V = np.ascontiguousarray(X[:, :k])
@@ -104,14 +105,14 @@ def fit_encoders(
     n_steps: int,
     tol: float = 0.0,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The h step: one linear support vector machine a bit, all at once.
+    """The h step: one linear support vector machine per bit, all at once.
 
     Minimises, for each bit, ``|w|^2 / (2 C n) + mean max(0, 1 - z (w^T x + bias))^2``, which is
     LIBLINEAR's L2-regularised squared hinge loss, except that the bias is not regularised. The
-    curvature is at most that of least squares, twice the second moments plus the regulariser,
-    which in principal coordinates is diagonal: every step is a Newton step on that bound, with
-    Nesterov's momentum and a restart of a bit's momentum when it points uphill. A step costs two
-    products with ``X``, shared by all bits.
+    curvature is at most that of least squares: twice the second moments plus the regulariser, a
+    diagonal matrix in principal coordinates. Every step is a Newton step on that bound with
+    Nesterov's momentum. A bit's momentum restarts when it points uphill. A step costs two products
+    with ``X`` for all bits together.
 
     Parameters
     ----------
@@ -122,11 +123,11 @@ def fit_encoders(
     Z : ndarray of float32, shape (n, r)
         Labels -1 or +1.
     W, bias : ndarrays of float32, shapes (k, r) and (r,)
-        Where to start.
+        The start.
     C : float
         Weight of the loss, as LIBLINEAR counts it.
     n_steps : int
-        Steps at most.
+        Most steps.
     tol : float
         Stop when the norm of every bit's preconditioned gradient is below this; it is about 1 at
         zero weights.
@@ -138,7 +139,7 @@ def fit_encoders(
     n, regulariser = len(X), np.float32(1 / (C * len(X)))
     inverse = (1 / (2 * variances + regulariser)).astype(np.float32)[:, np.newaxis]
     scores = np.empty((min(n, BLOCK), W.shape[1]), np.float32)
-    ahead, bias_ahead = W, bias  # the points that momentum looks ahead to
+    ahead, bias_ahead = W, bias  # the extrapolated points of the momentum
     t = np.ones(W.shape[1], np.float32)
     for _ in range(n_steps):
         slope, bias_slope = np.zeros_like(W), np.zeros_like(bias)
@@ -157,7 +158,7 @@ def fit_encoders(
         bias_slope *= np.float32(-2 / n)
         step = inverse * slope
         next_W, next_bias = ahead - step, bias_ahead - np.float32(0.5) * bias_slope
-        # a bit whose last move climbed loses its momentum (O'Donoghue and Candes, 2015)
+        # a bit whose last step went uphill loses its momentum (O'Donoghue and Candes, 2015)
         climbed = np.einsum("ij,ij->j", slope, next_W - W) + bias_slope * (next_bias - bias) > 0
         t[climbed] = 1
         t_next = ((1 + np.sqrt(1 + 4 * t * t)) / 2).astype(np.float32)
@@ -181,14 +182,14 @@ def fit_decoder(
     offset : ndarray of float64, shape (k,)
         The rows are about ``B @ F + offset``.
     error : float
-        Mean squared error of a row.
+        Mean squared error per row.
     """
     n = len(X)
     balance = B.mean(axis=0, dtype=np.float64)
     gram = (B.T @ B).astype(np.float64) / n - np.outer(balance, balance)
     cross = (B.T @ X).astype(np.float64) / n
-    # repeated and constant bits make the problem singular: the solution of least norm shares
-    # the work among the former and gives none to the latter
+    # repeated and constant bits make the problem singular: the least-norm solution gives equal
+    # weights to the former and none to the latter
     F = np.asarray(np.linalg.lstsq(gram, cross, rcond=1e-6)[0], np.float64)
     energy = sum(
         float(np.vdot(X[start : start + BLOCK], X[start : start + BLOCK]))
@@ -205,13 +206,13 @@ def code_step(
     offset: NDArray[np.float64],
     mu: float,
 ) -> NDArray[np.float32]:
-    """The Z step: codes of a smaller penalised error, row by row.
+    """The Z step: lower the penalised error of the codes, row by row.
 
-    In -1 and +1 the error is ``b^T G b - a^T b`` and a constant, with ``G = F F^T`` and ``a =
-    2 F (x - offset) + mu h(x) / 2``. Short codes are enumerated. Longer ones descend bit by bit
-    from three starts, the solution relaxed to the cube, the code so far and h(x), of which the
-    best is kept, so no row gets worse. (The first sweep from a relaxed solution is the original
-    code's greedy truncation.)
+    For bits -1 and +1 the error is ``b^T G b - a^T b`` plus a constant, with ``G = F F^T`` and ``a
+    = 2 F (x - offset) + mu h(x) / 2``. Short codes are enumerated. Longer codes descend bit by bit
+    from three starts: the solution relaxed to the cube, the current code, and h(x). The best result
+    is kept, so no row gets worse. (The first sweep from the relaxed solution is the greedy
+    truncation of the original code.)
 
     Parameters
     ----------
@@ -219,7 +220,7 @@ def code_step(
     V : ndarray of float32, shape (n, r)
         Codes h(x) of the encoder.
     Z : ndarray of float32, shape (n, r)
-        The codes so far.
+        The current codes.
     F, offset : ndarrays of float64, shapes (r, k) and (k,)
         The decoder.
     mu : float
@@ -240,7 +241,7 @@ def code_step(
         if n_bits < ENUMERABLE:
             new[where] = enumerate_codes(linear, gram)
             continue
-        a = np.ascontiguousarray(linear.T)  # a bit of all rows is contiguous
+        a = np.ascontiguousarray(linear.T)  # each bit is contiguous over all rows
         starts = (relax(a, gram), np.ascontiguousarray(Z[where].T), V[where].T.copy())
         found = [descend(a, gram, codes) for codes in starts]
         G = gram.astype(np.float32)
@@ -250,7 +251,7 @@ def code_step(
 
 
 def enumerate_codes(linear: NDArray[np.float32], gram: NDArray[np.float64]) -> NDArray[np.float32]:
-    """For each row a of ``linear`` the code b of least ``b^T G b - a^T b`` among all."""
+    """For each row a of ``linear``, the code b that minimises ``b^T G b - a^T b``."""
     n_bits = len(gram)
     numbers = np.arange(2**n_bits)[:, np.newaxis] >> np.arange(n_bits)
     codes = (2 * (numbers & 1) - 1).astype(np.float32)
@@ -259,10 +260,10 @@ def enumerate_codes(linear: NDArray[np.float32], gram: NDArray[np.float64]) -> N
 
 
 def relax(a: NDArray[np.float32], gram: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Columns of least ``b^T G b - a^T b`` in the cube [-1, 1]^r, by ADMM for all at once."""
+    """Columns b in [-1, 1]^r that minimise ``b^T G b - a^T b``, by ADMM for all at once."""
     n_bits = len(gram)
     rho = 2 * float(np.trace(gram)) / n_bits or 1.0
-    # one inverse serves all columns and rounds
+    # one inverse for all columns and rounds
     solve = np.linalg.inv(2 * gram + rho * np.eye(n_bits)).astype(np.float32)
     cube = np.clip(solve @ a, -1, 1)
     dual = np.zeros_like(cube)
@@ -281,11 +282,11 @@ def descend(
 ) -> NDArray[np.float32]:
     """Codes at which no single bit lowers ``b^T G b - a^T b``, column by column.
 
-    Sweeps over the bits until a sweep changes nothing; columns that are done drop out. The start
-    may be real: its entries are replaced by signs as the first sweep reaches them.
+    Sweeps over the bits until a sweep changes nothing; finished columns drop out. The start may be
+    real-valued: the first sweep replaces its entries by signs.
     """
     coupling = 2 * gram.astype(np.float32)
-    np.fill_diagonal(coupling, 0)  # b_j^2 = 1 whatever the bit
+    np.fill_diagonal(coupling, 0)  # b_j^2 = 1 for both values of the bit
     done = np.empty_like(start)
     live, b = np.arange(start.shape[1]), start
     for _ in range(SWEEPS):
@@ -303,16 +304,16 @@ def descend(
 def neighbour_precision(
     B: NDArray[np.float32], queries: NDArray[np.intp], neighbours: NDArray[np.intp]
 ) -> float:
-    """Mean part of the true neighbours among the nearest codes, of queries that are rows.
+    """Mean share of the true neighbours among the nearest codes, for queries that are rows.
 
-    A query's k nearest codes are compared with its k true neighbours; codes at the distance of
-    the last place count with the probability that an arbitrary order takes them.
+    A query's k nearest codes are compared with its k true neighbours; codes at the same distance as
+    the k-th count with the probability that a random order selects them.
 
     Parameters
     ----------
     B : ndarray of float32, shape (n, r)
     queries : ndarray, shape (q,)
-        Rows that ask; they do not find themselves.
+        Numbers of the query rows; a query does not find itself.
     neighbours : ndarray, shape (q, k)
     """
     k = neighbours.shape[1]
@@ -341,20 +342,20 @@ def true_neighbours(X: NDArray[np.float32], queries: NDArray[np.intp], k: int) -
 class BinaryAutoencoder(DecoderMixin, LinearHasher):
     """Linear encoder and decoder learned around explicit binary codes.
 
-    Minimises the error ``sum_i ||x_i - f(h(x_i))||^2`` of rebuilding the training rows from their
-    bits, with h the signs of linear scores and f linear. The codes become variables Z of their
-    own (the method of auxiliary coordinates), tied to the encoder by a penalty that grows:
-    ``sum_i ||x_i - f(z_i)||^2 + mu ||z_i - h(x_i)||^2``. For each mu three problems are solved in
-    turn: the codes of each row, the decoder by least squares, and the encoder as ``n_bits`` linear
-    support vector machines. It starts at ITQ and ends when Z = h(X).
+    Minimises the reconstruction error ``sum_i ||x_i - f(h(x_i))||^2`` of the training rows, where h
+    is the signs of linear scores and f is linear. In the method of auxiliary coordinates, the codes
+    are separate variables Z, and a growing penalty pulls them towards the encoder: ``sum_i ||x_i -
+    f(z_i)||^2 + mu ||z_i - h(x_i)||^2``. For each mu three problems are solved in turn: the codes
+    of each row, the decoder by least squares, and the encoder as ``n_bits`` linear support vector
+    machines. Training starts from ITQ and ends when Z = h(X).
 
-    After each mu, 200 training rows ask for their nearest 0.2 % of the training set; when their
-    precision has fallen, the encoder, decoder and codes before it are restored. The decoder of the
-    result is the least-squares one of its codes. Rebuilding better often means finding fewer
-    neighbours, so that a validated result stays close to ITQ.
+    After each mu, 200 training rows search for the nearest 0.2 % of the training set. If the
+    precision has fallen, the previous encoder, decoder and codes are restored. The final decoder is
+    the least-squares decoder of the final codes. Better reconstruction often means that fewer
+    neighbours are found, so a validated result stays close to ITQ.
 
-    Fitting costs O(n d r + n r^2) a step of the optimiser, with the n rows in memory as float32;
-    encoding costs O(d r) a vector.
+    Fitting costs O(n d r + n r^2) per step of the optimiser and holds the n rows in memory as
+    float32; encoding costs O(d r) per vector.
 
     Parameters
     ----------
@@ -366,12 +367,12 @@ class BinaryAutoencoder(DecoderMixin, LinearHasher):
     growth : float, default=1.2
         Factor from one penalty to the next.
     n_iter : int, default=26
-        Penalties at most; they end sooner when the codes agree with the encoder.
+        Most penalties; training ends earlier if the codes agree with the encoder.
     C : float, default=100
         Weight of the support vector machines' loss, for vectors of total variance 1.
     validate : bool, default=True
-        Restore what was there before a penalty that lowered the precision, as the authors' program
-        does. Without it the training rows are rebuilt better and neighbours are found worse.
+        Undo a penalty that lowered the precision, as the authors' program does. Without validation,
+        reconstruction is better and search is worse.
     random_state : int, RandomState or None, default=None
         Draws ITQ's first rotation and the validation queries.
     verbose : bool, default=False
@@ -383,24 +384,25 @@ class BinaryAutoencoder(DecoderMixin, LinearHasher):
     thresholds_ : ndarray of float64, shape (n_bits,)
     decoder_ : ndarray of float32, shape (n_bits, d)
     offset_ : ndarray of float32, shape (d,)
-        A code b of signs is rebuilt as ``b @ decoder_ + offset_``.
+        A code b of signs decodes to ``b @ decoder_ + offset_``.
     history_ : list of dict
-        For each penalty: ``mu``, ``differing`` (part of the bits of Z unlike h(X)), ``error`` (of
-        the result, in units of the total variance), ``precision`` and whether it was ``accepted``.
+        For each penalty: ``mu``, ``differing`` (share of the bits in which Z and h(X) differ),
+        ``error`` (of the result, in units of the total variance), ``precision`` and whether it was
+        ``accepted``.
 
     References
     ----------
     Carreira-Perpinan and Raziperchikolaei, CVPR 2015, sections 2 to 4; the validation is that of
-    the authors' program. C is not: theirs is for data in other units, and would be some fifty times
-    as large in these.
+    the authors' program. C is not: the authors' C is for data in other units, and would be about
+    fifty times as large in these units.
 
     Notes
     -----
     The authors list absolute penalties (0 to 0.2) for data divided by its largest range. On MNIST
-    those never tie Z to h(X); penalties relative to the variance do, in any units, at nearly the
-    same precision and a lower error. One solver for all bits takes the place of a support vector
-    machine each; a few steps from the last solution are enough, because the codes move on anyway.
-    The bias is not regularised, so that a translation of the data changes nothing.
+    those never make Z equal h(X). Penalties relative to the variance do, in any units, with nearly
+    the same precision and a lower error. One solver for all bits replaces one support vector
+    machine per bit. A few steps from the last solution are enough, because the codes change again
+    anyway. The bias is not regularised, so a translation of the data changes nothing.
 
     Examples
     --------
@@ -443,7 +445,7 @@ class BinaryAutoencoder(DecoderMixin, LinearHasher):
         X, variances, mean, axes = principal_rows(rows)
         W = itq_hyperplanes(X, self.n_bits, random_state)
         bias = np.zeros(self.n_bits, np.float32)
-        # ITQ's hyperplanes are perfect encoders of its codes: no first h step is needed
+        # ITQ's hyperplanes encode its codes without error: no first h step is needed
         Z = V = binary_codes(X, W, bias)
         F, offset, error_itq = fit_decoder(X, V)
         queries = np.sort(random_state.permutation(len(X))[:QUERIES])
@@ -459,7 +461,7 @@ class BinaryAutoencoder(DecoderMixin, LinearHasher):
                 if not differing:
                     break
                 new_W, new_bias = W.copy(), bias.copy()
-                stale = (codes != Z).any(axis=0)  # the others' encoders are fitted already
+                stale = (codes != Z).any(axis=0)  # the other encoders are already fitted
                 new_W[:, stale], new_bias[stale] = fit_encoders(
                     X, variances, codes[:, stale], W[:, stale], bias[stale], C=self.C, n_steps=STEPS
                 )

@@ -85,29 +85,29 @@ def balanced_orthogonal(
 
 
 class DiscreteGraphHashing(AnchorGraphHasher):
-    """Codes that are discrete from the start, smooth on an anchor graph, and nearly balanced.
+    """Discrete codes that are smooth on an anchor graph and nearly balanced.
 
-    Maximises ``tr(B^T A B) + rho tr(B^T Y)`` over codes B in {-1, +1} and real Y with
-    ``1^T Y = 0``, ``Y^T Y = n I`` (Eq. 5), in turn: B by signed gradient, Y by a singular value
-    decomposition. A is the graph of anchor graph hashing; it starts from that method's
-    eigenvectors (DGH-I). A new vector takes the sign of ``W^T z(x)`` with ``W = Lambda^-1 Z^T B``,
-    the mean code around each anchor (section 4). Fitting costs O(n m d + m^3) for the graph and
-    O(n r (s + r)) a round; encoding O(m d) a vector.
+    Maximises ``tr(B^T A B) + rho tr(B^T Y)`` over codes B in {-1, +1} and real Y with ``1^T Y =
+    0``, ``Y^T Y = n I`` (Eq. 5), by turns: B by signed gradient, Y by a singular value
+    decomposition. A is the graph of anchor graph hashing, whose eigenvectors are the start (DGH-I).
+    The code of a new vector is the sign of ``W^T z(x)`` with ``W = Lambda^-1 Z^T B``, the mean code
+    around each anchor (section 4). Fitting costs O(n m d + m^3) for the graph and O(n r (s + r))
+    per round; encoding O(m d) per vector.
 
     Parameters
     ----------
     n_bits : int, default=64
         Code length r, a multiple of 8; less than ``n_anchors``.
     rho : float, default=10
-        Weight of balance and decorrelation, which the paper tunes for each data set. With the 0.1
-        of later implementations bits collapse onto a few clusters: on queries held out of MNIST
-        precision@100 at 64 bits is .48 at 0.1, .69 at 1, .72 at 10 and at 100.
+        Weight of balance and decorrelation, which the paper tunes for each data set. At 0.1, the
+        value of later implementations, bits collapse onto a few clusters: on held-out queries of
+        MNIST, precision@100 at 64 bits is .48 at 0.1, .69 at 1, .72 at 10 and .72 at 100.
     max_iter : int, default=20
         Most rounds of B and Y.
     n_anchors : int, default=300
         m; k-means centres, as in the paper.
     n_nearest : int, default=3
-        s, the anchors that a vector is attached to.
+        s, the number of anchors that a vector is attached to.
     n_samples : int, default=10000
         Most training vectors for k-means. The graph is built over all of them.
     random_state : int, RandomState or None, default=None
@@ -119,14 +119,14 @@ class DiscreteGraphHashing(AnchorGraphHasher):
     ----------
     mean_ : ndarray of float64, shape (d,)
     anchors_ : ndarray of float64, shape (m, d)
-        Seen from ``mean_``.
+        Relative to ``mean_``.
     squared_bandwidth_ : ndarray of float64, shape (1,)
     W_ : ndarray of float64, shape (m, n_bits)
         Mean code of the training vectors around each anchor.
     objective_ : list of float
-        The objective over n after each round; it never decreases.
+        The objective, divided by n, after each round; it never decreases.
     n_iter_ : int
-        Rounds that were needed.
+        Number of rounds.
 
     Examples
     --------
@@ -169,7 +169,7 @@ class DiscreteGraphHashing(AnchorGraphHasher):
         Z = Z.astype(np.float32)
         Y = np.zeros((Z.shape[0], self.n_bits), np.float32)
         Y[:, : W.shape[1]] = Z @ W.astype(np.float32)
-        if W.shape[1] < self.n_bits:  # a small graph: random directions make up the rest
+        if W.shape[1] < self.n_bits:  # small graph: the rest is random directions
             Y[:, W.shape[1] :] = random_state.standard_normal((len(Y), self.n_bits - W.shape[1]))
         B = np.where(Y >= 0, np.float32(1), np.float32(-1))
         self.objective_: list[float] = []

@@ -1,7 +1,7 @@
 """A hasher is a scikit-learn estimator, and does not import scikit-learn.
 
-``clone``, pipelines, searches over parameters and ``set_output`` ask an object for its methods, not
-for its class. Importing scikit-learn would take longer than encoding.
+``clone``, pipelines, parameter searches and ``set_output`` need an object's methods, not its class.
+Importing scikit-learn would take longer than encoding.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ __all__ = ["Estimator", "NotFittedError"]
 
 
 class NotFittedError(ValueError, AttributeError):
-    """A hasher was used before it learned; where scikit-learn is loaded, its own is raised."""
+    """A hasher was used before ``fit``; if scikit-learn is loaded, its own class is raised."""
 
 
 class Estimator:
-    """Parameters, feature names and tags, as scikit-learn's ``BaseEstimator`` has them."""
+    """Parameters, feature names and tags, as in scikit-learn's ``BaseEstimator``."""
 
     n_features_in_: int
     feature_names_in_: NDArray[np.object_]
 
-    # how scikit-learn asks whether set_output is obeyed
+    # scikit-learn's test for support of set_output
     _sklearn_auto_wrap_output_keys = frozenset({"transform"})
 
     @classmethod
@@ -39,11 +39,11 @@ class Estimator:
         return {each.name: each.default for each in listed if each.name != "self"}
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Parameters by name; ``deep`` is there for scikit-learn and changes nothing."""
+        """Parameters by name; ``deep`` is for scikit-learn and has no effect."""
         return {name: getattr(self, name) for name in sorted(self._parameters())}
 
     def set_params(self, **parameters: Any) -> Self:
-        """Change parameters; they hold from the next :meth:`fit` on.
+        """Change parameters, with effect from the next :meth:`fit`.
 
         Raises
         ------
@@ -83,7 +83,7 @@ class Estimator:
         )
 
     def set_output(self, *, transform: str | None = None) -> Self:
-        """Say whether :meth:`transform` returns an array or a table.
+        """Choose whether :meth:`transform` returns an array or a table.
 
         Parameters
         ----------
@@ -109,7 +109,7 @@ class Estimator:
         Parameters
         ----------
         input_features : ignored
-            Present for scikit-learn's pipelines.
+            For scikit-learn's pipelines.
         """
         self._check_is_fitted()
         prefix = type(self).__name__.lower()
@@ -126,7 +126,7 @@ class Estimator:
             raise error(f"this {type(self).__name__} is not fitted yet: call fit, or open a model")
 
     def _check_features(self, X: Any, n_features: int, *, reset: bool) -> None:
-        """Remember the number and the names of columns, or compare them with those remembered."""
+        """Store the number and the names of columns, or compare them with the stored ones."""
         names = feature_names(X)
         if reset:
             self.n_features_in_ = n_features
@@ -157,7 +157,7 @@ class Estimator:
 
 def feature_names(X: Any) -> NDArray[np.object_] | None:
     """Names of the columns of a table that has names for all of them."""
-    columns = getattr(X, "column_names", getattr(X, "columns", None))  # Arrow's; all the others'
+    columns = getattr(X, "column_names", getattr(X, "columns", None))  # of Arrow; of all others
     if columns is None or isinstance(X, np.ndarray) or not len(columns):
         return None
     named = sum(isinstance(column, str) for column in columns)

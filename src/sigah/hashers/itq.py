@@ -40,18 +40,18 @@ def rotate_to_codes(
     V : ndarray of float32, shape (n, r)
         Centred vectors in principal coordinates.
     R : ndarray of float64, shape (r, r)
-        The rotation so far.
+        The current rotation.
 
     Returns
     -------
     R : ndarray of float64, shape (r, r)
-        Minimiser of the quantisation loss for the codes of the old rotation.
+        Minimises the quantisation loss for the codes of the old rotation.
     loss : float
         Mean quantisation loss ``||B - V R||_F^2 / n`` of the old rotation with its codes.
     """
     correlation = np.zeros((V.shape[1], V.shape[1]))
     magnitude = 0.0
-    for start in range(0, len(V), block := 4096):  # blocks that stay in cache
+    for start in range(0, len(V), block := 4096):  # blocks that fit in the cache
         rows = V[start : start + block]
         VR = rows @ R.astype(np.float32)
         B = np.where(VR >= 0, np.float32(1), np.float32(-1))
@@ -105,7 +105,7 @@ class ITQ(DecoderMixin, LinearHasher):
 
     Minimises ``||B - V R||_F^2`` over codes B in {-1, +1} and rotations R (Eq. 2 of the TPAMI
     version), where V are the centred vectors in the first ``n_bits`` principal coordinates. Each
-    round costs O(n r^2 + r^3), encoding O(d r) a vector.
+    round costs O(n r^2 + r^3), encoding O(d r) per vector.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""K-means hashing: quantisation whose indices are binary codes.
+"""K-means hashing: quantisation in which the centres' indices are binary codes.
 
 K. He, F. Wen and J. Sun, "K-means hashing: an affinity-preserving quantization method for learning
 binary compact codes", CVPR 2013.
@@ -20,14 +20,14 @@ from sigah.rows.blocks import Rows
 
 __all__ = ["KMeansHashing", "balanced_subspaces", "code_distances", "pull_centres"]
 
-BLOCK = 4096  # rows whose distances to all centres are held at once
+BLOCK = 4096  # rows whose distances to all centres are in memory at a time
 PULLS = 5  # rounds over the centres between two assignments
-SMALLEST = 1e-6  # of the largest variance; logarithms of less are counted as this
+SMALLEST = 1e-6  # of the largest variance; smaller variances count as this in logarithms
 TOLERANCE = 1e-4  # relative decrease of the objective at which training ends
 
 
 def balanced_subspaces(variances: NDArray[np.float64], n_subspaces: int) -> NDArray[np.int64]:
-    """Deal principal axes out to subspaces so that products of variances are about equal.
+    """Distribute principal axes over subspaces with about equal products of variances.
 
     The eigenvalue allocation of optimised product quantisation (Ge, He, Ke and Sun, CVPR 2013),
     which the paper uses: each axis, from the largest, goes to the subspace with the smallest
@@ -36,7 +36,7 @@ def balanced_subspaces(variances: NDArray[np.float64], n_subspaces: int) -> NDAr
     Parameters
     ----------
     variances : ndarray, shape (d,)
-        In falling order; d divisible by ``n_subspaces``.
+        In descending order; d divisible by ``n_subspaces``.
 
     Returns
     -------
@@ -78,13 +78,13 @@ def pull_centres(
     wanted: NDArray[np.float64],
     affinity: float,
 ) -> NDArray[np.float64]:
-    """Move each centre in turn towards its vectors and its wanted distances to the others.
+    """Move each centre in turn towards its vectors and its target distances to the others.
 
     Lowers, for all subspaces at once,
     ``sum_j p_j ||c_j - mean_j||^2 + lambda sum_ij p_i p_j (||c_i - c_j|| - d_ij)^2`` (Eq. 5 to 7),
-    by minimising for each centre a quadratic that touches it from above: by Cauchy-Schwarz
-    ``-||c - c_i|| <= -(c - c_i).(c' - c_i) / ||c' - c_i||`` with c' the centre so far, as in
-    multidimensional scaling by majorisation (de Leeuw, 1977).
+    by minimising for each centre a quadratic upper bound (majorisation, as in multidimensional
+    scaling; de Leeuw, 1977). By Cauchy-Schwarz ``-||c - c_i|| <= -(c - c_i).(c' - c_i) / ||c' -
+    c_i||``, where c' is the current centre.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def pull_centres(
         weights[:, j] = 0
         pulled = means[:, j] + np.einsum("mk,mkd->md", weights, targets)
         pulled /= 1 + weights.sum(axis=1)[:, None]
-        occupied = shares[:, j] > 0  # a centre without vectors has no part in the objective
+        occupied = shares[:, j] > 0  # the objective does not depend on a centre without vectors
         centres[occupied, j] = pulled[occupied]
     return centres
 
@@ -116,12 +116,11 @@ def pull_centres(
 class KMeansHashing(DecoderMixin, BinaryHasher):
     """K-means in subspaces, with centres whose distances match their binary indices.
 
-    The space is turned into ``n_bits / b`` subspaces of balanced variance. In each, 2^b centres
-    minimise ``E_quan + lambda E_aff`` (Eq. 7): the quantisation error, and how far the
-    distance of two centres is from ``2 s sqrt(Hamming distance of their indices)`` (Eq. 3 and 5).
-    A code is the indices of the nearest centres, so it is found by distances and not by signs.
-    Fitting costs O(m d 2^b) a round for a sample of m vectors, after one covariance; encoding
-    O(d n_bits 2^b / b) a vector.
+    The space is rotated and split into ``n_bits / b`` subspaces of balanced variance. In each, 2^b
+    centres minimise ``E_quan + lambda E_aff`` (Eq. 7): the quantisation error, and the deviation of
+    the distance of two centres from ``2 s sqrt(Hamming distance of their indices)`` (Eq. 3 and 5).
+    A code is made of the indices of the nearest centres, not of signs. Fitting costs O(m d 2^b) per
+    round for a sample of m vectors, after one covariance; encoding O(d n_bits 2^b / b) per vector.
 
     Parameters
     ----------
@@ -130,13 +129,13 @@ class KMeansHashing(DecoderMixin, BinaryHasher):
     bits_per_subspace : {1, 2, 4, 8}, default=4
         b.
     affinity : float, default=10
-        lambda; 0 is product quantisation, whose indices say nothing about distances.
+        lambda. 0 is product quantisation, in which indices do not reflect distances.
     max_iter : int, default=50
         Most rounds of assigning vectors and moving centres.
     n_samples : int, default=100000
         Most training vectors to learn from, as in the authors' code.
     random_state : int, RandomState or None, default=None
-        Draws the sample; with all vectors used the method is deterministic.
+        Draws the sample; if all vectors are used, the method is deterministic.
     verbose : bool, default=False
         Show a progress bar.
 
@@ -144,19 +143,19 @@ class KMeansHashing(DecoderMixin, BinaryHasher):
     ----------
     mean_ : ndarray of float64, shape (d,)
     centres_ : ndarray of float64, shape (n_bits // b, 2**b, d)
-        Seen from ``mean_``. Those of different subspaces are orthogonal.
+        Relative to ``mean_``. Centres of different subspaces are orthogonal.
     loss_ : list of float
-        The objective, summed over subspaces, after each assignment. Moving centres lowers it;
-        assigning vectors anew changes the shares that weigh the affinity and may raise it a
-        little, which ends the training.
+        The objective, summed over subspaces, after each assignment. Moving centres lowers it.
+        Assigning vectors again changes the weights of the affinity and may raise it a little, which
+        ends the training.
     n_iter_ : int
-        Rounds that were needed.
+        Number of rounds.
 
     Notes
     -----
-    The authors minimise over each centre by a general-purpose optimiser; the closed-form step used
-    here lowers the same objective and cannot overshoot. Vectors whose dimension is not a multiple
-    of the number of subspaces are padded with axes of no variance.
+    The authors minimise over each centre by a general-purpose optimiser. The closed-form step here
+    lowers the same objective and cannot overshoot. If the dimension is not a multiple of the number
+    of subspaces, vectors are padded with axes of no variance.
 
     Examples
     --------
@@ -208,12 +207,12 @@ class KMeansHashing(DecoderMixin, BinaryHasher):
         X = self._sample(rows, mean, directions[:, axes.ravel()], n_subspaces, random_state)
         # the start: vertices of a cube on the b largest axes of each subspace
         signs = 2.0 * ((np.arange(2**b)[:, None] >> np.arange(b)[::-1]) & 1) - 1
-        side = np.abs(X[:, :, :b]).mean(axis=(1, 2), dtype=np.float64)  # s, one a subspace
+        side = np.abs(X[:, :, :b]).mean(axis=(1, 2), dtype=np.float64)  # s, one per subspace
         centres = np.zeros((n_subspaces, 2**b, X.shape[2]))
         centres[:, :, :b] = side[:, None, None] * signs
         wanted = 2 * side[:, None, None] * code_distances(b)
         self.loss_: list[float] = []
-        # the products are too small to be worth the waiting of several threads for each other
+        # the products are too small for several threads: waiting would take longer than it saves
         with threadpool_limits(1, user_api="blas"), bar(show=self.verbose) as progress:
             task = progress.add_task("K-means hashing", total=self.max_iter, detail="")
             for _ in range(self.max_iter):

@@ -18,9 +18,9 @@ __all__ = ["LSH"]
 class LSH(LinearHasher):
     """Signs of random projections of the centred vector.
 
-    Two vectors at angle theta (seen from the training mean) differ in each bit with probability
+    Two vectors at angle theta (relative to the training mean) differ in each bit with probability
     theta / pi, independently, so their expected Hamming distance is ``n_bits * theta / pi``.
-    Fitting reads the data once for its mean; encoding costs O(d n_bits) a vector.
+    Fitting reads the data once for its mean; encoding costs O(d n_bits) per vector.
 
     Parameters
     ----------

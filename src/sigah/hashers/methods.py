@@ -25,21 +25,21 @@ METHODS: dict[str, type[BinaryHasher]] = {
     method.name: method
     for method in (
         SiGAH,
-        # rebuilding the vector
+        # reconstruct the vector
         ITQ,
         PCARotation,
         BinaryAutoencoder,
         StochasticGenerativeHashing,
         KMeansHashing,
-        # partitions of space
+        # partition the space
         SphericalHashing,
         OrdinalConstrainedHashing,
-        # graphs of neighbours
+        # neighbourhood graphs
         SpectralHashing,
         AnchorGraphHashing,
         DiscreteGraphHashing,
         ScalableGraphHashing,
-        # nothing to train
+        # no training
         LSH,
         QoLSH,
         SignHashing,

@@ -26,15 +26,15 @@ __all__ = [
     "ordinal_neighbors",
 ]
 
-ARMIJO = 1e-4  # share of the decrease promised by the slope that a step must keep
+ARMIJO = 1e-4  # share of the decrease predicted by the slope that a step must reach
 SMALLEST_STEP = 1e-9
 TOLERANCE = 1e-5  # relative decrease of the loss over ten iterations at which training ends
 
 
 def ordinal_neighbors(anchors: NDArray[np.float64]) -> NDArray[np.intp]:
-    """All other anchors of each anchor from the nearest to the farthest, ``(L, L - 1)``.
+    """The other anchors of each anchor, from the nearest to the farthest, ``(L, L - 1)``.
 
-    Orders of similarity and of distance are the same, so no kernel is needed.
+    Similarity and distance give the same order, so no kernel is needed.
     """
     squared = squared_distances(anchors, anchors)
     np.fill_diagonal(squared, -1.0)
@@ -47,7 +47,7 @@ def ordinal_loss(
     order: NDArray[np.intp],
     k: int,
 ) -> tuple[float, NDArray[np.float64]]:
-    """Share of order relations that codes break, smoothed, and its gradient.
+    """The smoothed share of order relations that codes violate, and its gradient.
 
     The mean of ``sig(t_q.t_j - t_q.t_i)`` over all triplets in which anchor i is among the k
     nearest of q and j is farther from q than i, with ``t = tanh(W^T a)`` (Eq. 8 and 9).
@@ -102,8 +102,8 @@ def descend(
 ) -> tuple[NDArray[np.float64], float, NDArray[np.float64], float]:
     """One step of steepest descent among matrices with orthonormal columns, W^T W = I.
 
-    The step doubles from one call to the next and is halved until the loss has fallen enough
-    (Armijo). It is 0 when no step lowers the loss.
+    A call starts with twice the previous step and halves it until the loss has fallen enough
+    (Armijo). The step is 0 if no step lowers the loss.
 
     Returns
     -------
@@ -125,26 +125,26 @@ def descend(
 
 
 class OrdinalConstrainedHashing(LinearHasher):
-    """Hyperplanes that keep the order of distances between anchors.
+    """Hyperplanes that preserve the order of distances between anchors.
 
-    A triplet of vectors (q, i, j), i nearer to q than j, should have codes in that order. The
-    paper embeds the n^3 order relations of all vectors in those of L anchors and minimises the
-    smoothed share of broken relations over projections W with orthonormal columns (Eq. 9), by
-    descent on that manifold, in principal coordinates. Fitting costs k-means and O(L^2 (k + r))
-    an evaluation of the loss; encoding O(d r) a vector.
+    For a triplet of vectors (q, i, j) with i nearer to q than j, the code of i should be nearer,
+    too. The paper replaces the n^3 order relations of all vectors by those of L anchors. It
+    minimises the smoothed share of violated relations over projections W with orthonormal columns
+    (Eq. 9), by descent on that manifold, in principal coordinates. Fitting costs k-means and O(L^2
+    (k + r)) per evaluation of the loss; encoding O(d r) per vector.
 
     Parameters
     ----------
     n_bits : int, default=64
         Code length r, a multiple of 8, at most the dimension of the vectors.
     n_principal : int or None, default=None
-        Principal coordinates to project from, at least ``n_bits``; by default ``n_bits``, so that
-        W is a rotation. More fit the anchors better and the data worse: on queries held out of
-        MNIST, 32 bits, ``map`` is .513 with 32 and .495 with 128.
+        Principal coordinates to project from, at least ``n_bits``; by default ``n_bits``, so that W
+        is a rotation. More coordinates fit the anchors better and the data worse: on held-out
+        queries of MNIST at 32 bits, ``map`` is .513 with 32 and .495 with 128.
     n_anchors : int, default=300
         L; k-means centres, as in the authors' code.
     n_neighbors : int, default=10
-        k, nearest anchors whose order counts, as in the authors' code.
+        k, the number of nearest anchors whose order counts, as in the authors' code.
     max_iter : int, default=300
         Most steps of descent, as in the authors' code.
     n_samples : int, default=10000
@@ -160,17 +160,16 @@ class OrdinalConstrainedHashing(LinearHasher):
         Columns are orthonormal.
     thresholds_ : ndarray of float64, shape (n_bits,)
     loss_ : list of float
-        Before each step; it never increases.
+        The loss before each step; it never increases.
     n_iter_ : int
-        Steps taken.
+        Number of steps.
 
     Notes
     -----
-    The authors' public code is a later version of theirs and differs from the paper. Not taken
-    over: neighbours counted by index where nearest ones are meant; a line search on another
-    function than the one whose gradient is followed; a loop that never ends when a gradient
-    vanishes; and 20 principal coordinates whatever the code length, which leaves 64 bits with the
-    information of 20.
+    The authors' public code is a later version and differs from the paper. Four of its properties
+    are not adopted: it counts neighbours by index instead of by distance; its line search and its
+    gradient belong to different functions; its loop never ends when a gradient vanishes; and it
+    uses 20 principal coordinates for every code length, so 64 bits have the information of 20.
 
     Examples
     --------
@@ -220,7 +219,7 @@ class OrdinalConstrainedHashing(LinearHasher):
         )
         order = ordinal_neighbors(anchors)
         A = anchors @ P
-        # tanh has a scale of its own: scores of unit variance lie where it bends
+        # tanh has a fixed scale: scores of unit variance lie where it bends
         A /= np.sqrt(np.square(A).sum() / len(A) / A.shape[1]) or 1.0
         W = nearest_orthonormal(random_state.standard_normal((A.shape[1], self.n_bits)))
         k = self.n_neighbors

@@ -22,15 +22,15 @@ class PCARotation(DecoderMixin, LinearHasher):
     """PCA, then a random rotation that spreads the variance evenly over the bits.
 
     The start of ITQ: ``sgn((x - mean) P R)`` with the first ``n_bits`` principal directions P and a
-    rotation R drawn uniformly. Comparing the two shows how much ITQ's alternation learns. Fitting
-    costs one covariance, O(n d^2 + d^3); encoding O(d r) a vector.
+    uniformly random rotation R. A comparison with ITQ shows how much ITQ's alternation learns.
+    Fitting costs one covariance, O(n d^2 + d^3); encoding O(d r) per vector.
 
     Parameters
     ----------
     n_bits : int, default=64
         Code length r, a multiple of 8, at most the dimension of the vectors.
     random_state : int, RandomState or None, default=None
-        Draws the rotation, the same one that ITQ starts from.
+        Draws the rotation, which is also the start of ITQ with the same seed.
 
     Attributes
     ----------

@@ -17,10 +17,10 @@ from sigah.rows.blocks import Rows
 __all__ = ["QoLSH", "optimise_signs", "random_frame"]
 
 FRAMES = ("gaussian", "tight")
-CHUNK_BYTES = 1 << 20  # the search passes over its arrays at every flip: they must stay in cache
-SCALE_SAMPLE = 2000  # rows from which the decoder learns its one number
-# A flip must raise the squared objective by more than its rounding error, or the search of a point
-# could depend on how BLAS split its block, and need not end.
+CHUNK_BYTES = 1 << 20  # every flip reads the arrays of the search: they must fit in the cache
+SCALE_SAMPLE = 2000  # rows from which the decoder's scale is learned
+# A flip must raise the squared objective by more than its rounding error. Otherwise the search
+# could depend on how BLAS splits the block, and might never end.
 LEAST_GAIN = 1e-10
 
 
@@ -41,8 +41,8 @@ def optimise_signs(
 ) -> tuple[NDArray[np.bool_], NDArray[np.intp]]:
     """Greedy search for the codes b in {-1, +1}^r that maximise ``b^T c / sqrt(b^T G b)``.
 
-    Every point starts at b = sgn(c); while some single flip raises its objective, it flips the bit
-    that raises it most (the first of equals). All points search at once, each on its own.
+    Every point starts at b = sgn(c). While a single flip raises the objective, the bit that raises
+    it most is flipped (the first of equal bits). All points are searched at once, independently.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def optimise_signs(
     -------
     bits : ndarray of bool, shape (m, r)
     flips : ndarray of int, shape (m,)
-        Length of each point's search.
+        Number of flips of each point.
     """
     bits = C >= 0
     flips = np.zeros(len(C), np.intp)
@@ -90,7 +90,7 @@ def optimise_signs(
         row = G[k]
         row *= B
         row *= 2 * B[every, k, None]
-        S -= row  # b_j (G b)_j loses 2 b_j b_k G_jk, and changes its sign as well for j = k
+        S -= row  # b_j (G b)_j loses 2 b_j b_k G_jk; for j = k it also changes its sign
         S[every, k] *= -1
         B[every, k] *= -1
         bits[active, k] ^= True
@@ -99,12 +99,12 @@ def optimise_signs(
 
 
 class QoLSH(DecoderMixin, BinaryHasher):
-    """Random projections whose bits are chosen together to rebuild the direction.
+    """Random projections whose bits are chosen jointly to preserve the direction.
 
-    The code of a centred vector x is meant to maximise the cosine between x and the vector that
-    the code stands for, ``b = argmax x^T W b / ||W b||``, over all of {-1, +1}^r, where LSH takes
-    ``sgn(W^T x)``. The search starts there and flips the best single bit until none helps. Fitting
-    reads the data once; encoding costs O(d r + f r) a vector, with f the flips, about r / 10.
+    The code of a centred vector x should maximise the cosine between x and the decoded vector: ``b
+    = argmax x^T W b / ||W b||`` over {-1, +1}^r. The search starts at the code of LSH, ``sgn(W^T
+    x)``, and flips the best single bit until no flip helps. Fitting reads the data once; encoding
+    costs O(d r + f r) per vector for f flips, about r / 10.
 
     Parameters
     ----------
@@ -112,8 +112,8 @@ class QoLSH(DecoderMixin, BinaryHasher):
         Code length r, a multiple of 8; may exceed the dimension d of the vectors.
     frame : {"tight", "gaussian"}, default="tight"
         The columns of W. "gaussian" draws their entries from N(0, 1). "tight" draws a random frame
-        with orthonormal rows when r > d; when r <= d its columns are orthonormal, ``||W b||`` is
-        the same for all codes and the signs are optimal as they are.
+        with orthonormal rows if r > d. If r <= d, its columns are orthonormal, ``||W b||`` is the
+        same for all codes, and ``sgn(W^T x)`` is optimal.
     random_state : int, RandomState or None, default=None
         Draws the frame, and the rows from which the decoder's scale is learned.
 
@@ -126,7 +126,7 @@ class QoLSH(DecoderMixin, BinaryHasher):
     mean_ : ndarray of float64, shape (d,)
     scale_ : ndarray of float64, shape (1,)
         The decoder is ``mean_ + scale_ * W b / ||W b||``: a code keeps the direction, and all
-        vectors share the length that makes the squared error least.
+        vectors get the length that minimises the squared error.
 
     References
     ----------

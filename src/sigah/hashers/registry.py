@@ -1,9 +1,9 @@
-"""Methods as words name them: ``sigah``, ``sigah.paper``, ``itq:n_iter=20``, ``my_module:MyHash``.
+"""Names of methods: ``sigah``, ``sigah.paper``, ``itq:n_iter=20``, ``my_module:MyHash``.
 
-The grammar of a method, wherever the command line takes one::
+The grammar of a method on the command line::
 
     NAME[:SETTING=VALUE]...              a method of sigah, or of an installed plug-in
-    MODULE:CLASS[:SETTING=VALUE]...      a class of a module, also of one in the current folder
+    MODULE:CLASS[:SETTING=VALUE]...      a class of a module (installed, or in the current folder)
     FILE.py:CLASS[:SETTING=VALUE]...     a class of a file
 """
 
@@ -43,12 +43,12 @@ def method_names() -> list[str]:
 
 
 def method_class(method: str) -> type[BinaryHasher]:
-    """The class that the words of a method name.
+    """The class of a named method.
 
     Raises
     ------
     ValueError
-        If there is none, or a plug-in takes a name of sigah's own.
+        If there is no such method, or a plug-in uses a name of sigah's own.
 
     Examples
     --------
@@ -66,14 +66,14 @@ def method_class(method: str) -> type[BinaryHasher]:
     others = plugins(GROUP, BinaryHasher)
     if name not in others:
         raise ValueError(
-            f"unknown method {name!r}; known: {', '.join([*METHOD_NAMES, *others])}; a class of"
-            " your own is my_module:MyHash or ./my_file.py:MyHash"
+            f"unknown method {name!r}; known: {', '.join([*METHOD_NAMES, *others])}; for your own"
+            " class, write my_module:MyHash or ./my_file.py:MyHash"
         )
     return _checked(others[name])
 
 
 def method_label(method: str) -> str:
-    """What results call a method: its name and settings, wherever its class was found.
+    """The label of a method in results: its name and settings, without the place of its class.
 
     Examples
     --------
@@ -90,7 +90,7 @@ def method_label(method: str) -> str:
 def make_hasher(
     method: str, n_bits: int, seed: int | None, settings: Iterable[str] = ()
 ) -> BinaryHasher:
-    """An unfitted hasher from the words that name it.
+    """Make an unfitted hasher by the name of its method.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def make_hasher(
         See the grammar above; ``sigah.paper`` is the literal reading of the paper.
     n_bits : int
     seed : int or None
-        Ignored by the few methods that draw nothing.
+        Deterministic methods ignore it.
     settings : iterable of str
         More ``name=value`` pairs.
 
@@ -116,13 +116,13 @@ def make_hasher(
     name, attached = _split(method)
     kind: Any = method_class(method)
     hasher: BinaryHasher = (kind.paper if name == "sigah.paper" else kind)(n_bits)
-    if "random_state" in hasher.get_params():  # a few methods draw nothing
+    if "random_state" in hasher.get_params():  # some are deterministic
         hasher.set_params(random_state=seed)
     for setting in [*attached, *settings]:
         key, equals, value = setting.partition("=")
         if not equals or key not in hasher.get_params():
             raise ValueError(
-                f"{setting!r} is no setting; {name} has {', '.join(hasher.get_params())}"
+                f"{setting!r} is not a setting; {name} has {', '.join(hasher.get_params())}"
             )
         try:
             hasher.set_params(**{key: json.loads(value.lower())})
@@ -132,14 +132,14 @@ def make_hasher(
 
 
 def class_of_model(header: Mapping[str, Any]) -> type[BinaryHasher]:
-    """The class of a saved model: sigah's own, a plug-in's, or one that is imported already.
+    """The class of a saved model: sigah's own, a plug-in's, or one that is already imported.
 
-    Nothing is imported because a file says so.
+    A file never causes an import.
 
     Raises
     ------
     ValueError
-        If the class is not known here.
+        If the class is not known.
     """
     name, path = header["method"], header.get("class")
     if path is None:
@@ -148,16 +148,16 @@ def class_of_model(header: Mapping[str, Any]) -> type[BinaryHasher]:
         raise ValueError(f"it holds a model of the method {name!r}; upgrade sigah")
     known = [*plugins(GROUP, BinaryHasher).values(), *loaded_subclasses(BinaryHasher)]
     known = [kind for kind in known if getattr(kind, "name", None) == name]
-    # the same path is the same class; one of another path only where nothing else has its name
+    # the class of the same path; otherwise a class of that name, if only one path has it
     same = [kind for kind in known if class_path(kind) == path] or list(dict.fromkeys(known))
     if not same or (len(same) > 1 and class_path(same[0]) != path):
         module = path.partition(":")[0]
         raise ValueError(
             f"it holds a model of {path} ({name!r}), which is not known here: import the class"
-            f" before you load, or name its module or file in {VARIABLE}, as in"
+            f" before you load the model, or set {VARIABLE} to its module or file, as in"
             f" {VARIABLE}={module}"
         )
-    return same[-1]  # the newest, where a module was loaded again
+    return same[-1]  # the newest, if a module was loaded again
 
 
 def _split(method: str) -> tuple[str, list[str]]:
@@ -168,7 +168,7 @@ def _split(method: str) -> tuple[str, list[str]]:
 def _checked(kind: type[BinaryHasher]) -> type[BinaryHasher]:
     if METHODS.get(kind.name, kind) is not kind:
         raise ValueError(
-            f"{class_path(kind)} calls itself {kind.name!r}, which is a method of sigah's own; give"
+            f"{class_path(kind)} has the name {kind.name!r}, which is a method of sigah's own; give"
             " it another name"
         )
     return kind

@@ -1,4 +1,4 @@
-"""Ridge regression from sums over rows, so that the rows themselves need not be held."""
+"""Ridge regression from sums over rows, so that the rows need not be kept in memory."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from sigah.extras import require
 
 __all__ = ["PENALTIES", "Moments", "best_regression"]
 
-# Tried on held-out rows, the strongest first: it wins where there are none. In units of the weight
-# of one vector on all coefficients together. Weaker ones gain next to nothing on rows held out, and
-# lose much on vectors unlike all of them.
+# Penalties tried on held-out rows, strongest first; without held-out rows, the strongest is taken.
+# The unit is the weight of one vector on all coefficients together. Weaker penalties gain almost
+# nothing on held-out rows, and lose much on vectors unlike all of these rows.
 PENALTIES = (1.0, 0.1)
-# Codes were learned from the held-out rows too, which flatters weak penalties where rows are few:
-# for vectors never seen the best one was three times as strong with 1,000 rows, and no stronger
-# with 30,000 (docs/methods.md).
+# Codes were also learned from the held-out rows, which favours weak penalties if rows are few: for
+# unseen vectors, the best penalty was three times as strong with 1,000 rows, and no stronger with
+# 30,000 (docs/methods.md).
 FEW_ROWS = 1000
 
 
 @dataclass(frozen=True)
 class Moments:
-    """``Z^T Z`` ``(n, n)`` and ``Z^T Y`` ``(n, d)`` of some rows, which can be added up."""
+    """``Z^T Z`` ``(n, n)`` and ``Z^T Y`` ``(n, d)`` of some rows; moments can be added."""
 
     gram: NDArray[np.float64]
     cross: NDArray[np.float64]
@@ -51,14 +51,15 @@ class Moments:
 
 
 def best_regression(rest: Moments, held_out: Moments) -> NDArray[np.float64]:
-    """The regression of all rows, by the penalty with the least error on the held-out rows.
+    """The regression on all rows, with the penalty of least error on the held-out rows.
 
-    Where rows are few it is made up to three times as strong: these rows are not quite unseen.
+    If rows are few, the penalty is made up to three times as strong, because the codes were also
+    learned from the held-out rows.
 
     Parameters
     ----------
     rest, held_out : Moments
-        Of different rows, about four to one.
+        Moments of different rows, about four to one.
 
     Returns
     -------

@@ -1,8 +1,8 @@
-"""Signs that rounding does not decide: a vector has one code, whatever stands beside it.
+"""Signs that do not depend on rounding: a vector has the same code in every block.
 
-A float32 product depends on how BLAS splits the block, so a score within its rounding error may
-fall on either side of 0. N. J. Higham, "Accuracy and stability of numerical algorithms", section
-3.1, bounds that error.
+A float32 product depends on how BLAS splits the block, so a score within its rounding error may get
+either sign. N. J. Higham, "Accuracy and stability of numerical algorithms", section 3.1, bounds
+that error.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 __all__ = ["mend_signs"]
 
-MENDED_BYTES = 1 << 18  # of vectors and scores in float64, while scores are computed again
-SURVEYED = 16  # so many times the rows of these are looked through at a time
-FEW = 32  # of so many scores one is computed by itself; of more, all are in one product
+MENDED_BYTES = 1 << 18  # most bytes of vectors and scores in float64 while scores are recomputed
+SURVEYED = 16  # times as many rows are searched for uncertain scores at a time
+FEW = 32  # up to one in so many scores is recomputed by itself; if more, all by one product
 
 
 def mend_signs(
@@ -25,12 +25,12 @@ def mend_signs(
     weights: NDArray[np.float32],
     thresholds: NDArray[np.float64],
 ) -> None:
-    """Compute scores whose sign is uncertain again, in place.
+    """Recompute, in place, scores whose sign is uncertain.
 
-    Where they are few, each is one dot product in float64, which does not depend on other vectors.
-    Where they are many, a product in float64 settles nearly all of them first. The error of a score
-    is bounded by the lengths of its own vector and its own weights, and a few rows are processed at
-    a time, so no vector makes others expensive.
+    Few such scores are each one dot product in float64, which does not depend on other vectors. If
+    they are many, one product in float64 first settles nearly all of them. The error of a score is
+    bounded by the lengths of its own vector and weights, and few rows are processed at a time, so
+    no vector makes others expensive.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def mend_signs(
     thresholds : ndarray of float64, shape (r,)
     """
     d, r = weights.shape
-    columns = np.ascontiguousarray(weights.T)  # a dot product adds up as memory is laid out
+    columns = np.ascontiguousarray(weights.T)  # the memory layout decides the order of the sum
     # |error| <= eps / 2 ((d + 2) |x| |w| + 2 |t|)
     steepness = (d + 2) * np.sqrt(np.einsum("ij,ij->i", columns, columns, dtype=np.float64))
     offsets = 2 * np.abs(thresholds)
@@ -68,7 +68,7 @@ def mend_signs(
 
 
 def row_lengths(block: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Lengths of vectors, ``(m,)``, or a little more; in float32 where no square leaves it."""
+    """Lengths of vectors, ``(m,)``, or a little more; in float32 if no square overflows."""
     squares = np.einsum("ij,ij->i", block, block)
     if squares.min() > 1e-30 and squares.max() < 1e30:
         rounding = 1 + block.shape[1] * np.finfo(np.float32).eps
@@ -84,7 +84,7 @@ def mend_each(
     columns: NDArray[np.float32],
     thresholds: NDArray[np.float64],
 ) -> None:
-    """Compute some scores again, one dot product each."""
+    """Recompute some scores, one dot product each."""
     at_once = max(1, MENDED_BYTES // (16 * block.shape[1]))
     for first in range(0, len(rows), at_once):
         i, j = rows[first : first + at_once], bits[first : first + at_once]
@@ -119,7 +119,7 @@ def uncertain(
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Rows and columns of the suspicious scores that lie within their own rounding error.
 
-    Where that is 0 the score is exact.
+    A score with an error of 0 is exact.
     """
     rows, bits = np.nonzero(near)
     most = lengths[rows] * steepness[bits]

@@ -28,15 +28,15 @@ __all__ = [
     "whitening",
 ]
 
-BLOCK = 4096  # rows whose kernel features are held at once in float64
+BLOCK = 4096  # rows whose float64 kernel features are in memory at a time
 RHO = 2.0  # of the similarity 2 exp(-||x - y||^2 / rho) - 1, as in the paper's experiments
 RIDGE = 1e-5  # of the number of rows; see the notes of the class
-WATCHED = 2000  # training vectors over whose pairs the loss is computed
-NEGLIGIBLE = 1e-10  # of the number of rows: less variance than float32 inputs resolve
+WATCHED = 2000  # training vectors whose pairs are used for the loss
+NEGLIGIBLE = 1e-10  # of the number of rows; float32 inputs do not resolve less variance
 
 
 def unit_rows(block: NDArray[np.float32], mean: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Centred rows at length 1; a row that equals the mean up to rounding becomes zero."""
+    """Centred rows scaled to length 1; a row equal to the mean up to rounding becomes zero."""
     X = block - mean
     norms = np.sqrt(np.einsum("ij,ij->i", X, X))
     X /= np.where(norms > 1e-12 * np.linalg.norm(mean), norms, np.inf)[:, None]
@@ -79,17 +79,17 @@ def whitening(second_moment: NDArray[np.float64], n: int) -> NDArray[np.float64]
     Returns
     -------
     T : ndarray of float64, shape (m, at most m)
-        Directions in which the features do not vary are left out.
+        Without directions in which the features do not vary.
     """
     variances, directions = np.linalg.eigh(second_moment)
     found = variances > NEGLIGIBLE * n
-    found[-1] = True  # identical vectors vary nowhere; any one direction gives them one code
+    found[-1] = True  # identical vectors do not vary: one direction gives them one code
     scale: NDArray[np.float64] = np.sqrt(np.maximum(variances[found], 0) + RIDGE * n)
     return directions[:, found] / scale
 
 
 def top_eigenvector(A: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The eigenvector of the largest eigenvalue, its largest entry positive."""
+    """The eigenvector of the largest eigenvalue, with its largest entry positive."""
     linalg = require("scipy.linalg", "fitting ScalableGraphHashing", "train")
     last = len(A) - 1
     vector: NDArray[np.float64]
@@ -116,7 +116,7 @@ def learn_bits(
     n_iter: int,
     random_state: np.random.RandomState,
 ) -> Iterator[NDArray[np.float64]]:
-    """Learn hash functions one at a time, each on what the others leave of the similarity.
+    """Learn hash functions one at a time, each on the residual similarity of the others.
 
     Algorithm 1, in coordinates in which the constraint ``W^T (K^T K + ridge) W = I`` is
     ``W^T W = I``: generalised eigenproblems become ordinary ones.
@@ -135,7 +135,7 @@ def learn_bits(
     Yields
     ------
     W : ndarray of float64, shape (m, n_bits)
-        After each pass; one array, which later passes change.
+        After each pass; always the same array, which later passes change.
     """
     residual = n_bits * similarity  # T^T K^T (r S - B B^T) K T
     W = np.zeros((len(T), n_bits))
@@ -143,7 +143,7 @@ def learn_bits(
     for iteration in range(1 + n_iter):
         order = random_state.permutation(n_bits) if iteration else np.arange(n_bits)
         for bit in order:
-            residual += np.outer(U[:, bit], U[:, bit])  # of zeros in the first pass
+            residual += np.outer(U[:, bit], U[:, bit])  # adds 0 in the first pass
             W[:, bit] = T @ top_eigenvector(residual)
             U[:, bit] = T.T @ code_correlation(K, W[:, bit])
             residual -= np.outer(U[:, bit], U[:, bit])
@@ -159,28 +159,28 @@ def similarity_error(F: NDArray[np.float64], B: NDArray[np.float64]) -> float:
 
 
 class ScalableGraphHashing(ScoringHasher):
-    """Kernel hash functions whose codes have the similarities of the vectors.
+    """Kernel hash functions whose codes preserve the similarities of the vectors.
 
     Over kernel hash functions ``b = sgn(K w)`` it minimises ``||r S - B B^T||_F^2`` (Eq. 2), where
     S is the similarity ``2 exp(-||x - y||^2 / rho) - 1`` of all pairs of training vectors. A
-    feature transformation writes S as a product of n x (d + 2) matrices (section 3.1), so that the
-    n x n matrix is never formed. Bits are learned in turn, each the top generalised eigenvector of
-    what the others leave of S (Algorithm 1). Fitting costs O(n m (m + d)) once and O(n m + m^3) for
-    each bit and pass, encoding O(m d) a vector, for m bases.
+    feature transformation writes S as a product of n x (d + 2) matrices (section 3.1), so the n x n
+    matrix is never formed. Bits are learned in turn: each is the top generalised eigenvector of the
+    residual of S after the other bits (Algorithm 1). For m bases, fitting costs O(n m (m + d)) once
+    and O(n m + m^3) for each bit and pass; encoding costs O(m d) per vector.
 
     Parameters
     ----------
     n_bits : int, default=64
         Code length r, a multiple of 8; may exceed the dimension of the vectors.
     n_bases : int, default=300
-        m; training vectors drawn as centres of the kernel, as in the paper. With 1,000, precision
-        did not rise on MNIST.
+        m; training vectors drawn as centres of the kernel, as in the paper. On MNIST, 1,000 bases
+        gave no higher precision.
     n_iter : int, default=10
-        Passes over all bits, in random order, after the first. The paper makes one; more raised
-        ``map`` on every validation set.
+        Passes over all bits, in random order, after the first. The paper makes one; more passes
+        raised ``map`` on every validation set.
     n_samples : int, default=100000
-        Most training vectors to learn from: their kernel features are held in memory, 4 m bytes
-        a vector. The mean is always that of all.
+        Most training vectors to learn from: their kernel features are held in memory, 4 m bytes per
+        vector. The mean is always that of all vectors.
     random_state : int, RandomState or None, default=None
         Draws the sample, the bases and the order of the bits.
     verbose : bool, default=False
@@ -195,24 +195,24 @@ class ScalableGraphHashing(ScoringHasher):
         delta, the mean squared distance of training vectors to bases: a kernel feature is
         ``exp(-||x - base||^2 / (2 delta))``.
     bias_ : ndarray of float64, shape (m,)
-        Training means of the kernel features, which are centred by it.
+        Training means of the kernel features, subtracted from them.
     W_ : ndarray of float64, shape (m, n_bits)
     loss_ : list of float
-        After each pass, the objective over ``r^2 n^2``: the mean squared difference between the
-        similarity of two vectors and that of their codes, ``b_i . b_j / r``. It is taken over all
-        pairs of at most 2,000 training vectors. Signs are taken after each eigenproblem is solved,
-        so that nothing but experience says that it falls.
+        After each pass, the objective divided by ``r^2 n^2``: the mean squared difference between
+        the similarity of two vectors and that of their codes, ``b_i . b_j / r``. It is computed
+        over all pairs of at most 2,000 training vectors. It usually falls, but because signs are
+        taken after each eigenproblem, this is not guaranteed.
 
     Notes
     -----
-    Vectors are centred and brought to length 1 first, so that codes follow angles seen from the
-    mean. The last columns of P and Q, 1 and -1, vanish in ``K^T P`` and ``K^T Q`` because K is
-    centred; with the chord that the transformation rests on, S is too high by up to .41.
+    Vectors are first centred and scaled to length 1, so codes follow angles at the mean. The last
+    columns of P and Q, 1 and -1, vanish in ``K^T P`` and ``K^T Q`` because K is centred. The chord
+    of the transformation makes S too high by up to .41.
 
-    The authors' code adds 1e-6 to the diagonal of ``K^T K``, which vanishes beside sums over many
-    vectors. Here it is 1e-5 n, so that it does not fade as vectors are added: on validation
-    queries it raised ``map`` by .01 to .04 with 500 to 2,000 training images and changed every
-    figure by less than .01 with 59,000.
+    The authors' code adds 1e-6 to the diagonal of ``K^T K``, which is negligible beside sums over
+    many vectors. Here it is 1e-5 n, so it grows with the number of vectors: on validation queries
+    it raised ``map`` by .01 to .04 with 500 to 2,000 training images and changed every figure by
+    less than .01 with 59,000.
 
     Examples
     --------
@@ -259,7 +259,7 @@ class ScalableGraphHashing(ScoringHasher):
         K, second_moment, K_F = self._kernel_features(rows, chosen)
         T = whitening(second_moment, n)
         factor = T.T @ K_F
-        # K^T S K = (K^T P) (K^T Q)^T, in which the constant columns of P and Q vanish
+        # K^T S K = (K^T P) (K^T Q)^T, where the constant columns of P and Q vanish
         watched = random_state.choice(n, min(WATCHED, n), replace=False)
         F = similarity_factor(unit_rows(rows.take(chosen[watched]), self.mean_))
         learning = learn_bits(
@@ -271,13 +271,13 @@ class ScalableGraphHashing(ScoringHasher):
             random_state=random_state,
         )
         self.loss_: list[float] = []
-        # NumPy and SciPy take turns here, and their pools of threads would wait for each other
+        # NumPy and SciPy alternate here, and their thread pools would wait for each other
         with threadpool_limits(1, user_api="blas"), bar(show=self.verbose) as progress:
             task = progress.add_task("Scalable graph hashing", total=1 + self.n_iter, detail="")
             for W in learning:
                 self.loss_.append(similarity_error(F, np.where(K[watched] @ W >= 0, 1.0, -1.0)))
                 progress.update(task, advance=1, detail=f"loss {self.loss_[-1]:.4f}")
-        self.W_ = np.sqrt(n) * W  # scores of unit variance, but for the ridge
+        self.W_ = np.sqrt(n) * W  # scores of unit variance, apart from the ridge
         self.training_ = {
             "n_rows": n,
             "bases": len(self.bases_),
@@ -286,14 +286,14 @@ class ScalableGraphHashing(ScoringHasher):
         }
 
     def _mean_squared_distance(self, rows: Rows, chosen: NDArray[np.intp]) -> NDArray[np.float64]:
-        """Between training vectors and bases, without the distances."""
+        """Mean over all pairs of training vectors and bases, without computing the distances."""
         total, squared = np.zeros(rows.dim), 0.0
         for _, X in _unit_blocks(rows, chosen, self.mean_):
             total += X.sum(axis=0)
             squared += float(np.square(X).sum())
         mean = (squared - 2 * total @ self.bases_.mean(axis=0)) / len(chosen)
         mean += np.square(self.bases_).sum(axis=1).mean()
-        # identical vectors are their own bases, at any bandwidth
+        # identical vectors equal their bases: any bandwidth will do
         return np.array([mean if mean > 1e-12 else 1.0])
 
     def _kernel_features(
@@ -335,8 +335,8 @@ class ScalableGraphHashing(ScoringHasher):
 def _unit_blocks(
     rows: Rows, chosen: NDArray[np.intp], mean: NDArray[np.float64]
 ) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-    """Centred training vectors of length 1, a few thousand at a time, with their places."""
-    if len(chosen) == len(rows):  # read forward, which every source does well
+    """Centred training vectors of length 1, a few thousand at a time, with their positions."""
+    if len(chosen) == len(rows):  # in order, which is fast for every source
         for whole, block in rows.blocks():
             for start in range(0, len(block), BLOCK):
                 part = unit_rows(block[start : start + BLOCK], mean)

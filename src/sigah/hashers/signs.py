@@ -1,7 +1,7 @@
-"""One bit a dimension, as embedding services make them.
+"""One bit per dimension, as in the binary embeddings of embedding services.
 
-The oldest binary code: the sign of each number. Its law for random directions is that of
-M. S. Charikar, STOC 2002.
+The oldest binary code: the sign of each number. M. S. Charikar, STOC 2002, analyses it for random
+directions.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ __all__ = ["SignHashing"]
 class SignHashing(LinearHasher):
     """Signs of the first dimensions of the vector, centred or raw.
 
-    Bit k is ``[x_k >= mean_k]``, or ``[x_k >= 0]`` with ``center=False``: what embedding services
-    return when they are asked for binary embeddings. With fewer bits than dimensions the first
-    ones are kept, as Matryoshka embeddings are cut; of other vectors the first dimensions are as
-    arbitrary as they sound. Fitting costs O(n d), encoding O(d) a vector. Nothing is random.
+    Bit k is ``[x_k >= mean_k]``, or ``[x_k >= 0]`` with ``center=False``: the binary embeddings
+    that embedding services return. If there are fewer bits than dimensions, the first dimensions
+    are kept, as for Matryoshka embeddings; for other vectors this choice is arbitrary. Fitting
+    costs O(n d), encoding O(d) per vector. The method is deterministic.
 
     Parameters
     ----------
     n_bits : int, default=64
         Code length, a multiple of 8, at most the dimension of the vectors.
     center : bool, default=True
-        Compare with the training mean instead of 0. Without it, dimensions that are never negative
-        make bits that are always 1.
+        Compare with the training mean instead of 0. With 0, a dimension that is never negative
+        gives a bit that is always 1.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class SignHashing(LinearHasher):
         self.center = center
 
     def _fit(self, rows: Rows, random_state: np.random.RandomState) -> None:
-        mean = rows.mean()  # also without centring: the pass that proves every value finite
+        mean = rows.mean()  # always: this pass checks that every value is finite
         self.weights_ = np.eye(rows.dim, self.n_bits, dtype=np.float32)
         self.thresholds_ = mean[: self.n_bits] if self.center else np.zeros(self.n_bits)
         self.training_ = {"n_rows": len(rows)}

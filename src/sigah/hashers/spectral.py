@@ -22,13 +22,13 @@ def smallest_modes(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The single-axis modes of a box with the smallest eigenvalues, smallest first (section 3).
 
-    Mode k on an axis of length R is the eigenfunction ``cos(k pi x / R)`` of the Laplacian, and its
-    eigenvalue grows with the frequency k / R. The constant mode is left out.
+    Mode k on an axis of length R is the eigenfunction ``cos(k pi x / R)`` of the Laplacian. Its
+    eigenvalue grows with the frequency k / R. The constant mode is excluded.
 
     Parameters
     ----------
     ranges : ndarray, shape (m,)
-        Lengths of the axes. Axes of no length have no modes, unless all are so.
+        Lengths of the axes. Axes of length 0 have no modes, unless all lengths are 0.
     n_modes : int
 
     Returns
@@ -43,7 +43,7 @@ def smallest_modes(
     >>> smallest_modes(np.array([4.0, 1.9]), 4)  # frequencies 1/4, 2/4, 1/1.9, 3/4
     (array([0, 0, 1, 0]), array([1, 2, 1, 3]))
     """
-    # an axis shorter than rounding would carry noise
+    # an axis shorter than the rounding error carries only noise
     lengths = np.where(ranges > 1e-6 * ranges.max(), ranges, 0.0)
     multiples = np.arange(1, n_modes + 1)  # the longest axis alone could fill the code
     with np.errstate(divide="ignore"):
@@ -54,14 +54,14 @@ def smallest_modes(
 
 
 class SpectralHashing(ScoringHasher):
-    """Signs of waves along the principal axes, the longest axes having most.
+    """Signs of waves along the principal axes; longer axes have more waves.
 
-    Codes that keep neighbours close, with balanced and uncorrelated bits, minimise
-    ``sum_ij W_ij ||b_i - b_j||^2`` (Eq. 3 of the paper). Relaxed, and for vectors spread evenly in
-    a box, the solutions are ``cos(k pi (x_j - min_j) / R_j)`` along the principal axes, those of
-    the lowest frequency k / R_j first (section 3). Long codes wind many times around the longest
-    axes, which is where the method falls behind. Fitting costs one covariance, O(n d^2 + d^3);
-    encoding O(d r) a vector. Nothing is random.
+    Codes with balanced and uncorrelated bits that keep neighbours close minimise ``sum_ij W_ij
+    ||b_i - b_j||^2`` (Eq. 3 of the paper). For vectors uniform in a box, the relaxed solutions are
+    ``cos(k pi (x_j - min_j) / R_j)`` along the principal axes, lowest frequency k / R_j first
+    (section 3). Long codes have waves of high frequency along the longest axes; there the method is
+    worse than others. Fitting costs one covariance, O(n d^2 + d^3); encoding O(d r) per vector. The
+    method is deterministic.
 
     Parameters
     ----------
@@ -81,9 +81,8 @@ class SpectralHashing(ScoringHasher):
 
     Notes
     -----
-    Only waves along one axis are counted, as in the authors' code; the paper's products of waves
-    along several axes have higher frequencies than the sums of their parts suggest and hash badly.
-    A vector beyond the training range continues the wave.
+    Only waves along one axis are used, as in the authors' code. Products of waves along several
+    axes hash badly. Outside the training range, the wave continues.
 
     Examples
     --------
@@ -115,7 +114,7 @@ class SpectralHashing(ScoringHasher):
             high = np.maximum(high, coordinates.max(axis=0))
         self.axes_, multiples = smallest_modes(high - low, self.n_bits)
         ranges = (high - low)[self.axes_]
-        # identical vectors have no range; any frequency gives them one code
+        # identical vectors have a range of 0; any frequency gives them one code
         self.frequencies_ = np.pi * multiples / np.where(ranges > 0, ranges, 1.0)
         self.starts_ = low[self.axes_]
         self.training_ = {"n_rows": len(rows), "axes": len(np.unique(self.axes_))}

@@ -19,16 +19,16 @@ from sigah.rows.blocks import Rows
 
 __all__ = ["SphericalHashing", "forces", "halving_radii"]
 
-ROWS_OF_A_CENTRE = 5  # training vectors whose mean is a first centre
+ROWS_OF_A_CENTRE = 5  # training vectors whose mean is an initial centre
 MEAN_TOLERANCE, DEVIATION_TOLERANCE = 0.10, 0.15  # of n / 4, in the authors' code
-FARTHEST = 10  # lengths of the longest training vector; so far away a sphere is nearly a plane
+FARTHEST = 10  # in lengths of the longest training vector; a sphere that far away is nearly a plane
 
 
 def halving_radii(distances: NDArray[np.float64]) -> NDArray[np.float64]:
     """Squared radii that put half of the rows inside each sphere.
 
-    Each lies half way between two different distances, so that rounding moves no row across.
-    Where the middle distances are equal, as those of repeated rows, the nearest gap is taken.
+    Each radius lies half way between two different distances, so that rounding moves no row across
+    it. If the middle distances are equal (repeated rows), the nearest gap is taken.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def halving_radii(distances: NDArray[np.float64]) -> NDArray[np.float64]:
     ordered = np.empty((n + 1, r))
     ordered[:n] = np.sort(distances, axis=0)
     rounding = 1e-9 * ordered[n - 1]
-    ordered[n] = ordered[n - 1] + 3 * rounding  # the last resort: every row inside
+    ordered[n] = ordered[n - 1] + 3 * rounding  # if there is no gap: every row inside
     apart = np.diff(ordered, axis=0) > rounding
     from_middle = np.abs(np.arange(1, n + 1) - n / 2)[:, None]
     inner = np.where(apart, from_middle, n).argmin(axis=0)
@@ -63,7 +63,7 @@ def forces(
 ) -> NDArray[np.float64]:
     """Mean force on each centre.
 
-    A pair of spheres that shares more than n / 4 rows repels, one that shares fewer attracts:
+    Spheres that share more than n / 4 rows repel each other; spheres that share fewer attract:
     ``f_ij = (o_ij - n/4) / (n/4) (p_i - p_j) / 2``.
 
     Parameters
@@ -93,13 +93,13 @@ def forces(
 
 
 class SphericalHashing(ScoringHasher):
-    """Bits tell whether a vector lies inside each of r balanced, independent spheres.
+    """Bits say whether a vector lies inside each of r balanced, independent spheres.
 
     ``h_k(x) = 1`` where ``||x - p_k|| <= t_k``. The radii t put half of the training vectors
-    inside each sphere, and the centres p move as if by springs until each pair of spheres shares
-    a quarter of them: bits are then balanced and pairwise independent. In d dimensions one sphere
-    bounds a region, for which d + 1 hyperplanes are needed. Fitting costs O(m r (d + r)) a round
-    for a sample of m rows, encoding O(d r) a vector.
+    inside each sphere, and spring-like forces move the centres p until each pair of spheres shares
+    a quarter of the vectors. Then bits are balanced and pairwise independent. In d dimensions one
+    sphere bounds a region; hyperplanes need d + 1. Fitting costs O(m r (d + r)) per round for a
+    sample of m rows, encoding O(d r) per vector.
 
     Parameters
     ----------
@@ -118,10 +118,10 @@ class SphericalHashing(ScoringHasher):
     ----------
     mean_ : ndarray of float32, shape (d,)
     centres_ : ndarray of float64, shape (n_bits, d)
-        Centres of the spheres, seen from ``mean_``.
+        Centres of the spheres, relative to ``mean_``.
     radii_ : ndarray of float64, shape (n_bits,)
     n_iter_ : int
-        Rounds that were needed.
+        Number of rounds.
 
     References
     ----------
@@ -130,10 +130,10 @@ class SphericalHashing(ScoringHasher):
     Notes
     -----
     Rounds end when the overlaps o_ij of all pairs meet the authors' tolerances, mean
-    ``|o_ij - m/4|`` at most 10 % and standard deviation at most 15 % of m/4. The authors' code
-    has no other limit and need not end: the tolerances are out of reach in few dimensions, and
-    where one vector fills half of the sample every pair repels in every round. So there is
-    ``max_iter``, and no centre is farther away than ten times the longest centred vector.
+    ``|o_ij - m/4|`` at most 10 % and standard deviation at most 15 % of m/4. The authors' code has
+    no other limit and may never end: in few dimensions the tolerances cannot be met, and if one
+    vector makes up half of the sample, every pair repels in every round. So there is ``max_iter``,
+    and no centre moves farther away than ten times the longest centred vector.
 
     Codes are usually compared by plain Hamming distance. The paper's own distance divides it
     by the number of spheres that hold both vectors:
@@ -172,7 +172,7 @@ class SphericalHashing(ScoringHasher):
         check_whole(self.max_iter, "max_iter", least=1)
         check_whole(self.n_samples, "n_samples", least=2)
         self.mean_ = rows.mean().astype(np.float32)
-        n = min(len(rows), self.n_samples) // 2 * 2  # even, so that a half is a whole number
+        n = min(len(rows), self.n_samples) // 2 * 2  # even, so that half is a whole number
         X = rows.take(np.sort(random_state.choice(len(rows), n, replace=False)))
         X -= self.mean_
         members = random_state.randint(n, size=(self.n_bits, ROWS_OF_A_CENTRE))
@@ -188,7 +188,7 @@ class SphericalHashing(ScoringHasher):
         n, r = len(X), self.n_bits
         half = n // 2
         squared_norms = np.einsum("ij,ij->i", X, X)
-        distances = np.empty((r, n), np.float32)  # less the constant ||p||^2 of their row
+        distances = np.empty((r, n), np.float32)  # without ||p||^2, constant per row
         ordered, inside = np.empty_like(distances), np.empty_like(distances)
         farthest = FARTHEST * (float(np.sqrt(squared_norms.max())) or 1.0)
         pairs = ~np.eye(r, dtype=bool)

@@ -1,7 +1,7 @@
 """Stochastic generative hashing.
 
-B. Dai, R. Guo, S. Kumar, N. He and L. Song, "Stochastic generative hashing", ICML 2017. (Not
-scalable graph hashing, which the literature calls SGH too.)
+B. Dai, R. Guo, S. Kumar, N. He and L. Song, "Stochastic generative hashing", ICML 2017. (Scalable
+graph hashing, also called SGH, is another method.)
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ __all__ = ["StochasticGenerativeHashing", "description_length", "stochastic_neur
 def stochastic_neuron(logits: Tensor, noise: Tensor | float) -> Tensor:
     """Doubly stochastic neuron, Eq. (9): ``h = [sigmoid(u) > xi]``, xi uniform in [0, 1].
 
-    Backwards it is the sigmoid: ``dL/du = p (1 - p) dL/dh``, the distributional derivative of
-    section 3 with its two terms merged.
+    The backward pass is that of the sigmoid: ``dL/du = p (1 - p) dL/dh``, the distributional
+    derivative of section 3 with its two terms merged.
     """
     p = logits.sigmoid()
     return p + ((p > noise).to(p.dtype) - p).detach()
@@ -43,10 +43,10 @@ def description_length(
     *,
     alpha: float,
 ) -> Tensor:
-    """Bits to describe a batch by its codes, Eq. (6) as the authors' code weighs it.
+    """Description length of a batch, Eq. (6), with the weights of the authors' code.
 
-    ``1/2 ||x - (h U |s| + t)||^2`` for the error of the decoder, and alpha times the
-    cross-entropy of the codes h under the encoder's probabilities; sums over the batch.
+    ``1/2 ||x - (h U |s| + t)||^2`` for the error of the decoder, plus alpha times the cross-entropy
+    of the codes h under the encoder's probabilities, summed over the batch.
     """
     from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
 
@@ -55,22 +55,22 @@ def description_length(
 
 
 class StochasticGenerativeHashing(DecoderMixin, LinearHasher):
-    """Codes of least description length: a binary latent model of the vectors.
+    """Codes of minimum description length: a binary latent variable model of the vectors.
 
     A decoder ``p(x | h) = N(U^T h, rho^2 I)`` and an encoder ``q(h | x) = Bernoulli(sigmoid(W^T x +
     c))``, h in {0, 1}, are trained together to minimise the description length ``E_q[-log p(x, h) +
     log q(h | x)]`` (Eq. 4 and 6), by stochastic gradients through binary neurons (Eq. 9). A bit is
-    1 where its probability is at least 1/2. Fitting costs O(b d r) a step of b vectors, encoding
-    O(d r) a vector.
+    1 if its probability is at least 1/2. Fitting costs O(b d r) per step of b vectors, encoding O(d
+    r) per vector.
 
     Parameters
     ----------
     n_bits : int, default=64
         Code length r, a multiple of 8; may exceed the dimension of the vectors.
     stochastic : bool, default=True
-        Draw xi in every step, as the paper says, instead of holding it at 1/2, as the authors'
-        code does. On queries held out of MNIST, 32 bits, ``map`` and precision@100 are .545 and
-        .851 with it, .524 and .834 without.
+        Draw xi in every step, as in the paper, instead of fixing it at 1/2, as in the authors'
+        code. On held-out queries of MNIST at 32 bits, ``map`` and precision@100 are .545 and .851
+        if drawn, .524 and .834 if fixed.
     n_steps : int, default=2000
         Stochastic gradient steps.
     batch_size : int, default=500
@@ -92,19 +92,19 @@ class StochasticGenerativeHashing(DecoderMixin, LinearHasher):
     decoder_ : ndarray of float32, shape (n_bits, d)
         U scaled, in the units of the data.
     offset_ : ndarray of float32, shape (d,)
-        What a code of zeros decodes to.
+        The decoded vector of a code of zeros.
     loss_ : list of float
         Mean description length of a vector over each 100 steps.
 
     Notes
     -----
     Vectors are centred and scaled to unit mean variance, and the decoder's scale starts at each
-    dimension's deviation, so that one set of weights and rates serves all data. The authors' code
-    takes images in [0, 1] as they are, starts that scale at the variance, and makes 5,000 steps;
-    on queries held out of MNIST, 32 bits, that gave ``map`` .545, and 1,500 steps of this on a
-    third of the images .538, while other data did not train in its units at all. Their code also
-    means to halve the learning rate during training but builds the optimiser before, so that
-    the rate stays 1e-2; so it does here.
+    dimension's standard deviation, so the same weights and learning rate suit all data. The
+    authors' code uses images in [0, 1] unscaled, starts the decoder's scale at the variance, and
+    makes 5,000 steps. On held-out queries of MNIST at 32 bits, their ``map`` was .545; 1,500 steps
+    of this code on a third of the images gave .538. Other data did not train at all in their units.
+    Their code should halve the learning rate during training, but it builds the optimiser before,
+    so the rate stays 1e-2. The rate is constant here, too.
 
     Examples
     --------

@@ -1,16 +1,16 @@
-"""Models as ONNX graphs: any language with an ONNX runtime encodes and decodes with them.
+"""Models as ONNX graphs, for encoding and decoding in any language with an ONNX runtime.
 
 An encoder takes ``vectors``, float32 ``(n, d)`` with any n, and returns ``codes``, uint8
-``(n, n_bits // 8)`` in the bit order of :func:`numpy.packbits`: what :meth:`transform` returns. A
-decoder takes such codes and returns vectors, as :meth:`reconstruct` does.
+``(n, n_bits // 8)`` in the bit order of :func:`numpy.packbits`: the codes that :meth:`transform`
+returns. A decoder takes such codes and returns vectors, as :meth:`reconstruct` does.
 
-**The same bits.** A float32 product depends on how it is split up, and a score near its threshold
-may fall on either side. :class:`~sigah.hashers.LinearHasher` computes such scores again in float64;
-the graph computes all of them in float64, in which the products of float32 numbers are exact.
+**The same bits.** A float32 product depends on how it is split up, so a score near its threshold
+may get either sign. :class:`~sigah.hashers.LinearHasher` recomputes such scores in float64. The
+graph computes all scores in float64, in which products of two float32 numbers are exact.
 
-The rest of the graph follows each method's own arithmetic, operation by operation. Operators are
-those of ONNX 1.12 (2022), none is a runtime's own. The package ``onnx`` is needed to write a file,
-not to import this module.
+The rest of the graph follows the arithmetic of each method, operation by operation. All operators
+are in ONNX 1.12 (2022), none is specific to a runtime. The package ``onnx`` is needed to write a
+file, not to import this module.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ __all__ = ["export_decoder", "export_encoder"]
 def export_encoder(hasher: BinaryHasher, path: str | PathLike[str]) -> None:
     """Write a fitted hasher as an ONNX graph from float32 vectors to packed codes.
 
-    The codes are those of ``hasher.transform``, bit by bit. The graph does not refuse non-finite
-    vectors, as ``transform`` does; their codes mean nothing. The file's metadata name the method,
+    The codes are those of ``hasher.transform``, bit by bit. Unlike ``transform``, the graph does
+    not refuse non-finite vectors; their codes mean nothing. The file's metadata name the method,
     ``n_bits``, the fingerprint of the model and the version of sigah; the same model gives the same
     bytes.
 
     Parameters
     ----------
     hasher : BinaryHasher
-        Fitted. Every method but ``qolsh``, whose codes come from a search.
+        Fitted, of any method but ``qolsh``, whose codes come from a search.
     path : path-like
         Written atomically.
 
     Raises
     ------
     ValueError
-        If the hasher is not fitted or its encoder is no fixed graph.
+        If the hasher is not fitted or its encoder is not a fixed graph.
     OSError
         If ``onnx`` is not installed or the file cannot be written.
 
@@ -80,13 +80,13 @@ def export_decoder(hasher: BinaryHasher, path: str | PathLike[str]) -> None:
     """Write the decoder of a fitted hasher as an ONNX graph from packed codes to float32 vectors.
 
     The vectors are those of ``hasher.reconstruct``, up to the rounding of float32. SiGAH's
-    dictionary takes ``4 d n`` bytes for vectors of d dimensions and n units in the sparse layer,
-    also the Gaussian one, of which a model file keeps only the seed.
+    dictionary takes ``4 d n`` bytes for vectors of d dimensions and n units in the sparse layer.
+    This includes the Gaussian dictionary, of which a model file stores only the seed.
 
     Parameters
     ----------
     hasher : BinaryHasher
-        Fitted, of a method that decodes (`sigah methods` tells which).
+        Fitted, of a method that decodes (see `sigah methods`).
     path : path-like
         Written atomically.
 

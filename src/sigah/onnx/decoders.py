@@ -29,13 +29,13 @@ BYTE_BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)  # (2
 def vectors_of(hasher: BinaryHasher, graph: Graph, codes: str) -> str:
     """Add the decoder of a method; returns the name of the vectors."""
     raise ValueError(
-        f"{hasher.name!r} ({type(hasher).__name__}) has no decoder that ONNX could hold; `sigah"
-        " methods` tells which methods decode"
+        f"{hasher.name!r} ({type(hasher).__name__}) has no decoder for ONNX; `sigah methods` lists"
+        " the methods that decode"
     )
 
 
 def unpacked(graph: Graph, codes: str, hasher: BinaryHasher, zero: int, dtype: Any) -> str:
-    """Codes as numbers ``(n, n_bits)``, 1 for a bit that is set and ``zero`` for others."""
+    """Codes as numbers ``(n, n_bits)``: 1 for a set bit, ``zero`` for others."""
     values = np.where(BYTE_BITS, 1, zero).astype(dtype)
     numbers = graph("Gather", values, graph.cast(codes, np.int32))
     return graph("Reshape", numbers, np.array([0, hasher.n_bits]))

@@ -27,8 +27,8 @@ __all__ = ["bits_of"]
 def bits_of(hasher: BinaryHasher, graph: Graph, vectors: str) -> str:
     """Add the hash function of a method; returns the name of its bits, a boolean tensor."""
     raise ValueError(
-        f"the codes of {hasher.name!r} ({type(hasher).__name__}) are not made by a fixed graph, so"
-        " that ONNX cannot hold its encoder; encode with sigah, or use another method"
+        f"{hasher.name!r} ({type(hasher).__name__}) does not make codes by a fixed graph, so ONNX"
+        " cannot hold its encoder; encode with sigah, or use another method"
     )
 
 
@@ -38,12 +38,14 @@ def signs_of(graph: Graph, scores: str, dtype: type = np.float64) -> str:
 
 @bits_of.register
 def _(hasher: LinearHasher, graph: Graph, vectors: str) -> str:
-    if type(hasher)._scores is not LinearHasher._scores:  # somebody's own method
-        raise ValueError(f"{type(hasher).__name__} computes scores of its own; ONNX has none of it")
-    weights = graph.cast(hasher.weights_, np.float64)  # half the file; runtimes convert it once
+    if type(hasher)._scores is not LinearHasher._scores:  # a user's method
+        raise ValueError(
+            f"{type(hasher).__name__} computes its own scores, which sigah cannot write as ONNX"
+        )
+    weights = graph.cast(hasher.weights_, np.float64)  # half the file; converted once
     scores = graph("MatMul", graph.cast(vectors, np.float64), weights)
     scores = graph("Sub", scores, hasher.thresholds_)
-    # the hasher keeps scores in float32, in which one below 1e-45 is 0
+    # the hasher stores scores in float32, where a score below 1e-45 is 0
     return signs_of(graph, graph.cast(scores, np.float32), np.float32)
 
 
@@ -55,7 +57,7 @@ def _(hasher: SignHashing, graph: Graph, vectors: str) -> str:
 
 @bits_of.register
 def _(hasher: SphericalHashing, graph: Graph, vectors: str) -> str:
-    centred = graph.cast(graph("Sub", vectors, hasher.mean_), np.float64)  # rounded, as there
+    centred = graph.cast(graph("Sub", vectors, hasher.mean_), np.float64)  # rounded as there
     distances = squared_distances(graph, centred, hasher.centres_)
     return signs_of(graph, graph("Sub", np.square(hasher.radii_), distances))
 
@@ -106,7 +108,7 @@ def _(hasher: KMeansHashing, graph: Graph, vectors: str) -> str:
     closeness = graph("Sub", closeness, np.einsum("ij,ij->i", every, every) / 2)
     closeness = graph("Reshape", closeness, np.array([0, n_subspaces, n_centres]))
     nearest = graph("ArgMax", closeness, axis=2, keepdims=0)
-    b = hasher.bits_per_subspace  # of the number of the nearest centre, the highest first
+    b = hasher.bits_per_subspace  # bits of the nearest centre's number, highest first
     bits = (np.arange(n_centres)[:, None] >> np.arange(b)[::-1] & 1).astype(np.bool_)
     return graph("Reshape", graph("Gather", bits, nearest), np.array([0, hasher.n_bits]))
 

@@ -1,4 +1,4 @@
-"""ONNX graphs that grow node by node, and their files."""
+"""Build ONNX graphs node by node, and write them to files."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sigah.hashers import BinaryHasher
 
 __all__ = ["Graph", "numbers_of", "squared_norms"]
 
-OPSET, IR_VERSION = 17, 8  # of ONNX 1.12 (2022), which every later runtime reads
+OPSET, IR_VERSION = 17, 8  # of ONNX 1.12 (2022); later runtimes read them
 LARGEST = 2**31  # bytes of one protobuf message
 
 
 class Graph:
-    """A graph that grows by being called: ``graph("Add", x, array)`` names the sum.
+    """A graph; a call adds a node: ``graph("Add", x, array)`` returns the name of the sum.
 
-    Arrays among the inputs become constants of their own dtype.
+    Input arrays become constants of their dtype.
     """
 
     def __init__(self, hasher: BinaryHasher) -> None:
@@ -70,7 +70,9 @@ class Graph:
     ) -> None:
         """Check the graph and write it with the model's properties."""
         if (size := sum(constant.ByteSize() for constant in self.constants)) >= LARGEST:
-            raise ValueError(f"an ONNX file holds less than 2 GiB, this one would take {size:,} B")
+            raise ValueError(
+                f"an ONNX file must be smaller than 2 GiB, but this one would have {size:,} bytes"
+            )
         helper = self.onnx.helper
 
         def described(name: str, dtype: Any, width: int) -> Any:
@@ -94,7 +96,7 @@ class Graph:
 
 
 def numbers_of(graph: Graph, bits: str, n_bits: int, width: int) -> str:
-    """The number that each ``width`` bits of a row spell, the highest first, as float32."""
+    """The number that each ``width`` bits of a row form, highest bit first, as float32."""
     places = 2.0 ** np.arange(width)[::-1, None]
     return graph("MatMul", bits, np.kron(np.eye(n_bits // width), places).astype(np.float32))
 

@@ -1,4 +1,4 @@
-"""Ids as arguments, checked."""
+"""Checks of ids that a caller gives."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["check_ids"]
 
 
 def check_ids(ids: ArrayLike, n: int | None = None, *, name: str = "ids") -> NDArray[np.int64]:
-    """Ids as int64, or an error that says what is wrong with them."""
+    """Return ids as int64, or raise an error that says what is wrong with them."""
     array = np.asarray(ids)
     if not array.size and array.ndim == 1:
         array = array.astype(np.int64)

@@ -1,7 +1,7 @@
 """The kernels, loaded when first used: Numba takes some 0.3 s to import.
 
-A fork waits until no thread is loading or compiling them: the child does not have that thread, so
-what the thread was importing would never be imported there, and the compiler's lock never be free.
+A fork waits until no thread is loading or compiling kernels. The child does not have that thread:
+in the child, the import would never finish and the compiler's lock would never be free.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _held: list[Any] = []  # the locks that a fork holds
 
 @cache
 def kernels() -> ModuleType:
-    """The module :mod:`sigah.search.kernels`; asking for it again costs next to nothing."""
+    """The module :mod:`sigah.search.kernels`; the second call costs almost nothing."""
     return _load("kernels")
 
 
@@ -41,8 +41,8 @@ def _load(name: str) -> ModuleType:
 
 @cache
 def _wait_before_forks() -> None:
-    # What is registered last waits first. If logging, for one, waited before us, the forking thread
-    # would hold logging's lock while a thread that imports Numba waits for it.
+    # The handler registered last runs first. If logging's handler ran before ours, the forking
+    # thread would hold logging's lock while a thread that imports Numba waits for it.
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_release)
 

@@ -141,7 +141,7 @@ def _ratios(differing: NDArray[np.uint16], shared: NDArray[np.uint16]) -> NDArra
 def _scan_shared(
     base: NDArray[np.uint64], queries: NDArray[np.uint64]
 ) -> Iterator[tuple[int, NDArray[np.uint16], NDArray[np.uint16]]]:
-    """Yield each query's number, and how many bits differ from and ones are shared with each."""
+    """Yield each query's number, its differing bits and its shared ones with each base code."""
     ones = np.bitwise_count(base).sum(axis=0, dtype=np.int32)
     for query, differing in _scan(base, queries):
         # |a and b| = (|a| + |b| - |a xor b|) / 2

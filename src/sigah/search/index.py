@@ -37,8 +37,8 @@ from sigah.threads import available_threads
 
 __all__ = ["HammingIndex"]
 
-# A segment is merged with the one before it unless that one is so many times as large: the number
-# of segments grows with the logarithm of the codes, and a code is copied as many times.
+# A segment is merged with the one before it unless that one is this many times as large. So the
+# number of segments, and of copies of a code, grows with the logarithm of the number of codes.
 GROWTH = 4
 
 _with_locks: WeakSet[HammingIndex] = WeakSet()
@@ -47,14 +47,14 @@ _with_locks: WeakSet[HammingIndex] = WeakSet()
 class HammingIndex(CodeSearch):
     """Exact nearest neighbours of packed codes under the Hamming distance.
 
-    Neighbours are ordered by distance and, where distances tie, by ascending id. Answers depend on
-    the codes, their ids and the query, and on nothing else: not on the order of additions, the
-    number of threads, or the path that a search takes.
+    Neighbours are ordered by distance and, where distances tie, by ascending id. Answers depend
+    only on the codes, their ids and the query: not on the order of additions, the number of
+    threads, or the method of search.
 
     Any number of threads may search while one adds, removes or updates; a search answers from the
     codes that the index held when the search began. Writers wait for each other. Copies and pickles
     are independent indexes; a copy shares the memory of the codes until either is changed. A forked
-    child may search and write, whatever threads of its parent were doing.
+    child may search and write, even if threads of its parent were searching or writing.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ class HammingIndex(CodeSearch):
     ----------
     last_search : dict
         How many queries of the latest search were answered from ``tables``, and how many by a
-        ``scan``. With several threads, it is the search that ended last.
+        ``scan``. With several threads, the search that ended last counts.
 
     Examples
     --------
@@ -103,11 +103,10 @@ class HammingIndex(CodeSearch):
             else check_whole(n_threads, "n_threads", least=1)
         )
         self.fingerprint = fingerprint
-        # Segments never change; a writer puts a new tuple in the place of the old one, and a reader
-        # that took the old one goes on with it.
+        # Segments never change. A writer replaces the tuple; a reader goes on with its tuple.
         self._current: tuple[Segment, ...] = ()
-        self._verify: Callable[[], None] | None = None  # what is left to do for a mapped file
-        self._file: Unchanged | None = None  # what the codes are mapped from
+        self._verify: Callable[[], None] | None = None  # the check that a mapped file still needs
+        self._file: Unchanged | None = None  # the file that the codes are mapped from
         self.last_search = {}
         self._make_lock()
 
@@ -123,7 +122,7 @@ class HammingIndex(CodeSearch):
     def __copy__(self) -> Self:
         twin = type(self).__new__(type(self))
         twin.__setstate__(self.__getstate__())
-        twin._file = self._file  # segments are shared, also those mapped from a file
+        twin._file = self._file  # shared segments may be mapped from it
         return twin
 
     def __deepcopy__(self, memo: object) -> Self:
@@ -170,9 +169,9 @@ class HammingIndex(CodeSearch):
         ----------
         path : str or path-like
             Written by ``sigah encode`` or :func:`sigah.files.save_codes`; or a plain ``.npy`` file
-            of packed codes, which names no model, so that the index has no fingerprint.
+            of packed codes. A ``.npy`` file names no model, so its index has no fingerprint.
         ids : array-like of int, shape (n,), optional
-            By default those in the file, and 0, 1, 2, ... if it has none.
+            By default the ids in the file, or 0, 1, 2, ... if the file has none.
         n_threads : int, optional
 
         Raises
@@ -187,14 +186,16 @@ class HammingIndex(CodeSearch):
         stored = open_codes(path)
         if ids is None and stored.ids is not None:
             if stored.ids.dtype.kind not in "iu":
-                raise ValueError(f"{path}: ids of an index are whole numbers, these are strings")
+                raise ValueError(
+                    f"{path}: ids of an index are whole numbers, but these ids are strings"
+                )
             ids = stored.ids
         index = cls(stored.n_bits, n_threads=n_threads, fingerprint=stored.fingerprint)
         index.add(stored.codes, ids)
         return index
 
     def snapshot(self) -> IndexSnapshot:
-        """The present state, which later changes of the index leave as it is."""
+        """The present state of the index; later changes of the index do not change the snapshot."""
         return IndexSnapshot(
             self._segments,
             self.n_bits,
@@ -206,19 +207,20 @@ class HammingIndex(CodeSearch):
     def add(
         self, codes: ArrayLike, ids: ArrayLike | None = None, *, fingerprint: str | None = None
     ) -> None:
-        """Add codes; either all of them are added or, on an error, none.
+        """Add codes: all of them, or none if there is an error.
 
-        Adding costs what copying the added codes costs, a few times over: codes may come one by
-        one, but come fastest in large batches.
+        Adding takes a few times as long as copying the codes. Codes may be added one by one; large
+        batches are faster.
 
         Parameters
         ----------
         codes : array-like of uint8, shape (n, n_bits // 8)
         ids : array-like of int, shape (n,), optional
-            Identifiers, unique in the index and not negative. By default they continue from the
-            largest id held (0, 1, 2, ... in an empty index).
+            Unique in the index and not negative. By default they continue from the largest id in
+            the index (0, 1, 2, ... in an empty index).
         fingerprint : str, optional
-            Of the model that made these codes; it must be that of the index, if the index has one.
+            Of the model that made these codes. If the index has a fingerprint, both must be the
+            same.
 
         Raises
         ------
@@ -249,17 +251,16 @@ class HammingIndex(CodeSearch):
                     taken = new_ids[positions_of(segment, new_ids) >= 0]
                     if len(taken):
                         raise ValueError(
-                            f"ids must be unique in the index, but {taken[0]} is repeated: it is"
-                            " held already (update replaces codes)"
+                            f"ids must be unique in the index, but {taken[0]} is repeated: the"
+                            " index has it already (update replaces codes)"
                         )
             if n:
                 self._settle([*self._segments, make_segment(new_codes, new_ids)])
 
     def remove(self, ids: ArrayLike) -> None:
-        """Remove codes by id; either all of them or, on an error, none.
+        """Remove codes by id: all of them, or none if there is an error.
 
-        Their memory is free again when :meth:`compact` is called or when half of the codes that
-        were added together are removed.
+        Their memory is freed by :meth:`compact`, or when half of a segment's codes are removed.
 
         Raises
         ------
@@ -270,7 +271,7 @@ class HammingIndex(CodeSearch):
             self._settle(self._without(ids))
 
     def update(self, codes: ArrayLike, ids: ArrayLike) -> None:
-        """Replace the codes of ids that are in the index; searches see all of it or nothing.
+        """Replace the codes of ids in the index; a search sees all of the new codes or none.
 
         Raises
         ------
@@ -287,9 +288,9 @@ class HammingIndex(CodeSearch):
                 self._settle([*rest, make_segment(new_codes[order], new_ids[order])])
 
     def compact(self) -> None:
-        """Bring all codes into one segment and free the memory of removed codes.
+        """Merge all codes into one segment and free the memory of removed codes.
 
-        Searches are fastest then. It needs the memory of a second copy while it works.
+        Searches are fastest afterwards. Compacting needs memory for a second copy of the codes.
         """
         with self._writing:
             segments = self._segments
@@ -300,9 +301,10 @@ class HammingIndex(CodeSearch):
     def build_tables(self) -> None:
         """Build tables that find near codes without comparing the rest; compacts first.
 
-        Multi-index hashing: :class:`sigah.search.multi_index.MultiIndex` says what they cost.
-        Searches use them where they are the faster way (``last_search`` says so). Codes added later
-        are scanned, and tables last until their codes are merged with others.
+        Multi-index hashing: :class:`sigah.search.multi_index.MultiIndex` says how much memory the
+        tables take. Searches use the tables where these are faster than a scan (see
+        ``last_search``). Codes added later are scanned. Tables are dropped when their codes are
+        merged with others.
         """
         with self._writing:
             self.compact()
@@ -321,20 +323,20 @@ class HammingIndex(CodeSearch):
     def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
         """Write the codes and ids to one file, atomically.
 
-        Also if the process is killed meanwhile, the file is the old one or the new one. Removed
-        codes are left out. Tables are not written; they are built again in seconds.
+        If the process is killed meanwhile, the file is the old one or the new one. Removed codes
+        and tables are not written; tables are built again in seconds.
 
         Parameters
         ----------
         path : str or path-like
-            An index that is there is replaced.
+            An existing index file is replaced.
         overwrite : bool, default=False
-            Whether a file that is not an index may be replaced, too.
+            Whether a file that is not an index may also be replaced.
 
         Raises
         ------
         ValueError
-            If a file of another kind is there.
+            If ``path`` is a file of another kind.
         OSError
             If the file cannot be written.
         """
@@ -344,14 +346,14 @@ class HammingIndex(CodeSearch):
 
     @classmethod
     def open(cls, path: str | PathLike[str], *, n_threads: int | None = None) -> Self:
-        """Open an index file by mapping it, in a time that does not grow with the file.
+        """Open an index file by mapping it; the time does not grow with the file.
 
-        The checksum is verified before the first use. The index can be changed, which leaves the
-        file alone until :meth:`save`. Replace the file by :meth:`save`, or by moving another file
-        to its name: the open index keeps its content. If a program writes into the mapped file
-        instead, or cuts it off, the next call raises FileFormatError. A call that is under way
-        meanwhile may answer wrongly or, if the file is cut off, be ended by the operating system
-        together with its process (SIGBUS); :meth:`load` is safe from both.
+        The checksum is verified before the first use. Changes of the index do not reach the file
+        until :meth:`save`. Replace the file by :meth:`save`, or by moving another file to its name:
+        the open index keeps its content. If a program writes into the mapped file or truncates it,
+        the next call raises FileFormatError. A call that is running at that moment may return a
+        wrong answer; if the file is truncated, the operating system may end the process (SIGBUS).
+        :meth:`load` is safe from both.
 
         Parameters
         ----------
@@ -361,8 +363,8 @@ class HammingIndex(CodeSearch):
         Raises
         ------
         FileFormatError
-            If the file is damaged, not an index, or of a newer format. Damage to the codes is found
-            by the first call that needs them.
+            If the file is damaged, not an index, or of a newer format. The first call that needs
+            the codes finds damage to them.
         OSError
             If the file cannot be read.
         """
@@ -378,7 +380,7 @@ class HammingIndex(CodeSearch):
             opened.verify()
             ids = segment.ids
             if not isinstance(ids, range) and ((ids[1:] <= ids[:-1]).any() or (ids[:1] < 0).any()):
-                raise FileFormatError(f"cannot open {path}: its ids do not ascend")
+                raise FileFormatError(f"cannot open {path}: its ids are not in ascending order")
 
         index._current = (segment,) if len(segment) else ()
         index._verify, index._file = verify_all, opened.file
@@ -386,9 +388,9 @@ class HammingIndex(CodeSearch):
 
     @classmethod
     def load(cls, path: str | PathLike[str], *, n_threads: int | None = None) -> Self:
-        """Read an index file into memory and verify its checksum; the file is not used afterwards.
+        """Read an index file into memory and verify its checksum; it does not use the file later.
 
-        Parameters and errors are those of :meth:`open`.
+        Parameters and errors are the same as for :meth:`open`.
         """
         index = cls.open(path, n_threads=n_threads)
         index._segments = tuple(
@@ -441,7 +443,7 @@ class HammingIndex(CodeSearch):
         self._current = segments
 
     def _settle(self, segments: list[Segment]) -> None:
-        """Take these segments for the index, after merging what should be merged."""
+        """Merge small segments, and make the result the segments of the index."""
         kept: list[Segment] = []
         for segment in segments:
             if not segment.n_alive:
@@ -472,10 +474,10 @@ class HammingIndex(CodeSearch):
 
 
 def _free_locks() -> None:
-    """Make locks anew: a forked child does not have the thread that held one.
+    """Make new locks: a forked child does not have the thread that held the old ones.
 
-    What that thread was writing is lost in the child, and the index is as it was before: segments
-    never change, and a writer puts new ones in their place at its end.
+    The child loses an unfinished write of that thread and has the index as it was before: segments
+    never change, and a writer replaces them only when it is done.
     """
     for index in list(_with_locks):
         index._make_lock()

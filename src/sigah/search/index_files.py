@@ -1,4 +1,4 @@
-"""What an index file holds: one segment, in a header and arrays."""
+"""The content of an index file: a header and the arrays of one segment."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Arrays = dict[str, NDArray[Any]]
 def header_and_arrays(
     segment: Segment, n_bits: int, fingerprint: str | None
 ) -> tuple[Header, Arrays]:
-    """A segment as :func:`sigah.files.save_index` takes it; nothing is copied."""
+    """A segment in the form that :func:`sigah.files.save_index` takes; nothing is copied."""
     header = {
         "n_bits": n_bits,
         "count": len(segment),
@@ -33,7 +33,7 @@ def header_and_arrays(
 
 
 def segment_from(header: Header, arrays: Arrays) -> Segment:
-    """The segment in an index file, its arrays still unread."""
+    """The segment in an index file; its arrays are not read yet."""
     count, first, n_bits = header["count"], header["first_id"], header["n_bits"]
     if not isinstance(header["fingerprint"], str | None):
         raise ValueError("its header is damaged")

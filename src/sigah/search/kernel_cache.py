@@ -1,9 +1,9 @@
-"""Compiled kernels, and where they are kept: also in folders that can only be read.
+"""The disk cache of compiled kernels, which may also lie in a read-only folder.
 
-Numba keeps what it compiled in ``$NUMBA_CACHE_DIR``, beside the module, or in the user's cache, the
-first of them that it may write to. A container often may write nowhere, and would compile
-everything again in every process. Here a folder that holds the kernel already serves too, and what
-cannot be kept is compiled for this process alone.
+Numba stores compiled kernels in ``$NUMBA_CACHE_DIR``, beside the module, or in the user's cache: in
+the first of them that it can write to. Containers often have no writable folder, so every process
+would compile everything again. This module also uses a read-only folder that already holds the
+kernel. A kernel that cannot be stored is compiled for this process alone.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ KERNELS: list[Any] = []  # every compiled function, in the order of definition
 
 
 class _Readable:
-    """A place that may be written to, or that already holds some kernel."""
+    """A folder that can be written to, or that already holds some kernel."""
 
     def ensure_cache_path(self) -> None:
         try:
@@ -57,12 +57,12 @@ class _Cache(FunctionCache):
     _impl_class = _Places
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        with suppress(OSError):  # a folder that can only be read, a full disk
+        with suppress(OSError):  # a read-only folder, a full disk
             super().save_overload(sig, data)
 
 
 def compiled(function: Any) -> Any:
-    """Compile when first called, keep that on disk, and run without the interpreter's lock."""
+    """Compile a function at its first call, cache it on disk, and run it without the GIL."""
     kernel = njit(nogil=True)(function)
     with suppress(RuntimeError):  # there is no folder at all
         kernel._cache = _Cache(function)

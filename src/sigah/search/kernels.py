@@ -2,13 +2,12 @@
 
 Codes lie in *groups* of 256, byte by byte: all first bytes of the group, then all second bytes, and
 so on (``planes``: ``uint8 (n_groups, n_bytes, 256)``). One vector instruction then compares the
-same byte of 64 codes with a query's, and the distances of 64 codes come out side by side, one byte
-each, ready to be compared with a limit at once. Most groups hold no code below the limit and are
-left after that one comparison.
+same byte of 64 codes with that of a query. The distances of 64 codes end up side by side, one byte
+each, so one instruction compares all of them with a limit. Most groups hold no code below the limit
+and need no further work.
 
-The inner loop is written as vectors of LLVM, which makes of it whatever the machine has: VPOPCNTB
-with AVX-512, table lookups with AVX2, ``cnt`` with NEON. All kernels release the interpreter's
-lock.
+The inner loop is written with LLVM vectors, which LLVM compiles for the machine's instructions:
+VPOPCNTB with AVX-512, table lookups with AVX2, ``cnt`` with NEON. All kernels release the GIL.
 
 :mod:`sigah.search.compiled` imports this module when a kernel is first called.
 """
@@ -47,9 +46,9 @@ __all__ = [
 ]
 
 VECTORS = GROUP // LANES
-BYTES_PER_RUN = 31  # a sum of their popcounts, at most 248, fits in a byte
-STRIDE = 16  # ids that are stepped over at a time in the search for one of them
-TILE_BYTES = 1 << 14  # codes that all queries meet in turn, while they are in the nearest cache
+BYTES_PER_RUN = 31  # the sum of their popcounts, at most 248, fits in a byte
+STRIDE = 16  # ids that a search for one id skips at a time
+TILE_BYTES = 1 << 14  # codes that all queries are compared with while the L1 cache holds them
 
 
 def _group_distances(lane_bits: int) -> Any:
@@ -69,10 +68,10 @@ def _group_distances(lane_bits: int) -> Any:
     def group_distances(
         typing: Any, group: Any, query: Any, n_bytes: Any, limit: Any, distances: Any, below: Any
     ) -> Any:
-        """Compare the 256 codes at the address ``group`` with the one at ``query``.
+        """Compare the 256 codes at address ``group`` with the code at address ``query``.
 
-        Returns whether any is nearer than ``limit``. Only then are the distances written to
-        ``distances`` (uint16) and a bit for each nearer code to ``below`` (uint64).
+        Returns whether any code is nearer than ``limit``. Only then are the distances written to
+        ``distances`` (uint16), and a bit for each nearer code to ``below`` (uint64).
         """
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -86,8 +85,8 @@ def _group_distances(lane_bits: int) -> Any:
             query = builder.inttoptr(query, byte.as_pointer())
             zero, one = word(0), word(1)
 
-            # sums[v] += popcount(plane[b][v] ^ query[b]), for bytes b from first to last: a vector
-            # of LLVM stays in a register, whatever alloca and store seem to say
+            # sums[v] += popcount(plane[b][v] ^ query[b]), for bytes b from first to last: LLVM
+            # keeps each vector in a register, in spite of alloca and store
             def accumulate(first: Any, last: Any, sums: list[Any]) -> None:
                 with cgutils.for_range_slice(builder, first, last, one, word) as (b, _):
                     q = splat(builder, builder.load(builder.gep(query, [b])), bytes_vector)
@@ -188,7 +187,7 @@ def _compare(
 
 @compiled
 def capacity(k: int) -> int:
-    """Candidates that a query keeps at most while it looks for ``k``."""
+    """The most candidates that a query keeps while it looks for ``k`` neighbours."""
     return 2 * k + 2 * GROUP
 
 
@@ -205,17 +204,17 @@ def scan_nearest(
 ) -> None:
     """The ``k`` nearest of the selected codes of groups ``first`` to ``last``, of each query.
 
-    A query accepts only what is nearer than the k-th nearest so far: codes are met in order of
-    position, so one at that same distance comes too late.
+    A query accepts only codes nearer than its k-th nearest so far. Codes are read in order of
+    position, so a later code at that same distance loses the tie.
     """
     n_queries, n_bytes = queries.shape
     k = min(k, (last - first) * GROUP)
     farthest = 8 * n_bytes + 1
     candidates = np.empty((n_queries, capacity(k)), np.int64)
     held = np.zeros(n_queries, np.int64)
-    limits = np.full(n_queries, farthest, np.int64)  # of distances: the k-th nearest so far
+    limits = np.full(n_queries, farthest, np.int64)  # the k-th smallest distance so far
     seen = np.zeros((n_queries, farthest + 1), np.int64)  # accepted codes at each distance
-    near = np.zeros(n_queries, np.int64)  # those no farther than the limit
+    near = np.zeros(n_queries, np.int64)  # accepted codes no farther than the limit
     group_distances = np.empty(GROUP, np.uint16)
     below = np.empty(VECTORS, np.uint64)
     tile = max(1, TILE_BYTES // (n_bytes * GROUP))
@@ -268,9 +267,9 @@ def _drop_far(candidates: Any, held: int, limit: int, room: int) -> int:
 
 @compiled
 def _sort(candidates: Any, held: int, seen: Any, k: int, distances: Any, positions: Any) -> None:
-    """Sort candidates by distance, counting; those of one distance are in order already."""
+    """Counting sort of candidates by distance; those of equal distance are already in order."""
     place = 0
-    for d in range(len(seen)):  # from here on: where the next code at each distance goes
+    for d in range(len(seen)):  # from here on: the slot of the next code at each distance
         seen[d], place = place, place + seen[d]
     for i in range(held):
         d = candidates[i] >> POSITION_BITS
@@ -327,16 +326,16 @@ def count_at_distances(planes: Any, n: int, queries: Any, counts: Any) -> None:
     n_bytes = queries.shape[1]
     group_distances = np.empty(GROUP, np.uint16)
     below = np.empty(VECTORS, np.uint64)
-    # adding up a tile's counts costs as much as some codes: there are more of them than that
+    # adding up the counts of a tile costs as much as comparing some codes, so tiles are larger
     tile = max(1, TILE_BYTES // (n_bytes * GROUP), 64 * n_bytes // GROUP)
-    # codes in a row are often at one distance: counted in one place, each would wait for the last
+    # neighbouring codes often have one distance; with one counter, each would wait for the last
     apart = np.empty((2, 8 * n_bytes + 1), np.int32)
     for start in range(0, len(planes), tile):
         for q in range(len(queries)):
             query_at = queries.ctypes.data + q * n_bytes
             apart[:] = 0
             for group in range(start, min(start + tile, len(planes))):
-                # no distance reaches the limit: all are written
+                # every distance is below this limit, so all are written
                 _compare(planes, group, query_at, 8 * n_bytes + 1, group_distances, below)
                 for lane in range(0, min(GROUP, n - group * GROUP) - 1, 2):
                     apart[0, group_distances[lane]] += 1
@@ -398,7 +397,7 @@ def from_planes(planes: Any, positions: Any) -> Any:
 
 @compiled
 def mark_consecutive(first: int, n: int, ids: Any, alive: Any, bits: Any) -> int:
-    """Set the bits of ``ids`` among the living codes with the ids ``first`` to ``first + n``.
+    """Set the bits of ``ids`` among the living codes, whose ids are ``first`` to ``first + n``.
 
     Returns how many bits are set.
     """
@@ -412,9 +411,9 @@ def mark_consecutive(first: int, n: int, ids: Any, alive: Any, bits: Any) -> int
 
 @compiled
 def mark_listed(held: Any, ids: Any, alive: Any, bits: Any) -> int:
-    """Set the bits of ``ids`` among the living codes with the ids ``held``; both ascend.
+    """Set the bits of ``ids`` among the living codes, whose ids are ``held``; both are sorted.
 
-    Returns how many bits are set. Most of the codes between two ids are stepped over.
+    Returns how many bits are set. Most of the codes between two ids are skipped.
     """
     count, place, n = 0, 0, len(held)
     for i in range(len(ids)):
@@ -429,7 +428,7 @@ def mark_listed(held: Any, ids: Any, alive: Any, bits: Any) -> int:
 
 @compiled
 def _mark(position: int, alive: Any, bits: Any) -> int:
-    """Set the bit of a position if its code is alive; 1 if that is new, otherwise 0."""
+    """Set the bit of a position if its code is alive; return 1 if it was not set before, else 0."""
     word, bit = position // LANES, np.uint64(1) << np.uint64(position % LANES)
     if alive[word] & bit == 0 or bits[word] & bit != 0:
         return 0
@@ -439,7 +438,7 @@ def _mark(position: int, alive: Any, bits: Any) -> int:
 
 @compiled
 def positions_of_bits(bits: Any, positions: Any) -> None:
-    """List the positions of set bits, ascending; there is a place for each of them."""
+    """Write the positions of set bits to ``positions``, ascending; the array is large enough."""
     count = 0
     for word in range(len(bits)):
         left = bits[word]

@@ -1,4 +1,4 @@
-"""How codes lie in memory for the kernels, and what fills places without a neighbour."""
+"""The memory layout of codes for the kernels, and the values that stand for no neighbour."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ __all__ = [
     "to_planes",
 ]
 
-GROUP = 256  # codes that lie together, byte by byte
-LANES = 64  # codes whose distances one vector holds, and whose bits one word holds
+GROUP = 256  # codes that are stored together, byte by byte
+LANES = 64  # codes in one vector of distances, and in one word of bits
 
 MAX_BITS = 65528  # the widest codes whose distances fit in uint16
 
 MISSING_DISTANCE = 2**31 - 1  # fills rows with fewer than k neighbours, as in FAISS
 MISSING_ID = -1
 
-POSITION_BITS = 40  # of a candidate in a kernel: its distance lies above them
+POSITION_BITS = 40  # low bits of a candidate in a kernel; the bits above are its distance
 POSITION_MASK = (1 << POSITION_BITS) - 1
 
 
@@ -38,12 +38,12 @@ def empty_planes(n_groups: int, n_bytes: int) -> NDArray[np.uint8]:
 
 
 def to_planes(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Lay codes ``(n, n_bytes)`` out in groups, byte by byte; the last is filled up with zeros.
+    """Arrange codes ``(n, n_bytes)`` in groups, byte by byte; zeros fill up the last group.
 
     Returns
     -------
     planes : ndarray of uint8, shape (n_groups, n_bytes, 256)
-        Aligned to 64 bytes, as the kernels need it.
+        Aligned to 64 bytes, as the kernels require.
     """
     n, n_bytes = codes.shape
     planes = empty_planes(-(-n // GROUP), n_bytes)

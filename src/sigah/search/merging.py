@@ -1,4 +1,4 @@
-"""Answers of several sets of codes, merged into one: by distance, then by id."""
+"""Merge the answers of several sets of codes into one: by distance, then by id."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def merge_nearest(answers: Sequence[Nearest], n_queries: int, k: int) -> Nearest
 
 
 def merge_within_radius(answers: Sequence[WithinRadius], n_queries: int) -> WithinRadius:
-    """The codes of all sets within a radius from those of each."""
+    """The codes of all sets within a radius, from those of each set."""
     if len(answers) == 1:
         return answers[0]
     lims = np.zeros(n_queries + 1, np.int64)

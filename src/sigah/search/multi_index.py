@@ -1,13 +1,14 @@
-"""Multi-index hashing: exact Hamming search that looks at a small part of the codes.
+"""Multi-index hashing: exact Hamming search that reads a small part of the codes.
 
 Norouzi, Punjani and Fleet, "Fast exact search in Hamming space with multi-index hashing", PAMI 2014
 (arXiv 1307.2982). A code is cut into ``m`` substrings, and a table for each of them lists the codes
-by the value of that substring. Two codes at distance ``r`` agree in some substring up to ``r // m``
-bits (their Proposition 1), so the buckets around the query's own substrings hold all near codes.
+by the value of that substring. If two codes have distance ``r``, at least one of their substrings
+differs in at most ``r // m`` bits (Proposition 1 of the paper). So the buckets around the query's
+substrings hold all near codes.
 
-The search widens one table by one bit at a time. After the step of table ``j`` and substring radius
-``a``, every code within ``m * a + j`` bits of the query has been met, and the answer is complete
-when ``k`` of them are held.
+Each step of the search widens the radius in one table by one bit. After the step of table ``j`` and
+substring radius ``a``, the search has seen every code within ``m * a + j`` bits of the query. The
+answer is complete when there are ``k`` such codes.
 """
 
 from __future__ import annotations
@@ -26,25 +27,25 @@ from sigah.threads import run_together
 __all__ = ["MultiIndex", "cut"]
 
 WIDEST_SUBSTRING = 28  # bits; the table of their values takes 1 GiB
-SAMPLE = 64  # queries that measure the costs when tables are built, and that one call answers
+SAMPLE = 64  # queries in the timing of new tables, and queries answered by one call
 
 
 class MultiIndex:
     """Tables of the substrings of some codes.
 
-    Memory: a table holds every code with its position, in the order of its buckets, so that a
-    bucket is read in one go: ``m * (n_bytes padded to 8, + 4)`` bytes a code, and about as many
-    bucket addresses (4 bytes each) as there are codes in each table. For 10 million codes of 64
-    bits that is 3 tables of 21 or 22 bits, 40 bytes a code.
+    Memory: a table holds every code with its position, bucket after bucket, so that a bucket is one
+    contiguous read: ``m * (n_bytes padded to 8, + 4)`` bytes a code, and in each table about as
+    many bucket addresses (4 bytes each) as there are codes. For 10 million codes of 64 bits that is
+    3 tables of 21 or 22 bits, 40 bytes a code.
 
     Parameters
     ----------
     codes : ndarray of uint8, shape (n, n_bytes)
         Fewer than 2**32.
     n_threads : int
-        Tables are built side by side.
+        For building tables in parallel.
     scan_costs : tuple of float
-        Nanoseconds that a scan of the codes takes: for each query, and once for a batch.
+        Nanoseconds that a scan of the codes takes: per query, and per batch.
 
     Attributes
     ----------
@@ -53,7 +54,7 @@ class MultiIndex:
     n_bytes : int
         Memory that the tables take.
     costs : tuple of float
-        Measured nanoseconds of visiting a bucket and of meeting a code in it.
+        Measured nanoseconds per bucket visited and per code read in it.
     """
 
     def __init__(
@@ -86,15 +87,15 @@ class MultiIndex:
         self._scan_costs = scan_costs
 
     def scan_cost(self, n_queries: int, n_threads: int) -> float:
-        """Nanoseconds of one thread that a query may take before a scan is cheaper.
+        """Nanoseconds of one thread that a query may take in tables before a scan is cheaper.
 
-        A scan shares even one query among all threads; tables are read by one thread a query.
+        A scan divides even one query among all threads; tables use one thread per query.
         """
         each, once = self._scan_costs
         return (each + once / max(1, n_queries)) * min(n_threads, n_queries) / n_threads
 
     def describe(self) -> dict[str, Any]:
-        """What the tables are, as JSON can hold it."""
+        """Describe the tables, in types that JSON has."""
         each, once = self._scan_costs
         return {
             "n_tables": self.n_tables,
@@ -114,7 +115,7 @@ class MultiIndex:
         budget: float,
         n_threads: int,
     ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.bool_]]:
-        """The ``k`` nearest codes, by distance and then by position, where that is cheap.
+        """The ``k`` nearest codes, by distance and then by position, of queries within a budget.
 
         Parameters
         ----------
@@ -123,8 +124,8 @@ class MultiIndex:
             A bit for each code that may be found.
         k : int
         budget : float
-            Nanoseconds after which a query gives up, by the measured costs: what another way to
-            answer it takes. It gives up before a step that would exceed them.
+            Nanoseconds that another method takes for the query. By the measured costs, a query
+            gives up before a step that would exceed the budget.
         n_threads : int
 
         Returns
@@ -138,7 +139,7 @@ class MultiIndex:
         distances = np.empty((len(queries), k), np.int32)
         positions = np.empty((len(queries), k), np.int64)
         done = np.zeros(len(queries), np.bool_)
-        # The first queries tell whether tables are worth while for the rest.
+        # The first queries show whether the tables pay off for the rest.
         pilot = min(len(queries), SAMPLE)
         for first, last in ((0, pilot), (pilot, len(queries))):
             if first == last or (first and 2 * done[:first].sum() < first):
@@ -191,7 +192,7 @@ class MultiIndex:
         )  # fmt: skip
 
     def _measure(self, words: NDArray[np.uint64]) -> tuple[float, float]:
-        """Nanoseconds a bucket and a code: a fit to timed searches, half of them of real codes."""
+        """Nanoseconds per bucket and per code, fitted to timed searches, half with real codes."""
         random = np.random.default_rng(0)
         queries = random.integers(0, 2**63, (SAMPLE, words.shape[1]), dtype=np.uint64)
         queries[: SAMPLE // 2] = words[random.integers(0, len(words), SAMPLE // 2)]
@@ -209,7 +210,7 @@ class MultiIndex:
 
 
 def cut(n_bits: int, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Widths and offsets of substrings of about ``log2(n)`` bits, which differ by one at most.
+    """Widths and offsets of substrings of about ``log2(n)`` bits; widths differ by at most one.
 
     Norouzi et al., section 3.2: the best substrings have about as many values as there are codes.
     """
@@ -222,10 +223,10 @@ def cut(n_bits: int, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 def fit_two_costs(
     work: NDArray[np.float64], nanoseconds: NDArray[np.float64]
 ) -> tuple[float, float]:
-    """Least squares for two costs that are not negative: ``work @ costs`` close to the times.
+    """Fit two non-negative costs by least squares, so that ``work @ costs`` is close to the times.
 
-    If the free solution has a negative cost, one of the two is 0 at the optimum, so it is the
-    better of the two fits with one cost alone.
+    If the unconstrained solution has a negative cost, one cost is 0 at the optimum. The optimum is
+    then the better of the two fits with one cost.
     """
     free = np.linalg.lstsq(work, nanoseconds, rcond=None)[0]
     if (free >= 0).all():

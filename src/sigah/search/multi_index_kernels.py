@@ -15,12 +15,12 @@ from sigah.search.layout import MISSING_DISTANCE, MISSING_ID, POSITION_BITS, POS
 
 __all__ = ["collect", "fill_table", "nearest_of_queries"]
 
-BATCH = 32  # buckets that are on their way from memory at the same time
+BATCH = 32  # buckets that are being fetched from memory at the same time
 
 
 @intrinsic
 def _prefetch(typing: Any, array: Any, place: Any) -> Any:
-    """Ask for the element at a place, counted flat, of a C-contiguous array; wait for nothing."""
+    """Prefetch the element at a flat index of a C-contiguous array, without waiting."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         from numba.core import cgutils
@@ -62,7 +62,7 @@ def fill_table(
         starts[_substring(words, i, offset, width) + 1] += 1
     for value in range(1, len(starts)):
         starts[value] += starts[value - 1]
-    # from here on: where the next code of each bucket goes, one bucket too early
+    # from here on: the slot of the next code of each bucket, stored one bucket too early
     nexts = starts[:-1].copy()
     for i in range(len(words)):
         value = _substring(words, i, offset, width)
@@ -91,7 +91,7 @@ def collect(
 ) -> Any:
     """The ``k`` nearest codes within ``radius``, as sorted keys of distance and position.
 
-    Returns the keys, whether they are complete, and how many buckets and codes were met.
+    Returns the keys, whether they are complete, and how many buckets and codes were read.
     """
     n_tables, n, n_words = words.shape
     n_bits = offsets[-1] + widths[-1]
@@ -103,7 +103,7 @@ def collect(
     keys = np.empty(min(2 * k, 1024), np.int64)
     held: Any = 0
     worst = (radius + 1) << POSITION_BITS  # keys from here on are too far
-    near = 0  # keys of codes within the radius completed, found by ``seen``
+    near = 0  # codes within the radius that is complete, counted in ``seen``
     seen = np.zeros(n_bits + 1, np.int64)
     batch = np.empty(BATCH, np.int64)
     n_buckets: Any = 0
@@ -180,7 +180,7 @@ def collect(
 
 @compiled
 def _met_before(differing: Any, offsets: Any, widths: Any, j: int, level: int) -> bool:
-    """Whether an earlier step met the code: a table before ``j``, or a later one of less radius."""
+    """Whether an earlier step saw the code: in a table before ``j``, or at a smaller radius."""
     for i in range(len(widths)):
         apart = ones(np.uint64(_substring(differing, 0, offsets[i], widths[i])))
         if i != j and np.int64(apart) <= (level if i < j else level - 1):

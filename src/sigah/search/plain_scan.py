@@ -1,9 +1,9 @@
-"""The scan in NumPy alone, for a process that asks a few queries and ends.
+"""A scan in NumPy alone, for a process that answers a few queries and ends.
 
-Loading Numba and its kernels takes half a second, in which NumPy answers hundreds of queries among
-100,000 codes. So a process begins with NumPy, and turns to the kernels when it has compared
-:data:`ENOUGH_BYTES`: it never takes much more than twice what the better choice would have taken
-(the ski rental of Karlin, Manasse, Rudolph and Sleator, Algorithmica 1988).
+Loading Numba and its kernels takes half a second, enough for NumPy to answer hundreds of queries
+among 100,000 codes. So a process begins with NumPy and switches to the kernels after it has
+compared :data:`ENOUGH_BYTES`. It never takes much more than twice as long as the better choice (the
+ski-rental argument of Karlin, Manasse, Rudolph and Sleator, Algorithmica 1988).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _compared = 0  # bytes, by this process
 
 
 def worth_no_kernels(n_bytes: int) -> bool:
-    """Whether to compare so many bytes of codes without the kernels; True counts them."""
+    """Whether to compare this many bytes of codes without the kernels; if so, counts them."""
     global _compared
     if "sigah.search.kernels" in sys.modules or _compared + n_bytes > ENOUGH_BYTES:
         return False
@@ -34,7 +34,7 @@ def worth_no_kernels(n_bytes: int) -> bool:
 def nearest_in_numpy(
     planes: NDArray[np.uint8], selected: NDArray[np.uint64], queries: NDArray[np.uint8], k: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """The ``k`` nearest of the selected codes, as :func:`sigah.search.scan.nearest_by_scan`."""
+    """The ``k`` nearest of the selected codes, as by :func:`sigah.search.scan.nearest_by_scan`."""
     distances = np.full((len(queries), k), MISSING_DISTANCE, np.int32)
     positions = np.full((len(queries), k), MISSING_ID, np.int64)
     places = np.flatnonzero(np.unpackbits(selected.view(np.uint8), bitorder="little"))

@@ -19,25 +19,27 @@ from sigah.search.snapshot import CodeSearch, IndexSnapshot
 
 __all__ = ["Calibration", "TwoStageSearch"]
 
-PAIRS_PER_BLOCK = 1 << 20  # queries times candidates: the more, the more queries share a decoding
+PAIRS_PER_BLOCK = (
+    1 << 20
+)  # queries times candidates; in larger blocks, more queries share a decoding
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What :meth:`TwoStageSearch.calibrate` found.
+    """The result of :meth:`TwoStageSearch.calibrate`.
 
     Attributes
     ----------
     oversampling : float
-        The smallest that reaches the target; where none does, the smallest with the best recall.
+        The smallest that reaches the target; if none does, the smallest with the best recall.
     recall : float
         Recall of the ``k`` true neighbours among the ``k`` returned, at that oversampling.
     reached : bool
-        Whether it is at least ``target_recall``.
+        Whether ``recall`` is at least ``target_recall``.
     target_recall : float
     curve : tuple of (float, float)
-        Oversampling and recall at 1, 2, 4, ... candidates a neighbour. When the target was not
-        reached, the last point is the whole index, and what limits its recall is the distance.
+        Oversampling, and recall at it, for 1, 2, 4, ... candidates per neighbour. If the target was
+        not reached, the last point is the whole index: there, only the distance limits the recall.
 
     Examples
     --------
@@ -76,17 +78,17 @@ class TwoStageSearch:
         Holds the codes that ``hasher`` made. It may change at any time: a search answers from the
         codes that the index held when the search began.
     hasher : object
-        Fitted; anything with ``transform`` and the method that ``by`` needs. If both the index and
-        the hasher have a fingerprint, they must be the same.
+        Any fitted object with ``transform`` and the method that ``by`` needs. If the index and the
+        hasher both have a fingerprint, the fingerprints must be the same.
     by : {"asymmetric", "spherical", "decoded", "raw"}
         The distance of the second stage: :func:`asymmetric_distances` (needs ``project``);
         :func:`spherical_distances`; the squared Euclidean distance from the query to the vector
         that the code decodes to (needs ``reconstruct``), or to the vector itself (``vectors``).
     oversampling : float, default=10
-        Candidates for each neighbour wanted, at least 1.
+        Candidates for each of the ``k`` neighbours, at least 1.
     vectors : array-like, shape (n, d), optional
-        For "raw" and for no other: a NumPy array or memory map whose rows are numbered by the ids
-        of the index. Only rows of candidates are read.
+        Only for "raw": a NumPy array or memory map. The ids of the index are its row numbers. Only
+        rows of candidates are read.
 
     Raises
     ------
@@ -125,7 +127,9 @@ class TwoStageSearch:
             )
         check_scoring(hasher, by)
         if by == "raw" and vectors is None:
-            raise ValueError("by='raw' needs vectors=, the array whose rows the ids number")
+            raise ValueError(
+                "by='raw' needs vectors=, an array whose row numbers are the ids of the index"
+            )
         if by != "raw" and vectors is not None:
             raise ValueError(f"by={by!r} reads no vectors; leave them out or choose by='raw'")
         if by == "raw" and len(getattr(vectors, "shape", ())) != 2:
@@ -137,7 +141,7 @@ class TwoStageSearch:
         self.vectors = vectors
 
     def search(self, queries: ArrayLike, k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Find the ``k`` nearest of each query's candidates.
+        """Find the ``k`` nearest among each query's candidates.
 
         Parameters
         ----------
@@ -150,9 +154,9 @@ class TwoStageSearch:
         Returns
         -------
         distances : ndarray of float32, shape (q, k)
-            Ascending. Places beyond the size of the index hold infinity.
+            Ascending. Columns beyond the size of the index hold infinity.
         ids : ndarray of int64, shape (q, k)
-            Places beyond the size of the index hold -1.
+            Columns beyond the size of the index hold -1.
 
         Raises
         ------
@@ -166,7 +170,7 @@ class TwoStageSearch:
         n_queries = len(scorer.codes)
         distances = np.full((n_queries, k), np.inf, np.float32)
         ids = np.full((n_queries, k), MISSING_ID, np.int64)
-        # an oversampling found as c / k must give c again, not c + 1 for a rounding error
+        # an oversampling stored as c / k must give c again, not c + 1 from a rounding error
         width = max(k, math.ceil(round(self.oversampling * k, 6)))
         for rows, candidates, measured in _measured(index, scorer, width):
             nearest = np.lexsort((candidates, measured), axis=1)[:, :k]
@@ -181,18 +185,19 @@ class TwoStageSearch:
     ) -> Calibration:
         """Find and set the smallest oversampling whose recall reaches the target.
 
-        Recall is the share of the ``k`` true neighbours that are among the ``k`` returned. Where it
-        cannot be reached, ``oversampling`` stays as it was. Every number of candidates is
+        Recall is the share of the ``k`` true neighbours that are among the ``k`` returned. If the
+        target cannot be reached, ``oversampling`` does not change. Every number of candidates is
         considered, because more candidates may lower recall: a lossy distance can prefer a wrong
-        one. Without success the whole index is measured for every query, so a few hundred are
-        enough.
+        one. If the target is out of reach, every query is compared with the whole index, so use a
+        few hundred queries.
 
         Parameters
         ----------
         queries : array-like, shape (q, d)
-            Held-out queries, like those to come and not among the vectors of the index.
+            Held-out queries, typical of later queries and not among the vectors of the index.
         truth : array-like of int, shape (q, k)
-            Ids of the true neighbours of each, as of :func:`sigah.evaluation.exact_neighbors`.
+            Ids of the true neighbours of each query, for example from
+            :func:`sigah.evaluation.exact_neighbors`.
         target_recall : float, default=0.9
             Above 0, at most 1.
 
@@ -229,7 +234,7 @@ class TwoStageSearch:
         neighbors = _check_truth(truth, len(scorer.codes), index.ids)
         k = neighbors.shape[1]
         width, recalls = 8 * k, np.empty(0)
-        while True:  # widening from the nearest: what is reached early costs little
+        while True:  # wider and wider: a target reached early costs little
             recalls = _recalls(index, scorer, neighbors, width)
             if recalls.max() >= target_recall or k + len(recalls) > len(index):
                 break
@@ -283,8 +288,8 @@ def _hits(
 ) -> NDArray[np.int64]:
     """True neighbours found with the first 1, 2, ... candidates.
 
-    A true neighbour is found from its own place on, until as many nearer ones have come as push it
-    out of the first k.
+    A true neighbour counts as found from its own rank on, until nearer candidates push it out of
+    the first k.
     """
     hits = np.zeros(len(ids), np.int64)
     for neighbor in truth:
@@ -309,11 +314,13 @@ def _check_truth(truth: ArrayLike, n_queries: int, held: NDArray[np.int64]) -> N
     array = np.asarray(truth)
     if array.ndim != 2 or len(array) != n_queries or not array.size or array.dtype.kind not in "iu":
         raise ValueError(
-            f"truth must be ids of shape ({n_queries}, k), a row for each query and both at least"
-            f" 1, got {array.dtype} of shape {array.shape}"
+            f"truth must be ids of shape ({n_queries}, k), one row for each query, both at least 1,"
+            f" got {array.dtype} of shape {array.shape}"
         )
     if array.shape[1] > len(held):
-        raise ValueError(f"truth has {array.shape[1]} ids a query, but the index holds {len(held)}")
+        raise ValueError(
+            f"truth has {array.shape[1]} ids per query, but the index holds {len(held)}"
+        )
     if not np.diff(np.sort(array, axis=1), axis=1).all():
         raise ValueError("truth must not repeat an id for one query")
     query, rank = np.nonzero(~np.isin(array, held))

@@ -1,6 +1,6 @@
 """Exact Hamming search by scanning every code.
 
-The scan is the reference of every faster path: its answer depends on nothing but codes and ``k``.
+The scan is the reference for every faster method: its answer depends only on the codes and ``k``.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from sigah.threads import run_together
 
 __all__ = ["nearest_by_scan", "scan_costs", "share_queries", "useful_threads", "within_by_scan"]
 
-# A second thread takes some 50 us to wake, in which one core compares so many bytes of codes.
+# A second thread takes about 50 us to wake; one core compares this many bytes in that time.
 SMALL_BYTES = 1 << 23
-STATE_BYTES = 1 << 25  # of the candidates that one call of a kernel collects
-CALL_BYTES = 1 << 36  # of codes that one call compares, in about a second: nothing interrupts it
+STATE_BYTES = 1 << 25  # most bytes of candidates that one kernel call collects
+CALL_BYTES = 1 << 36  # bytes that one call compares, in about 1 s: it cannot be interrupted
 
 
 def nearest_by_scan(
@@ -94,7 +94,7 @@ def share_queries(
     """Cut queries into slices that one call of a kernel can take."""
     longest = max(1, min(room, CALL_BYTES // max(1, planes.nbytes)))
     n_shares = max(n_parts, -(-n_queries // longest))
-    n_shares = -(-n_shares // n_parts) * n_parts  # no thread waits for the others at the end
+    n_shares = -(-n_shares // n_parts) * n_parts  # no thread waits for others at the end
     cuts = [n_queries * share // n_shares for share in range(n_shares + 1)]
     return [(slice(first, last),) for first, last in itertools.pairwise(cuts) if first < last]
 
@@ -108,7 +108,7 @@ def within_by_scan(
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
     """The selected codes no farther than ``radius``, by distance and then by position.
 
-    Parameters are those of :func:`nearest_by_scan`.
+    Parameters are the same as for :func:`nearest_by_scan`.
 
     Returns
     -------
@@ -143,9 +143,9 @@ def within_by_scan(
 def scan_costs(planes: NDArray[np.uint8], selected: NDArray[np.uint64]) -> tuple[float, float]:
     """Nanoseconds that a scan takes on one thread: for each query, and once for a batch.
 
-    Measured with the codes at hand. A batch reads them from memory once, whatever its size.
+    Measured with these codes. A batch of any size reads them from memory once.
     """
-    kernels()  # what is measured is the scan by kernels
+    kernels()  # loaded first, so that the scan by kernels is measured
     queries = np.random.default_rng(0).integers(0, 256, (8, planes.shape[1]), np.uint8)
     seconds = []
     for n_queries in (1, 1, len(queries)):  # the first one warms up

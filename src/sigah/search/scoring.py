@@ -1,8 +1,8 @@
-"""Distances of float queries from codes, and of queries from their own few candidates.
+"""Distances of float queries from codes, and of queries from their candidates.
 
-A Hamming distance knows ``n_bits + 1`` values and nothing of how far a query lies from the borders
-of its own code. The distances here know more: of the projections of the query, of vectors decoded
-from the codes, or of the original vectors.
+A Hamming distance has ``n_bits + 1`` values and ignores how far a query lies from the borders of
+its own code. The distances here use more: the projections of the query, vectors decoded from the
+codes, or the original vectors.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from sigah.search.snapshot import IndexSnapshot
 
 __all__ = ["Scorer", "asymmetric_distances", "check_scoring", "check_vectors", "make_scorer"]
 
-ITEMS_PER_BLOCK = 8192  # candidates that are in memory as vectors at a time
+ITEMS_PER_BLOCK = 8192  # candidates held in memory as vectors at a time
 
-# what each distance needs the hasher to do, beside transform
+# the hasher's method that each distance needs, besides transform
 NEEDS = {"asymmetric": "project", "spherical": None, "decoded": "reconstruct", "raw": None}
 
 
 def asymmetric_distances(codes: ArrayLike, projections: ArrayLike) -> NDArray[np.float32]:
-    """Distances of queries that are not binarised from codes that are.
+    """Distances of real-valued queries from binary codes.
 
     The sum of ``|projection|`` over the bits in which a code differs from the signs of the query:
-    a Hamming distance that charges each bit what the query would have to move for it. It ranks as
-    ``-projections @ signs(codes).T`` does, of which it is half, shifted to be 0 for the query's own
-    code. Compare Gordo, Perronnin, Gong and Lazebnik, "Asymmetric distances for binary embeddings",
-    IEEE TPAMI 2014.
+    a Hamming distance in which each differing bit costs as much as the query would have to move to
+    flip it. It is half of ``-projections @ signs(codes).T``, shifted to be 0 for the query's own
+    code, so both rank alike. Compare Gordo, Perronnin, Gong and Lazebnik, "Asymmetric distances for
+    binary embeddings", IEEE TPAMI 2014.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def asymmetric_distances(codes: ArrayLike, projections: ArrayLike) -> NDArray[np
     ------
     ValueError
         If the codes are not packed codes, or the projections are not finite or do not have one
-        column a bit.
+        column per bit.
 
     Examples
     --------
@@ -76,20 +76,20 @@ def asymmetric_distances(codes: ArrayLike, projections: ArrayLike) -> NDArray[np
 
 @dataclass(frozen=True)
 class Scorer:
-    """Measures queries against candidates of an index.
+    """Distances of queries from candidates of an index.
 
     Attributes
     ----------
     codes : ndarray of uint8, shape (q, n_bytes)
-        The queries' codes, with which candidates are found.
+        Codes of the queries, used to find candidates.
     views : ndarray, shape (q, ...)
-        The queries as the distance sees them.
+        The queries in the form that the distance takes.
     items : callable
-        From distinct ids to the distinct items that they stand for, and the item of each id.
+        Maps distinct ids to the distinct items behind them, and each id to its item.
     read : callable
-        From items to the rows that the distance compares a query with.
+        Maps items to the rows that the distance compares with a query.
     between : callable
-        From one view and some rows to a distance for each row.
+        Maps one view and some rows to a distance for each row.
     """
 
     codes: NDArray[np.uint8]
@@ -120,9 +120,9 @@ class Scorer:
 def make_scorer(
     hasher: Any, by: str, index: IndexSnapshot, queries: ArrayLike, vectors: Any = None
 ) -> Scorer:
-    """Prepare queries for the distance ``by``, a key of ``NEEDS``; ``vectors`` are for "raw"."""
+    """Prepare queries for the distance ``by``, a key of ``NEEDS``; only "raw" uses ``vectors``."""
     array = check_vectors(queries, "queries")
-    codes = hasher.transform(queries)  # not of the array: data frames have feature names
+    codes = hasher.transform(queries)  # not the array: data frames have feature names
 
     def codes_of(ids: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.intp]]:
         return np.unique(index.get(ids), axis=0, return_inverse=True)  # many ids may share a code
@@ -137,10 +137,10 @@ def make_scorer(
         return check_vectors(hasher.reconstruct(codes), "decoded vectors")
 
     def look_up(ids: NDArray[np.int64]) -> NDArray[Any]:
-        if ids[-1] >= vectors.shape[0]:  # ids ascend, as files are best read
+        if ids[-1] >= vectors.shape[0]:  # ids ascend, so files are read in order
             raise ValueError(
                 f"the index holds the id {ids[-1]}, but vectors have {vectors.shape[0]} rows; ids"
-                " must be numbers of rows"
+                " must be row numbers of vectors"
             )
         return check_vectors(vectors[ids], "vectors", numbers=ids)
 
@@ -155,7 +155,7 @@ def make_scorer(
 
 
 def check_scoring(hasher: Any, by: str) -> None:
-    """Refuse a distance that is unknown or beyond the hasher."""
+    """Refuse a distance that is unknown or that the hasher cannot serve."""
     able = [name for name, method in NEEDS.items() if method is None or hasattr(hasher, method)]
     if by not in NEEDS:
         raise ValueError(f"by must be one of {', '.join(NEEDS)}; got {by!r}")
@@ -169,14 +169,14 @@ def check_scoring(hasher: Any, by: str) -> None:
 def check_vectors(
     vectors: ArrayLike, name: str, *, numbers: NDArray[np.int64] | None = None
 ) -> NDArray[Any]:
-    """Return rows of numbers that float32 can hold, in their own dtype, or say what is wrong.
+    """Return rows of numbers that float32 can hold, in their own dtype, or raise an error.
 
-    ``numbers`` are those of the rows, where they do not count from 0.
+    ``numbers`` are the row numbers for the message, if they do not count from 0.
     """
     array = as_numbers(vectors, name=name)
     if array.ndim != 2:
         raise ValueError(f"{name} must have shape (rows, dimensions), got {array.shape}")
-    # the greatest float32 leaves room for squares in float64
+    # squares of the greatest float32 fit in float64
     with np.errstate(over="ignore"):
         usable = np.isfinite(array.astype(np.float32, copy=False)).all(axis=1)
     if not usable.all():
@@ -191,10 +191,10 @@ def check_vectors(
 def _weighted_differences(
     projection: NDArray[np.float32], codes: NDArray[np.uint8]
 ) -> NDArray[np.float32]:
-    """Asymmetric distances ``(n,)`` of one query, looked up a byte at a time."""
+    """Asymmetric distances ``(n,)`` of one query, by table lookup for each byte."""
     if_unset, if_set = np.maximum(projection, 0), np.maximum(-projection, 0)
     charges = np.stack([if_unset, if_set], axis=1).reshape(-1, 8, 1, 2)
-    table = np.zeros((len(charges), 1), np.float32)  # what each value of each byte costs
+    table = np.zeros((len(charges), 1), np.float32)  # cost of each value of each byte
     for bit in range(8):
         table = (table[:, :, None] + charges[:, bit]).reshape(len(charges), -1)
     distances = np.zeros(len(codes), np.float32)
@@ -214,5 +214,5 @@ def _squared_distances(query: NDArray[Any], vectors: NDArray[Any]) -> NDArray[np
             f" {vectors.shape[1]}"
         )
     difference = np.subtract(vectors, query, dtype=np.float64)
-    # Neither einsum nor BLAS, which may add up equal rows in unequal orders: ties must stay ties.
+    # Ties must stay ties: einsum and BLAS may add up equal rows in different orders.
     return np.square(difference, out=difference).sum(axis=1)

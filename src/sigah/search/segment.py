@@ -1,7 +1,7 @@
-"""A run of codes with their ids, which never changes: a :class:`HammingIndex` is made of these.
+"""Segments: immutable runs of codes with their ids, of which a :class:`HammingIndex` consists.
 
-Because a segment never changes, readers need no lock: a search works on the segments that it found
-when it began, whatever a writer does meanwhile.
+Because a segment never changes, readers need no lock: a search works on the segments that the index
+had when the search began.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Ids = range | NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Segment:
-    """Codes in ascending order of their ids, so that a tie broken by position is broken by id."""
+    """Codes in ascending order of their ids: breaking a tie by position breaks it by id."""
 
     planes: NDArray[np.uint8]  # (n_groups, n_bytes, GROUP), the codes byte by byte: see kernels
     ids: Ids  # ascending; a range if they are consecutive, which takes no memory
@@ -58,7 +58,7 @@ class Segment:
 
 
 def _rebuilt(planes: NDArray[np.uint8], *fields: Any) -> Segment:
-    """A segment out of a pickle, whose arrays may lie anywhere: kernels need planes aligned."""
+    """A segment from a pickle; its planes are aligned again, because kernels need that."""
     if planes.ctypes.data % LANES:
         aligned = empty_planes(*planes.shape[:2])
         aligned[:] = planes
@@ -67,7 +67,7 @@ def _rebuilt(planes: NDArray[np.uint8], *fields: Any) -> Segment:
 
 
 def make_segment(codes: NDArray[np.uint8], ids: Ids) -> Segment:
-    """A segment of all these codes; ids ascend."""
+    """A segment of these codes; ids must be ascending."""
     if not isinstance(ids, range) and (not len(ids) or ids[-1] - ids[0] == len(ids) - 1):
         ids = range(int(ids[0]), int(ids[-1]) + 1) if len(ids) else range(0)
     return Segment(to_planes(codes), ids, all_alive(len(codes)), len(codes))
@@ -133,14 +133,14 @@ def ids_of(segments: Sequence[Segment]) -> NDArray[np.int64]:
 
 
 def largest_id(segment: Segment) -> int:
-    """The largest id of the codes that are not removed; there is one."""
+    """The largest id of the codes that are not removed; the segment must have one."""
     word = int(np.flatnonzero(segment.alive)[-1])
     last = word * LANES + int(segment.alive[word]).bit_length() - 1
     return int(ids_at(segment, np.array([last]))[0])
 
 
 def rows_of(segment: Segment, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Codes at some positions, a row each."""
+    """Codes at some positions, one row each."""
     return kernels().from_planes(segment.planes, positions)
 
 

@@ -1,4 +1,4 @@
-"""Search of an index: each segment by its tables or by a scan, and the answers merged."""
+"""Search each segment of an index by its tables or by a scan, and merge the answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sigah.search.selection import Candidates
 
 __all__ = ["nearest_in_segments", "spherical_nearest_in_segments", "within_in_segments"]
 
-Counts = dict[str, int]  # of the queries that each way answered
+Counts = dict[str, int]  # queries answered by each method
 
 
 def nearest_in_segments(

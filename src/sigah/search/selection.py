@@ -1,4 +1,4 @@
-"""Filters: which codes a search may find, and filters prepared for many searches."""
+"""Filters, which say which codes a search may find, prepared for one search or for many."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ __all__ = ["Candidates", "Filter", "Selection", "every_code"]
 Predicate = Callable[[NDArray[np.int64]], ArrayLike]  # ids to a boolean for each of them
 Filter = ArrayLike | Predicate
 
-# A filter is answered from a copy of the codes that it leaves if that is cheaper than to scan all.
-COPY_COST = 500  # queries times codes that are compared in the time that copying one code takes
-LARGEST_COPY = 4  # of a segment at most one part in so many; a scan of more is no faster
-LARGEST_COPY_BESIDE_TABLES = 64  # tables find a larger share faster than a scan of a copy
+# A filtered search uses a copy of the chosen codes if that is cheaper than scanning all codes.
+COPY_COST = 500  # comparisons of a query with a code that take as long as copying one code
+LARGEST_COPY = 4  # copy at most 1 / this of a segment; a larger copy is no faster to scan
+LARGEST_COPY_BESIDE_TABLES = 64  # for a larger share, tables are faster than a copy
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,24 +46,24 @@ class Candidates:
 
 
 def every_code(segments: Sequence[Segment]) -> list[Candidates]:
-    """What a search without a filter may find."""
+    """The candidates of a search without a filter."""
     return [Candidates(segment, segment.alive) for segment in segments]
 
 
 class Selection:
     """A filter prepared for many searches; made by ``select`` of an index or a snapshot.
 
-    It names ids and not places in the index, so it stays right whatever is added, removed or
-    updated later: a search finds those of the chosen ids that the index holds when the search
-    begins. Only segments of the index that changed since the last search are prepared again. Any
-    number of threads may use one selection. It keeps up to a quarter of the codes in memory a
-    second time, and keeps the codes in memory that it was last used with.
+    A selection refers to ids, not to positions in the index, so it stays correct after additions,
+    removals and updates: a search finds those of the chosen ids that the index holds when the
+    search begins. Only segments that changed since the last search are prepared again. Any number
+    of threads may use one selection. A selection holds copies of up to a quarter of the codes, and
+    keeps the codes of its last search in memory.
 
     Parameters
     ----------
     filter : array-like of int, or callable
         The ids that may be found, or a function from an array of ids to a boolean for each. The
-        function must always answer the same for an id.
+        function must always give the same answer for the same id.
 
     Examples
     --------
@@ -84,13 +84,13 @@ class Selection:
         self._prepared: dict[Segment, Candidates | None] = {}
 
     def candidates(self, segments: Sequence[Segment]) -> list[Candidates]:
-        """The chosen codes of segments, prepared and kept for the next time."""
+        """The chosen codes of segments, kept for the next search."""
         before = self._prepared
         now = {
             segment: before[segment] if segment in before else _candidates(segment, self._chosen)
             for segment in segments
         }
-        self._prepared = now  # another thread may still read the dictionary before
+        self._prepared = now  # another thread may still read the old dictionary
         return [some for some in now.values() if some is not None]
 
     def candidates_once(self, segments: Sequence[Segment], n_queries: int) -> list[Candidates]:
@@ -118,7 +118,7 @@ def _candidates(
 def candidates_of_bits(
     segment: Segment, bits: NDArray[np.uint64], count: int, n_queries: float
 ) -> Candidates | None:
-    """Candidates of which ``count`` bits are set: a copy of few codes, or the segment itself."""
+    """Candidates for ``count`` set bits: a copy of the codes if they are few, else the segment."""
     if not count:
         return None
     largest = LARGEST_COPY if segment.tables is None else LARGEST_COPY_BESIDE_TABLES
@@ -142,14 +142,14 @@ def _bits_of_predicate(segment: Segment, chosen: Predicate) -> tuple[NDArray[np.
     answer = np.asarray(chosen(ids))
     if answer.dtype != np.bool_ or answer.shape != ids.shape:
         raise ValueError(
-            f"filter must return a boolean for each of the {len(ids)} ids that it is given, but it"
+            f"filter must return a boolean for each of the {len(ids)} ids given to it, but it"
             f" returned {answer.dtype} of shape {answer.shape}"
         )
     return bits_of_mask(segment, answer)
 
 
 def bits_of_mask(segment: Segment, mask: NDArray[np.bool_]) -> tuple[NDArray[np.uint64], int]:
-    """A bit for each code that a mask over the living codes of a segment chooses; their number."""
+    """A bit for each code chosen by a mask over the living codes of a segment; and their number."""
     count = int(np.count_nonzero(mask))
     n_words = len(segment.alive)
     if segment.n_alive < len(segment):

@@ -1,4 +1,4 @@
-"""What can be asked of codes with ids, and a snapshot: a state of an index that never changes."""
+"""The searches of an index, and snapshots: states of an index that never change."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class CodeSearch(ABC):
         Identity of the model that made the codes; None if it is not known.
     last_search : dict
         How many queries of the latest search were answered from ``tables``, and how many by a
-        ``scan``. With several threads, it is the search that ended last.
+        ``scan``. With several threads, the search that ended last counts.
     """
 
     n_bits: int
@@ -58,7 +58,7 @@ class CodeSearch(ABC):
 
     @abstractmethod
     def snapshot(self) -> IndexSnapshot:
-        """The present state, which later changes of the index leave as it is."""
+        """The present state of the index; later changes of the index do not change the snapshot."""
 
     def __len__(self) -> int:
         return sum(segment.n_alive for segment in self._segments)
@@ -74,7 +74,7 @@ class CodeSearch(ABC):
 
     @property
     def ids(self) -> NDArray[np.int64]:
-        """The ids held, ascending."""
+        """The ids of the codes, ascending."""
         return ids_of(self._segments)
 
     def get(self, ids: ArrayLike) -> NDArray[np.uint8]:
@@ -125,27 +125,27 @@ class CodeSearch(ABC):
         filter : array-like, callable or Selection, optional
             Which codes may be found:
 
-            - their ids; ids that are not held are passed over;
+            - their ids; ids that are not in the index are ignored;
             - a function from an array of ids to a boolean for each: ``lambda ids: ids % 2 == 0``;
             - either of them prepared by :meth:`select`, which is faster from the second search on;
-            - for a snapshot only, a boolean mask beside its :attr:`ids`. An index refuses masks:
-              its ids may have changed between the making of a mask and the search.
+            - for a snapshot only, a boolean mask with a value for each of its :attr:`ids`. An index
+              refuses masks: its ids may have changed since the mask was made.
         metric : {"hamming", "spherical"}, default="hamming"
             "spherical" is :func:`spherical_distances`, made for the codes of spherical hashing.
 
         Returns
         -------
         distances : ndarray of int32, shape (q, k); float32 for the spherical metric
-            Ascending. Places beyond the number of codes that may be found hold 2147483647, as in
-            FAISS; infinity for the spherical metric.
+            Ascending. If fewer than ``k`` codes may be found, the rest is 2147483647, as in FAISS,
+            or infinity for the spherical metric.
         ids : ndarray of int64, shape (q, k)
-            Places beyond that number hold -1.
+            The rest is -1.
 
         Raises
         ------
         ValueError
             If the codes are not packed codes of ``n_bits`` bits, ``k`` is not a positive whole
-            number, the filter is none of these, or the metric is unknown.
+            number, the filter is of another kind, or the metric is unknown.
         FileFormatError
             If the file that the index was opened from proves damaged.
         """
@@ -186,7 +186,7 @@ class CodeSearch(ABC):
         ------
         ValueError
             If the codes are not packed codes of ``n_bits`` bits, ``radius`` is not a whole
-            number of at least 0, or the filter is none that :meth:`search` takes.
+            number of at least 0, or :meth:`search` does not accept the filter.
         FileFormatError
             If the file that the index was opened from proves damaged.
 
@@ -216,12 +216,12 @@ class CodeSearch(ABC):
         Returns
         -------
         Selection
-            A filter of :meth:`search` and :meth:`range_search`, of this index and of others.
+            A filter for :meth:`search` and :meth:`range_search`, of this index and of others.
 
         Raises
         ------
         ValueError
-            If the filter is none that :meth:`search` takes.
+            If :meth:`search` does not accept the filter.
         """
         selection = Selection(self._ids_of_mask(filter))
         selection.candidates(self._segments)
@@ -230,8 +230,7 @@ class CodeSearch(ABC):
     def check_model(self, model: Any) -> None:
         """Refuse a model that did not make the codes: distances between them would mean nothing.
 
-        An index without a fingerprint accepts every model, and every index accepts a model without
-        one: nothing is known then.
+        Without a fingerprint of the index or of the model, nothing is checked.
 
         Parameters
         ----------
@@ -247,7 +246,7 @@ class CodeSearch(ABC):
         if self.fingerprint is not None and other is not None and other != self.fingerprint:
             raise ValueError(
                 f"the index holds codes of another model (fingerprint {self.fingerprint}, this"
-                f" one has {other}); use the model that made them, or encode the vectors again"
+                f" one has {other}); use the model that made the codes, or encode the vectors again"
             )
 
     def _candidates(self, filter: Filter | Selection | None, n_queries: int) -> list[Candidates]:
@@ -258,12 +257,12 @@ class CodeSearch(ABC):
         return Selection(self._ids_of_mask(filter)).candidates_once(self._segments, n_queries)
 
     def _ids_of_mask(self, filter: Filter) -> Filter:
-        """The filter, with ids in the place of a mask; an index refuses masks."""
+        """The filter, with a mask replaced by ids; an index refuses masks."""
         if not callable(filter) and np.asarray(filter).dtype == np.bool_:
             raise ValueError(
                 "filter: a boolean mask belongs to one state of the index, which may have changed"
                 " since the mask was made; give ids, or a function of ids (lambda ids: ids % 2 =="
-                " 0), or search index.snapshot(), which takes masks beside its own ids"
+                " 0), or search index.snapshot(), which takes masks over its ids"
             )
         return filter
 
@@ -271,8 +270,8 @@ class CodeSearch(ABC):
 class IndexSnapshot(CodeSearch):
     """A state of an index that never changes; made by :meth:`HammingIndex.snapshot`.
 
-    It takes no time and no memory of its own. Filters may be boolean masks beside :attr:`ids`. Any
-    number of threads may search it, whatever happens to the index meanwhile.
+    A snapshot takes no time and no memory of its own. Filters may be boolean masks over
+    :attr:`ids`. Any number of threads may search it while the index changes.
 
     Examples
     --------
@@ -296,7 +295,7 @@ class IndexSnapshot(CodeSearch):
         file: Unchanged | None = None,
     ) -> None:
         self._held = segments
-        self._file = file  # what some of the codes may be mapped from
+        self._file = file  # the file that some of the codes may be mapped from
         self.n_bits = n_bits
         self.n_threads = n_threads
         self.fingerprint = fingerprint
@@ -323,7 +322,7 @@ class IndexSnapshot(CodeSearch):
 
     @cached_property
     def ids(self) -> NDArray[np.int64]:
-        """The ids held, ascending and read-only: a mask beside them is a filter."""
+        """The ids of the codes, ascending and read-only; a boolean mask over them is a filter."""
         ids = ids_of(self._held)
         ids.flags.writeable = False
         return ids

@@ -1,4 +1,4 @@
-"""Every kernel compiled, for all kinds of arrays that searches hand to it."""
+"""Compile every kernel for all kinds of arrays that searches give to it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["compile_kernels"]
 
 
 def compile_kernels() -> int:
-    """Compile the kernels, or load what was compiled before; returns how many variants there are.
+    """Compile the kernels, or load them from the cache; returns the number of variants.
 
-    A kernel is compiled for the types of its arguments, and what an index reads from a mapped file
-    is of another type than what it has in memory. So both are searched here, in every way.
+    A kernel is compiled for the types of its arguments, and arrays mapped from a file have another
+    type than arrays in memory. So this function searches both, by every method.
     """
     from sigah.search import multi_index_kernels  # noqa: F401  searches begin without the kernels
     from sigah.search.distances import distance_counts
