@@ -199,7 +199,7 @@ def test_tables_and_their_machines_are_found_for_the_widest_codes() -> None:
 
 def test_what_was_not_measured_is_said() -> None:
     said = " ".join(plan(1e9, 72, dim=100, cores=8).assumptions)
-    for part in ("codes a machine", "72 bits; measured were 32, 64", "100 dimensions", "8 cores"):
+    for part in ("codes per machine", "72 bits; 32, 64", "100 dimensions", "8 cores"):
         assert part in said
 
 
@@ -213,11 +213,11 @@ def test_no_figure_is_made_up_for_a_recall() -> None:
 
 
 def test_indexes() -> None:
-    assert plan(1e6, 64).index.startswith("scan, and build_tables() where neighbours are near")
+    assert plan(1e6, 64).index.startswith("scan, and build_tables() for near neighbours")
     assert plan(1e3, 64).index == "scan: tables gain little"
     crowded = plan(1e9, 128, ram_gb=32, queries_per_second=0.1)
     assert crowded.table_machines > crowded.machines == 1
-    assert "with memory of" in crowded.index
+    assert "with the memory of" in crowded.index
     assert plan(1e9, 32, ram_gb=256, queries_per_second=0.1).index.startswith("scan and tables")
 
 

@@ -12,13 +12,13 @@ def test_a_plan_on_the_screen(run: Any) -> None:
     assert (status, error) == (0, "")
     for text in (
         "1,000,000,000 vectors of 768 dimensions, codes of 128 bits",
-        "16 GB, 192 times less",
+        "16 GB, 192 times smaller",
         "18, for the queries",
         "HammingIndex shards",
         "for recall 0.7",
         "TwoStageSearch.calibrate",
         "pgvector",
-        "Extrapolated: 55,555,556 codes a machine",
+        "Extrapolated: 55,555,556 codes per machine",
     ):
         assert text in printed
 

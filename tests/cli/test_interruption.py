@@ -84,7 +84,7 @@ def test_an_output_that_is_half_written_is_discarded(
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
     err = interrupt(process)
-    assert "Interrupted; nothing half-written was left behind." in err
+    assert "Interrupted; no incomplete files remain." in err
     (workplace / "begun").unlink()
     assert contents(workplace) == before, f"{WRITING[line]} changed, or something lies beside it"
 
@@ -114,7 +114,7 @@ def test_a_fit_that_keeps_nothing(workplace: Path) -> None:
     call = ("fit", "base.npy", "--method", "itq", "--bits", 16, "--set", "n_iter=100000000")
     process = start(workplace, *call, "--set", "verbose=true", "-o", "new.model")
     wait_for(process, b"ITQ")
-    assert "nothing half-written" in interrupt(process)
+    assert "no incomplete files remain" in interrupt(process)
     assert contents(workplace) == before
 
 
@@ -122,7 +122,7 @@ def test_a_search(workplace: Path) -> None:
     np.save(workplace / "many.npy", np.zeros((3_000_000, 24), np.float16))
     process = start(workplace, "search", "m.model", "i.index", "many.npy", "-k", 100, "-o", "f.npz")
     wait_for(process, b"search")
-    assert "nothing half-written" in interrupt(process)
+    assert "no incomplete files remain" in interrupt(process)
     assert not (workplace / "f.npz").exists()
 
 

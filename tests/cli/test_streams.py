@@ -113,7 +113,7 @@ main()
     assert b"the same command resumes" in err
     assert not (tmp_path / "codes.npy").exists()
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
-    assert b"of them done before" in done.stdout
+    assert b"of them from an earlier run" in done.stdout
     np.testing.assert_array_equal(np.load(tmp_path / "codes.npy"), hasher.transform(blobs))
 
 
@@ -164,4 +164,4 @@ def test_fit_goes_on_from_a_model(blobs: Any, tmp_path: Path, run: Any) -> None:
     assert sigah.load(tmp_path / "later").fingerprint == expected.fingerprint
     run("fit", old, "--method", "itq", "--bits", 16, "--out", model)
     status, _, told = run("fit", new, "--continue", model, "--out", tmp_path / "later")
-    assert status == 1 and "itq cannot learn on" in told
+    assert status == 1 and "itq cannot continue training" in told

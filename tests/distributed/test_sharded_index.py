@@ -91,5 +91,5 @@ def test_a_damaged_shard_is_refused_by_name(ray: Any, tmp_path: Path) -> None:
     other = HammingIndex(16, fingerprint="g")
     other.add(np.zeros((9, 2), np.uint8))
     other.save(file)
-    with pytest.raises(ValueError, match=r"shard-00000\.index: it is not what the manifest says"):
+    with pytest.raises(ValueError, match=r"shard-00000\.index: it does not match the manifest"):
         ShardedIndex(tmp_path / "shards")

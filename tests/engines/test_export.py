@@ -44,7 +44,7 @@ def target(tmp_path: Path) -> Path:
         ({"labels": [2**63] * 100}, "must fit in 64 bits"),
         ({"kind": "pq"}, "kind must be one of flat, ivf, hnsw, got 'pq'"),
         ({"probes": 0}, "probes must be a whole number of at least 1, got 0"),
-        ({"speed": 3}, "'speed' is no setting of faiss; it has kind, lists, probes"),
+        ({"speed": 3}, "'speed' is not a setting of faiss; it has kind, lists, probes"),
     ],
 )
 def test_bad_input_is_told_and_nothing_is_written(
@@ -60,7 +60,7 @@ def test_no_codes_and_no_such_engine(target: Path) -> None:
         export("faiss", target, CODES[:0], fingerprint="f")
     with pytest.raises(ValueError, match="unknown engine 'oracle'; known: .*faiss, "):
         export("oracle", target, CODES, fingerprint="f")
-    with pytest.raises(ValueError, match="'fast' is no setting"):
+    with pytest.raises(ValueError, match="'fast' is not a setting"):
         parse_settings("faiss", ["fast"])
 
 
@@ -306,7 +306,7 @@ def test_codes_without_a_model_are_refused(target: Path, run: Any) -> None:
     np.save(target.with_name("plain.npy"), CODES)
     status, _, told = run("export", "faiss", target.with_name("plain.npy"), "--to", target)
     assert status == 1
-    assert "do not say which model made them" in told
+    assert "do not name the model that made them" in told
 
 
 def test_an_interrupt_on_the_command_line_says_what_to_do(

@@ -42,7 +42,9 @@ def test_a_search_outlives_a_restart_of_the_server(kind: str, database: str, ser
         before = engine.search(queries, 10)
         pid = server.get_pid()
         server.stop()
-        with pytest.raises(OSError, match=r"see that PostgreSQL runs there and lets you in$"):
+        with pytest.raises(
+            OSError, match=r"check that PostgreSQL is running there and that you may connect$"
+        ):
             engine.search(queries, 10)
         server.ensure_postgres_running()
         assert server.get_pid() != pid
@@ -143,7 +145,7 @@ def test_codes_too_long_for_a_graph_are_refused_before_the_load(database: str) -
     ],
 )
 def test_passwords_stay_out_of_messages(address: str) -> None:
-    with pytest.raises(OSError, match="see that PostgreSQL runs there") as told:
+    with pytest.raises(OSError, match="check that PostgreSQL is running there") as told:
         connect("pgvector", address)
     assert "et@" not in str(told.value)
     assert "cret" not in str(told.value)

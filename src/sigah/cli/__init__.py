@@ -1,7 +1,7 @@
 """The ``sigah`` command: parse, call, print.
 
-Modules are imported by the command that runs: NumPy, Numba and torch take longer to load than most
-commands take to run.
+Each command imports its own modules: NumPy, Numba and torch take longer to load than most commands
+take to run.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ if not TYPE_CHECKING:
 
 
 def main() -> None:
-    """Run the command line; bad input ends in one line on standard error, never a traceback."""
-    if sys.argv[1:] == ["--version"]:  # asked by scripts, and often: nothing is imported for it
+    """Run the command line; bad input gives one line on standard error, never a traceback."""
+    if sys.argv[1:] == ["--version"]:  # scripts call this often: it imports nothing
         print(__version__)
         sys.exit(0)
-    # Threads that spin while they wait for each other take the core from those they wait for, and
-    # threads that sleep at once lose a quarter on quiet cores: they spin for some microseconds.
-    # Read when NumPy and torch are loaded, which is later; see docs/performance.md.
+    # Threads that spin while they wait take cores from the threads that work; threads that sleep at
+    # once lose a quarter of the speed on idle cores. So they spin for some microseconds. NumPy and
+    # torch read these variables when they are loaded, later; see docs/performance.md.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # of GNU's OpenMP
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # for GNU OpenMP
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "16")  # 2**16 cycles
     from sigah.cli.root import app
 
@@ -49,6 +49,6 @@ def main() -> None:
     except (ValueError, OSError) as error:
         from rich.markup import escape
 
-        # what stands in brackets is not markup: sigah[onnx], a file's name
+        # text in brackets is not markup: sigah[onnx], file names
         say("[red]Error:[/] " + escape(str(error)))
         sys.exit(1)

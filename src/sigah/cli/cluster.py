@@ -37,7 +37,7 @@ def encode(
     model: Model,
     source: Source,
     out: Folder,
-    ids: Annotated[str, typer.Option(help="The column to keep beside the codes.")] = "id",
+    ids: Annotated[str, typer.Option(help="The column of ids to store with the codes.")] = "id",
     vectors: Column = None,
     ray: Ray = "local",
 ) -> None:
@@ -59,7 +59,7 @@ def shards(
     out: Folder,
     n: Annotated[int, typer.Option("-n", min=1, help="Number of shards.")] = 2,
 ) -> None:
-    """Make index files of encoded vectors, to be searched together by sigah.distributed.
+    """Make index files from codes, which sigah.distributed searches together.
 
     Example: sigah cluster shards codes --out shards -n 4
     """
@@ -73,7 +73,7 @@ def fit(
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the model.")],
     bits: Bits = 64,
     workers: Annotated[
-        int, typer.Option(min=1, help="Number of workers; each holds a share of the vectors.")
+        int, typer.Option(min=1, help="Number of workers; each has a share of the vectors.")
     ] = 2,
     seed: Seed = 0,
     settings: Annotated[
@@ -84,7 +84,7 @@ def fit(
     ray: Ray = "local",
     overwrite: Overwrite = False,
 ) -> None:
-    """Train SiGAH on Parquet files, shared out among workers, and write the model.
+    """Train SiGAH on Parquet files, divided among workers, and write the model.
 
     Ctrl-C during training ends it early and still writes the model (exit status 130).
 

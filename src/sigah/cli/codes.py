@@ -23,7 +23,7 @@ from sigah.progress import phase
 
 __all__ = ["encode", "fit", "inspect", "methods"]
 
-AS_THE_PAPER = "The same, as the paper reads: Eq. (20), (21), tanh."
+AS_THE_PAPER = "The same, exactly as in the paper: Eq. (20), (21), tanh."
 
 
 def fit(
@@ -51,7 +51,7 @@ def fit(
         typer.Option(
             "--continue",
             metavar="MODEL",
-            help="Learn on from this SiGAH model, with its method and settings.",
+            help="Continue training this SiGAH model, with its method and settings.",
         ),
     ] = None,
     header: Header = None,
@@ -70,13 +70,13 @@ def fit(
         hasher = read_model(earlier, "--continue")
         if not hasattr(hasher, "partial_fit"):
             raise ValueError(
-                f"--continue {earlier}: {hasher.name} cannot learn on; fit a new model"
+                f"--continue {earlier}: {hasher.name} cannot continue training; fit a new model"
             )
     source = read_vectors(vectors, hasher=None if earlier is None else hasher, header=header)
     if source.shape[1] < hasher.n_bits and not hasher.exceeds_dimension:
         raise ValueError(
-            f"--bits {hasher.n_bits}: {hasher.name} makes at most as many bits as the vectors have"
-            f" dimensions ({source.shape[1]}); choose fewer, or another --method (sigah, lsh)"
+            f"--bits {hasher.n_bits}: {hasher.name} cannot make more bits than the vectors have"
+            f" dimensions ({source.shape[1]}); choose fewer bits or another --method (sigah, lsh)"
         )
     with_bar = "verbose" in hasher.get_params()
     hasher.set_params(**({"verbose": True} if with_bar else {}))
@@ -86,9 +86,9 @@ def fit(
             training = rows.training_rows(source, sample, seed)
         if len(training) < hasher.min_rows_per_bit * hasher.n_bits:
             raise ValueError(
-                f"--bits {hasher.n_bits}: {hasher.name} learns so many bits from at least"
-                f" {hasher.min_rows_per_bit * hasher.n_bits:,} vectors, there are"
-                f" {len(training):,}; choose fewer bits or take more vectors"
+                f"--bits {hasher.n_bits}: {hasher.name} needs at least"
+                f" {hasher.min_rows_per_bit * hasher.n_bits:,} vectors to learn them, but there are"
+                f" {len(training):,}; choose fewer bits or use more vectors"
             )
         if len(training) < len(source):
             typer.echo(
@@ -97,7 +97,7 @@ def fit(
         try:
             with phase(f"learning {hasher.name}", show=True):
                 (hasher.fit if earlier is None else hasher.partial_fit)(training)
-        except TrainingInterrupted:  # a method that learns in steps keeps what it has
+        except TrainingInterrupted:  # a method that learns in steps keeps the steps so far
             interrupted = True
     hasher.set_params(**({"verbose": False} if with_bar else {}))
     hasher.save(out, overwrite=overwrite)
@@ -120,7 +120,8 @@ def encode(
         str | None,
         typer.Option(
             metavar="COLUMN",
-            help="For .parquet: keep this column of a Parquet or Arrow file as ids; default: rows.",
+            help="For .parquet: the column of a Parquet or Arrow file to use as ids; default: row"
+            " numbers.",
         ),
     ] = None,
     header: Header = None,
@@ -128,14 +129,14 @@ def encode(
 ) -> None:
     """Encode vectors into packed codes, uint8 of shape (n, bits / 8), block by block.
 
-    The .npy file opens with numpy.load; it also carries the fingerprint of the model. Interrupted,
-    the same command resumes.
+    numpy.load opens the .npy file, which also holds the fingerprint of the model. After an
+    interruption, the same command resumes.
 
     Example: sigah encode mnist.model mnist --out codes.npy
     """
     check_output(out, "codes", [model, vectors], overwrite=overwrite)
     if out.suffix.lower() not in (".npy", ".parquet"):
-        raise ValueError(f"--out {out}: a file of codes ends in .npy or .parquet")
+        raise ValueError(f"--out {out}: the name of a code file must end in .npy or .parquet")
     if ids is not None and out.suffix.lower() != ".parquet":
         raise ValueError(f"--ids {ids}: ids are kept in .parquet files only, not in --out {out}")
     hasher = read_model(model)
@@ -152,7 +153,7 @@ def encode(
     if done.refused:
         typer.echo(f"{out}: started over, because {done.refused}", err=True)
     n_rows = done.n_rows
-    how = f", {done.resumed:,} of them done before" if done.resumed else ""
+    how = f", {done.resumed:,} of them from an earlier run" if done.resumed else ""
     n_bytes = n_rows * hasher.n_bits // 8
     typer.echo(f"{out}: {n_rows:,} codes of {hasher.n_bits} bits, {n_bytes:,} bytes{how}")
 
@@ -164,17 +165,17 @@ def inspect(
 ) -> None:
     """Verify a file of sigah and describe it as JSON."""
     if not is_file(file) and not is_code_folder(file):
-        what = " is a folder, but not one of codes" if file.is_dir() else ": no such file"
+        what = " is a folder without codes" if file.is_dir() else ": no such file"
         raise OSError(f"FILE {file}{what}")
     with naming("FILE", file):
         typer.echo(json.dumps(files.describe(file), indent=2))
 
 
 def methods() -> None:
-    """List the methods that `fit` and `evaluate` know, installed plug-ins too, a line each.
+    """List the methods for `fit` and `evaluate`, including installed plug-ins, one per line.
 
-    Fitting is for 60,000 vectors of 784 dimensions and 64 bits on two cores: instant (under a
-    second) or seconds (under a minute).
+    The column fit is the time for 60,000 vectors of 784 dimensions and 64 bits on two cores:
+    instant (under a second) or seconds (under a minute).
     """
     table = Table(box=None, padding=(0, 1), header_style="bold")
     for heading in ("name", "fit", "scores", "decodes", "bits > dim"):
@@ -194,5 +195,5 @@ def methods() -> None:
             *("yes" if flag else "-" for flag in flags),
             AS_THE_PAPER if label == "sigah.paper" else summary,
         )
-    # a pipe is as wide as it needs to be: lines are cut at the edge of a terminal only
+    # lines are cut at the edge of a terminal, but never in a pipe
     Console(width=None if sys.stdout.isatty() else 160).print(table)

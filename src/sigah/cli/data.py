@@ -56,7 +56,7 @@ def list_() -> None:
         table.add_row(f"[bold]{heading}[/]")
         for entry in entries:
             table.add_row(*described(entry))
-    # a pipe is as wide as the table: columns are folded at the edge of a terminal only
+    # columns are folded at the edge of a terminal, but never in a pipe
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
@@ -82,7 +82,7 @@ def described(entry: datasets.Dataset) -> tuple[str, ...]:
 def fetch(name: str = typer.Argument(help="A name from `sigah data list`.")) -> None:
     """Fetch a named set from the first source that works, verify and cache it.
 
-    For a set that cannot be downloaded, it says which file to put where.
+    For a set that cannot be downloaded, the message says which files to put where.
     """
     typer.echo(fetch_with_bar(name))
 

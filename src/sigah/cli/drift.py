@@ -1,4 +1,4 @@
-"""``sigah drift``: whether a model still serves new vectors."""
+"""``sigah drift``: whether a model still works for new vectors."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ REBUILD = 3  # exit status
 def drift(
     model: Model,
     old: Annotated[
-        str, typer.Argument(metavar="OLD", help="Vectors like those the model learned from.")
+        str, typer.Argument(metavar="OLD", help="Vectors like those that the model learned from.")
     ],
-    new: Annotated[str, typer.Argument(metavar="NEW", help="The vectors of today.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The new vectors.")],
     sample: Annotated[
         int,
         typer.Option(
             metavar="N",
             min=FEWEST,
-            help="Vectors to draw from each; more vectors narrow the interval.",
+            help="Vectors to draw from each; more vectors give a narrower interval.",
         ),
     ] = 2000,
     max_loss: Annotated[float, typer.Option(min=0, max=1, help="Tolerated loss of recall.")] = 0.03,
@@ -54,8 +54,8 @@ def drift(
 ) -> None:
     """Estimate how much recall a model loses on new vectors, and say whether to keep it.
 
-    Recall10@10 is measured within a sample of each. The answer is "rebuild", with the exit status
-    3, if the whole interval of the loss is above --max-loss; otherwise it is "keep", with 0.
+    Recall10@10 is measured within a sample of each. If the whole interval of the loss is above
+    --max-loss, the answer is "rebuild" (exit status 3); otherwise it is "keep" (exit status 0).
 
     Example: sigah drift mnist.model mnist today.npy --max-loss 0.05 --json drift.json
     """
@@ -83,7 +83,7 @@ def drift(
     table = Table("", "old", "new", box=None, title=f"{report.n:,} vectors each")
     for name, (one, other) in {"recall10@10": report.recall, **report.statistics}.items():
         table.add_row(name, f"{one:.4f}", f"{other:.4f}")
-    # a pipe is as wide as the table: columns are folded at the edge of a terminal only
+    # columns are folded at the edge of a terminal, but never in a pipe
     Console(width=None if sys.stdout.isatty() else 100).print(table)
     bit = abs(report.balance[1] - report.balance[0]).argmax()
     typer.echo(

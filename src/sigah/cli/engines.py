@@ -1,4 +1,4 @@
-"""``sigah export | query``: codes in the engines people already run."""
+"""``sigah export | query``: codes in existing search engines and databases."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def export(
         Path | None,
         typer.Option(
             metavar="LABELS",
-            help="One label for each code: a .npy file, or a text file with one label a line.",
+            help="One label for each code: a .npy file, or a text file with one label per line.",
         ),
     ] = None,
     settings: Settings = None,
@@ -54,7 +54,9 @@ def export(
         engine_class(engine)
     stored = read_numbered_codes(codes, ids)
     if stored.fingerprint is None:
-        raise ValueError(f"CODES {codes} do not say which model made them; `sigah encode` does")
+        raise ValueError(
+            f"CODES {codes} do not name the model that made them; files of `sigah encode` do"
+        )
     labels = None if metadata is None else read_labels(metadata)
     if labels is not None and len(labels) != len(stored):
         raise ValueError(
@@ -120,7 +122,7 @@ def query(
 
 
 def read_labels(path: Path) -> NDArray[Any]:
-    """Labels of a file; lines that are all whole numbers are numbers."""
+    """Labels in a file; if all lines are whole numbers, labels are numbers."""
     with naming("--metadata", path):
         if path.suffix.lower() == ".npy":
             return np.asarray(open_array(path))
@@ -129,17 +131,17 @@ def read_labels(path: Path) -> NDArray[Any]:
         numbers = np.array([int(line) for line in lines], np.int64)
     except (ValueError, OverflowError):
         return np.array(lines, object)
-    # 007 is no number: it would come back as 7
+    # 007 is text: as a number it would become 7
     return numbers if list(map(str, numbers)) == lines else np.array(lines, object)
 
 
 def parse_labels(words: list[str], about: engines.About | None) -> list[Any]:
-    """The words of ``--filter``, as the target has its labels."""
+    """The words of ``--filter``, in the type of the target's labels."""
     if about is None or about.labels != "int":
         return list(words)
     try:
         return [int(word) for word in words]
     except ValueError:
         raise ValueError(
-            f"--filter: its labels are whole numbers, got {', '.join(words)}"
+            f"--filter: labels of the target are whole numbers, got {', '.join(words)}"
         ) from None

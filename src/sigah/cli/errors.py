@@ -1,10 +1,10 @@
-"""What the command line says when a command does not end well."""
+"""Messages for commands that fail or are interrupted."""
 
 from __future__ import annotations
 
 __all__ = ["INTERRUPTED", "say"]
 
-INTERRUPTED = "[red]Interrupted[/]; nothing half-written was left behind."
+INTERRUPTED = "[red]Interrupted[/]; no incomplete files remain."
 
 
 def say(message: str) -> None:

@@ -1,4 +1,4 @@
-"""``sigah evaluate`` and ``sigah demo``: how good the codes are."""
+"""``sigah evaluate`` and ``sigah demo``: measure and show the quality of codes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def evaluate(
         str,
         typer.Option(
             help="Names from `sigah methods`, separated by commas, or `all`; settings may follow a"
-            " name, as in sigah:pair=0:n_steps=500. A class of your own: my_module:MyHash or"
+            " name, as in sigah:pair=0:n_steps=500. For your own class: my_module:MyHash or"
             " ./my_file.py:MyHash."
         ),
     ] = "sigah,itq,lsh",
@@ -42,7 +42,7 @@ def evaluate(
     seeds: Annotated[
         int, typer.Option(min=1, help="Number of seeds (0, 1, ...) to average over.")
     ] = 1,
-    k: Annotated[int, typer.Option("-k", min=1, help="True neighbours a query.")] = 1000,
+    k: Annotated[int, typer.Option("-k", min=1, help="True neighbours of each query.")] = 1000,
     train: Annotated[
         int | None,
         typer.Option(
@@ -58,7 +58,7 @@ def evaluate(
     header: Header = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Fit methods, search with their codes, and measure what they find.
+    """Fit methods, search with their codes, and measure the results.
 
     Example: sigah evaluate mnist --methods all --bits 32,64 --seeds 5 --json mnist.json --resume
     """
@@ -68,7 +68,7 @@ def evaluate(
     from sigah.evaluation.table import results_table
 
     if resume and json_file is None:
-        raise ValueError("--resume needs --json FILE, the file whose runs are to be kept")
+        raise ValueError("--resume needs --json FILE, the file with the earlier runs")
     check_output(json_file, "results", [base, queries], overwrite=overwrite, option="--json")
     lengths = [whole_number(text, "--bits") for text in bits.split(",")]
     makers = makers_of(method_names() if methods == "all" else methods.split(","))
@@ -93,7 +93,7 @@ def evaluate(
             write_results(json_file, results)
 
     with (
-        naming("base", base, only="Input X "),  # the only vectors that methods learn from
+        naming("base", base, only="Input X "),  # methods learn from these vectors only
         phase("evaluating", show=True),
     ):
         results = run_evaluation(
@@ -108,7 +108,7 @@ def evaluate(
             on_run=report,
             resume=read_results(json_file) if resume and json_file and json_file.exists() else None,
         )
-    # a pipe is as wide as the table: columns are folded at the edge of a terminal only
+    # columns are folded at the edge of a terminal, but never in a pipe
     Console(width=None if sys.stdout.isatty() else 160).print(results_table(results))
 
 

@@ -27,7 +27,7 @@ def reproduce(
     quick: Annotated[
         bool,
         typer.Option(
-            "--quick", help="A slice of MNIST and few steps, to see whether everything runs."
+            "--quick", help="A part of MNIST and few steps, to check that everything runs."
         ),
     ] = False,
     data: Annotated[
@@ -43,16 +43,16 @@ def reproduce(
     methods: Annotated[
         str | None,
         typer.Option(
-            help="Methods to run beside the paper's, where it compares methods: as for"
-            " `sigah evaluate`, such as my_module:MyHash."
+            help="More methods to run in comparisons of methods, as for `sigah evaluate`, such as"
+            " my_module:MyHash."
         ),
     ] = None,
 ) -> None:
-    """Run a table or figure of the paper and show it beside the paper's own figures.
+    """Run a table or figure of the paper and compare it with the paper's own figures.
 
-    What the results folder has is not measured again, unless the method's revision or the versions
-    of its packages have changed. After Ctrl-C, the same command continues with the next run. The
-    quick form writes to a folder of its own, OUT/quick.
+    Runs in the results folder are not measured again, unless the method's revision or the versions
+    of its packages have changed. After Ctrl-C, the same command continues with the next run. With
+    --quick, results go to a separate folder, OUT/quick.
 
     Example: sigah reproduce table2 --quick
 
@@ -73,17 +73,17 @@ def reproduce(
     count = seeds or (QUICK_SEEDS if quick else FULL_SEEDS)
     for set_name, experiments in work.items():
         run_on(set_name, experiments, store, quick=quick, seeds=count, console=console)
-    # a pipe is as wide as the table: columns are folded at the edge of a terminal only
+    # columns are folded at the edge of a terminal, but never in a pipe
     console = Console(width=None if sys.stdout.isatty() else 160)
     for experiment in chosen:
         show(experiment, store, set(work), console)
-    console.print(f"results: {store.folder}; a page of them: sigah report --results {store.folder}")
+    console.print(f"results: {store.folder}; to make a page: sigah report --results {store.folder}")
 
 
 def plan(
     experiments: list[Experiment], data: list[str] | None, *, quick: bool, console: Console
 ) -> dict[str, list[Experiment]]:
-    """The experiments to run on each set; sets that are absent are told, and not run on."""
+    """The experiments to run on each set; missing sets are reported and left out."""
     from sigah.lab.datasets import CATALOG
     from sigah.lab.experiments import available, explain_absence
 
@@ -92,7 +92,7 @@ def plan(
     for experiment in experiments:
         wanted = data or ([QUICK_DATA] if quick else list(experiment.data))
         for name in wanted:
-            # a set that is asked for by name is fetched, if the catalogue has it
+            # a set that the user names is fetched, if the catalogue has it
             if available(name) or (name in CATALOG and (data or quick)):
                 work.setdefault(name, []).append(experiment)
             else:
@@ -139,15 +139,15 @@ def run_on(
         if lacks and len(experiments) > 1:
             console.print(f"[yellow]left out:[/] {lacks}", highlight=False, soft_wrap=True)
             continue
-        # a terminal has a bar with the time left, a log a line a run
+        # a bar with the time left on a terminal, one line per run in a log
         how: Any = {"show": True} if console.is_terminal else {"on_run": tell}
         measured = run_experiment(experiment, vectors, store, seeds=seeds, **how)
         if not measured:
-            console.print(f"{experiment.name} on {name}: all of it was measured before")
+            console.print(f"{experiment.name} on {name}: all runs were measured before")
 
 
 def show(experiment: Experiment, store: Store, sets: set[str], console: Console) -> None:
-    """Print the tables of an experiment on some sets; curves and pictures are for the page."""
+    """Print the tables of an experiment on some sets; only the page has curves and pictures."""
     from sigah.lab.experiments.panels import Table
     from sigah.lab.report.terminal import terminal_table
 
@@ -166,14 +166,16 @@ def report(
         Path | None, typer.Option(help="Also write every plot here, as SVG and PNG.")
     ] = None,
     markdown: Annotated[
-        Path | None, typer.Option(help="Also write the tables here, a Markdown page a data set.")
+        Path | None,
+        typer.Option(help="Also write the tables here, one Markdown page per data set."),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write one self-contained HTML page of all results.
 
-    The page first shows where SiGAH wins and where not; a chapter for each data set follows. Your
-    own data and methods are shown too; the paper's figures stand beside its own data sets only.
+    The page first shows where SiGAH wins and where it does not, then a chapter for each data set.
+    It includes your own data and methods. The paper's figures are shown for the paper's data sets
+    only.
 
     Example: sigah report --results results --out report.html
     """

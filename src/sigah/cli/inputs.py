@@ -1,4 +1,4 @@
-"""Files that a command reads: errors begin with the argument as the user wrote it."""
+"""Files that a command reads; errors begin with the argument as the user wrote it."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ __all__ = [
 NUMBERS = re.compile(r"[\s,]*\d+([\s,]+\d+)*[\s,]*")
 MADE_BY = {
     "model": "`sigah fit` makes models; MODEL comes before vectors and codes",
-    "codes": "`sigah encode` makes codes of vectors",
-    "index": "`sigah index build` makes an index of codes",
+    "codes": "`sigah encode` makes codes from vectors",
+    "index": "`sigah index build` makes an index from codes",
 }
 
 
 @contextmanager
 def naming(name: str, argument: object, only: str = "") -> Iterator[None]:
-    """Begin whatever error is raised with the argument that it is about.
+    """Prefix errors with the argument that they are about.
 
-    ``only`` are the errors that begin so; others are about something else, and stay as they are.
+    Only errors that begin with ``only`` are changed; other errors are about something else.
     """
     try:
         yield
@@ -64,13 +64,13 @@ def naming(name: str, argument: object, only: str = "") -> Iterator[None]:
 
 
 def check_file(path: Path, name: str, kind: str) -> None:
-    """Refuse a file that is missing or plainly something else."""
+    """Refuse a file that is missing or of another kind."""
     if kind == "codes" and is_code_folder(path):
         return
     if not path.exists():
         raise FileNotFoundError(f"{name} {path}: no such file")
     if not path.is_file():
-        what = "a folder" if path.is_dir() else "no regular file"
+        what = "a folder" if path.is_dir() else "not a regular file"
         raise OSError(f"{name} {path} is {what}, not {KINDS[kind]}")
     if not path.stat().st_size:
         raise ValueError(f"{name} {path}: the file is empty")
@@ -83,13 +83,13 @@ def check_file(path: Path, name: str, kind: str) -> None:
 
 @contextmanager
 def reading(path: Path, name: str, kind: str) -> Iterator[None]:
-    """Check a file, then say in whatever its reader raises which argument it is."""
+    """Check a file, then prefix errors of its reader with the argument."""
     check_file(path, name, kind)
     with naming(name, path):
         try:
             yield
         except ValueError as error:
-            if files.kind_of(path) == kind:  # damaged or too new, as its reader says
+            if files.kind_of(path) == kind:  # damaged or too new: keep the reader's message
                 raise
             reason = str(error).removeprefix("cannot open ").removeprefix(f"{path}: ")
             raise ValueError(
@@ -110,32 +110,32 @@ def read_index(path: Path, name: str = "INDEX") -> HammingIndex:
 
 
 def read_codes(path: Path, name: str = "CODES") -> files.Codes:
-    """Codes with whatever ids they have."""
+    """Codes with their ids, if any."""
     with reading(path, name, "codes"):
         return files.open_codes(path)
 
 
 def read_numbered_codes(path: Path, ids: str | None = None, name: str = "CODES") -> files.Codes:
-    """Codes with the ids that were asked for or, otherwise, those that they have: numbers."""
+    """Codes with the ids in ``ids`` or, by default, in the file; they must be numbers."""
     stored = read_codes(path, name)
     if ids is not None:
         return replace(stored, ids=read_ids(ids))
     if stored.ids is not None and stored.ids.dtype.kind not in "iu":
-        raise ValueError(f"{name} {path}: ids must be whole numbers here, these are strings")
+        raise ValueError(f"{name} {path}: ids must be whole numbers here, but these are strings")
     return stored
 
 
 def read_ids(argument: str, name: str = "--ids") -> NDArray[np.int64]:
-    """Ids: whole numbers with commas between them, or those in a file."""
+    """Ids: whole numbers separated by commas, or the ids in a file."""
     if not argument.strip():
-        raise ValueError(f"{name} is empty; give ids, whole numbers with commas between them")
-    if NUMBERS.fullmatch(argument):  # before a look at the disk: a list may be of any length
+        raise ValueError(f"{name} is empty; give ids: whole numbers separated by commas")
+    if NUMBERS.fullmatch(argument):  # first: a list may be too long for a file name
         return check_ids(_numbers([argument]), name=name)
     path = Path(argument)
     if not is_file(path):
         raise ValueError(
-            f"{name} {argument[:60]}: no such file, and no list of ids; ids are whole"
-            " numbers with commas between them, in a .npy file, or in a text file with one a line"
+            f"{name} {argument[:60]}: no such file, and not a list of ids; give whole numbers"
+            " separated by commas, a .npy file, or a text file with one id per line"
         )
     with naming(name, argument):
         if path.suffix.lower() == ".npy":
@@ -148,7 +148,7 @@ def read_ids(argument: str, name: str = "--ids") -> NDArray[np.int64]:
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a file; no name is too long to ask."""
+    """Whether there is a file; False if the name is too long."""
     try:
         return path.is_file()
     except OSError:
@@ -161,6 +161,8 @@ def _numbers(lines: list[str]) -> list[int]:
     for place, line in enumerate(lines, 1):
         for word in line.replace(",", " ").split():
             if not word.isdecimal():
-                raise ValueError(f"line {place}: {word!r} is no id, a whole number from 0 on")
+                raise ValueError(
+                    f"line {place}: {word!r} is not an id (a whole number of at least 0)"
+                )
             numbers.append(int(word))
     return numbers

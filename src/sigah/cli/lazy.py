@@ -1,4 +1,4 @@
-"""Commands that are imported when they run; a table lists them without any import."""
+"""Commands that are imported when they run, and listed without imports."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["Commands", "lazy_group"]
 
 
 class Commands(MutableMapping[str, Any]):
-    """Commands by name, each imported when it is first asked for.
+    """Commands by name, each imported at its first use.
 
     Parameters
     ----------
     places : mapping of str to (str, str)
-        Of every name: ``module:function`` or ``module:app``, and the line that lists show.
+        For every name: ``module:function`` or ``module:app``, and its line in lists.
     package : str
-        Where the modules are.
+        The package of the modules.
     """
 
     def __init__(self, places: Mapping[str, tuple[str, str]], package: str) -> None:
@@ -58,7 +58,7 @@ class Commands(MutableMapping[str, Any]):
 
 
 def lazy_group(places: Mapping[str, tuple[str, str]], *, package: str) -> type[TyperGroup]:
-    """A group of commands that imports the one that runs, and none to list them."""
+    """A group of commands that imports only the command that runs."""
 
     class LazyGroup(TyperGroup):
         def __init__(self, **attributes: Any) -> None:
@@ -67,7 +67,7 @@ def lazy_group(places: Mapping[str, tuple[str, str]], *, package: str) -> type[T
 
         @contextmanager
         def _listed(self) -> Iterator[None]:
-            """Names and lines in the place of the commands."""
+            """Replace the commands by their names and lines."""
             commands = self.commands
             self.commands = {
                 name: TyperCommand(name, help=line) for name, (_, line) in places.items()
@@ -80,12 +80,12 @@ def lazy_group(places: Mapping[str, tuple[str, str]], *, package: str) -> type[T
         def invoke(self, ctx: Any) -> Any:
             try:
                 return super().invoke(ctx)
-            except KeyboardInterrupt:  # Typer would leave with 130, without a word
+            except KeyboardInterrupt:  # Typer would exit with 130 and no message
                 import ctypes
 
                 say(INTERRUPTED)
-                # An interruption inside of code that a library in C had Python run, as torch does,
-                # makes Python end by the signal, whatever exit is asked for, unless more is run.
+                # If the interruption came in Python code called from C, as in torch, Python ends by
+                # the signal and ignores the exit status, unless it runs more code.
                 ctypes.pythonapi.PyRun_SimpleString(b"pass")
                 raise typer.Exit(130) from None
 

@@ -1,4 +1,4 @@
-"""Arguments and options that several commands share, and what they accept."""
+"""Arguments and options that several commands share, and their checks."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ __all__ = [
     "suggestion",
 ]
 
-IDS = "Ids separated by commas, a .npy file, or a text file with one id a line."
+IDS = "Ids separated by commas, a .npy file, or a text file with one id per line."
 
 
 def check_bits(bits: int) -> int:
-    """Refuse a code length that no code has."""
+    """Refuse an invalid code length."""
     if bits < 8 or bits % 8:
         raise typer.BadParameter(f"{bits} is not a positive multiple of 8.")
     return bits
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """``; did you mean ...?`` if something is spelt nearly so, otherwise nothing."""
+    """``; did you mean ...?`` if a known word is similar, otherwise an empty string."""
     near = get_close_matches(word, list(known), n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
@@ -72,6 +72,6 @@ Overwrite = Annotated[
     typer.Option(
         "--overwrite",
         help="Replace the output even if it is a different kind of file. A file of the same kind is"
-        " always replaced, an input never.",
+        " always replaced; an input is never replaced.",
     ),
 ]

@@ -1,4 +1,4 @@
-"""Files that a command writes: checked before the work, named as the user wrote them."""
+"""Files that a command writes: checked before the work; errors name them as the user did."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def check_output(
 ) -> None:
     """Refuse an output that cannot be written, is an input, or would replace something else.
 
-    ``inputs`` are arguments: files, folders, named sets or lists of ids; those left out are None.
+    ``inputs`` are arguments: files, folders, named sets, lists of ids, or None if not given.
     """
     if path is not None:
         read = [file_named(str(one)) for one in inputs if one is not None]

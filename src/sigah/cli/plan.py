@@ -1,4 +1,4 @@
-"""``sigah plan``: what a number of vectors takes."""
+"""``sigah plan``: memory, machines and time for a number of vectors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def plan(
     ] = 100,
     recall: Annotated[
         float | None,
-        typer.Option(help="Wanted share of the true ten neighbours: says how to measure its cost."),
+        typer.Option(
+            help="Wanted share of the true ten neighbours; the plan says how to measure its cost."
+        ),
     ] = None,
     ram: Annotated[float, typer.Option(help="Memory of a machine, in GB (10^9 bytes).")] = 64,
     cores: Annotated[
@@ -37,7 +39,7 @@ def plan(
 ) -> None:
     """Estimate memory, machines and time for a number of vectors; suggest index and engine.
 
-    The figures are arithmetic on rates measured on one machine. Assumptions are listed at the end.
+    The figures are computed from rates measured on one machine. Assumptions are listed at the end.
 
     Example: sigah plan --vectors 1e9 --bits 128 --dim 768 --queries-per-second 100
     """
@@ -54,7 +56,7 @@ def plan(
             ram_gb=ram,
             cores=cores,
         )
-    except ValueError as error:  # which begins with what the option is called
+    except ValueError as error:  # which begins with the name of the parameter
         name, must, reason = str(error).partition(" must be ")
         option = name.removesuffix("_gb").replace("_", "-").replace(" ", "-")
         raise ValueError(f"--{option}{must}{reason}") from error
@@ -78,7 +80,7 @@ def plan(
     table.add_row("[bold]or[/]")
     for engine, when in made.alternatives.items():
         table.add_row(f"  {engine}", when)
-    # a pipe is as wide as it needs to be: lines are cut at the edge of a terminal only
+    # lines are cut at the edge of a terminal, but never in a pipe
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     console.print(table)
     for assumption in made.assumptions:

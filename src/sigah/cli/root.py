@@ -1,4 +1,4 @@
-"""The commands of ``sigah``, and the options that stand before them."""
+"""The commands of ``sigah``, and the options before a command."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from sigah.threads import limit_threads
 __all__ = ["COMMANDS", "app"]
 
 HELP = (
-    "Learned binary hashing: float vectors in, short binary codes out, neighbours found with"
+    "Learned binary hashing: turns float vectors into short binary codes and finds neighbours with"
     " them.\n\nA VECTORS argument is a file (.npy .npz .fvecs .bvecs .fbin .csv .h5 .mat .parquet"
     " .arrow, IDX), a folder of such files, or a named set such as [bold]mnist[/] (its base) or"
     " [bold]mnist:queries[/]. If a file has several tables, name one: [bold]file.h5:train[/]."
 )
 
-# Where each command is, and its line in the list: the first of its docstring.
+# The place of each command, and its line in the list (the first line of its docstring).
 COMMANDS = {
     "fit": ("codes:fit", "Learn a hasher from vectors and write it to a model file."),
     "encode": (
@@ -45,11 +45,11 @@ COMMANDS = {
     ),
     "evaluate": (
         "evaluation:evaluate",
-        "Fit methods, search with their codes, and measure what they find.",
+        "Fit methods, search with their codes, and measure the results.",
     ),
     "reproduce": (
         "experiments:reproduce",
-        "Run a table or figure of the paper and show it beside the paper's own figures.",
+        "Run a table or figure of the paper and compare it with the paper's own figures.",
     ),
     "report": (
         "experiments:report",
@@ -58,7 +58,7 @@ COMMANDS = {
     "inspect": ("codes:inspect", "Verify a file of sigah and describe it as JSON."),
     "methods": (
         "codes:methods",
-        "List the methods that `fit` and `evaluate` know, installed plug-ins too, a line each.",
+        "List the methods for `fit` and `evaluate`, including installed plug-ins, one per line.",
     ),
     "onnx": (
         "onnx:onnx",
@@ -74,7 +74,7 @@ COMMANDS = {
     ),
     "warmup": (
         "warmup:warmup",
-        "Compile the search kernels now, so that no later process has to.",
+        "Compile the search kernels now, so that later processes need not.",
     ),
     "index": (
         "search:app",
@@ -99,7 +99,7 @@ app = typer.Typer(
 
 
 def show_version(requested: bool) -> None:
-    """Print the version and leave."""
+    """Print the version and exit."""
     if requested:
         typer.echo(__version__)
         raise typer.Exit
@@ -118,7 +118,7 @@ def options(
             "--threads",
             min=1,
             metavar="N",
-            help="Threads to compute with; default: the cores that this process may use.",
+            help="Number of threads; default: the cores that this process may use.",
         ),
     ] = None,
 ) -> None:

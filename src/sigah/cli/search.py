@@ -46,12 +46,12 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-BLOCK = 2000  # queries between two steps of the progress bar
+BLOCK = 2000  # queries per step of the progress bar
 RANKINGS = ("asymmetric", "spherical", "decoded", "raw")
 
 
 def check_ranking(by: str) -> str:
-    """Refuse an unknown way to rank."""
+    """Refuse an unknown ranking."""
     if by not in ("hamming", *RANKINGS):
         raise typer.BadParameter(f"{by!r} is not one of hamming, {', '.join(RANKINGS)}.")
     return by
@@ -93,19 +93,21 @@ def search(
     if by == "raw" and vectors is None:
         raise ValueError("--by raw needs --vectors, the vectors that were encoded")
     if by != "raw" and vectors is not None:
-        raise ValueError("--vectors is read by --by raw only; leave it out or add --by raw")
+        raise ValueError("--vectors is for --by raw only; leave it out or add --by raw")
     if by != "hamming" and chosen is not None:
-        raise ValueError("--filter finds codes by hamming distance only; leave out --by")
+        raise ValueError("--filter works with the hamming distance only; leave out --by")
     hasher = read_model(model)
     index = _open_any(base)
     with naming("CODES|INDEX", base):
         if index.n_bits != hasher.n_bits:
-            raise ValueError(f"its codes have {index.n_bits} bits, those of MODEL {hasher.n_bits}")
+            raise ValueError(
+                f"its codes have {index.n_bits} bits, but those of MODEL have {hasher.n_bits}"
+            )
         if index.fingerprint is not None:
             made_by = {"fingerprint": index.fingerprint}
             files.check_same_model(made_by, {"fingerprint": hasher.fingerprint})
         else:
-            typer.echo(f"warning: {base} does not say which model made it", err=True)
+            typer.echo(f"warning: {base} does not name the model that made it", err=True)
     looked_up = read_vectors(queries, "QUERIES", hasher=hasher, header=header)
     allowed = None if chosen is None else index.select(read_ids(chosen, "--filter"))
     rows = None
@@ -136,7 +138,7 @@ def build(
     ids: Ids = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Make an index of codes; without --ids they are numbered from 0, or as a .parquet file says.
+    """Make an index from codes; default ids: those of a .parquet file, otherwise 0, 1, 2, ...
 
     Example: sigah index build codes.npy --out mnist.index
     """
@@ -160,7 +162,7 @@ def add(index: Index, codes: Codes, ids: Ids = None) -> None:
     stored = read_numbered_codes(codes, ids)
     if held.fingerprint is not None and stored.header is None:
         raise ValueError(
-            f"CODES {codes}: they do not say which model made them; encode with `sigah encode`"
+            f"CODES {codes}: they do not name the model that made them; encode with `sigah encode`"
         )
     if held.fingerprint is not None and stored.fingerprint != held.fingerprint:
         raise ValueError(
@@ -209,7 +211,9 @@ def search_codes(
     queries = read_codes(codes)
     with naming("CODES", codes):
         if queries.n_bits != held.n_bits:
-            raise ValueError(f"its codes have {queries.n_bits} bits, those of INDEX {held.n_bits}")
+            raise ValueError(
+                f"its codes have {queries.n_bits} bits, but those of INDEX have {held.n_bits}"
+            )
         if held.fingerprint is not None and queries.header is not None:
             files.check_same_model(queries.header, {"fingerprint": held.fingerprint})
     allowed = None if chosen is None else held.select(read_ids(chosen, "--filter"))
@@ -231,7 +235,7 @@ def stats(index: Index) -> None:
 
 
 def _open_any(path: Path) -> HammingIndex:
-    """An index file, or an index of a file of codes."""
+    """Open an index file, or make an index from a file of codes."""
     if files.kind_of(path) == "index":
         return read_index(path)
     with reading(path, "CODES|INDEX", "codes"):
@@ -239,14 +243,14 @@ def _open_any(path: Path) -> HammingIndex:
 
 
 def _ids_of(codes: Path, ids: str | None) -> tuple[str, object]:
-    """The argument that errors about ids are about."""
+    """The argument that errors about ids must name."""
     return ("CODES", codes) if ids is None else ("--ids", ids)
 
 
 def at_most(k: int, n_codes: int) -> int:
-    """As many neighbours as there are codes, and a word if more were wanted."""
+    """``k``, or the number of codes and a note if there are fewer."""
     if k > n_codes:
-        typer.echo(f"note: -k {k:,}: there are {n_codes:,} codes, all are returned", err=True)
+        typer.echo(f"note: -k {k:,}: there are only {n_codes:,} codes", err=True)
     return max(1, min(k, n_codes))
 
 
@@ -254,7 +258,7 @@ def in_blocks(
     queries: NDArray[Any],
     search_some: Callable[[Any, int], tuple[NDArray[Any], NDArray[np.int64]]],
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Search block by block, with a progress bar; it is told the row at which a block begins."""
+    """Search block by block, with a progress bar; ``search_some`` also gets its first row."""
     found = []
     with bar(show=True) as progress:
         task = progress.add_task("search", total=len(queries), detail="")

@@ -1,4 +1,4 @@
-"""What a VECTORS argument means: a file, a folder of files, or a part of a named data set."""
+"""VECTORS arguments: a file, a folder of files, or a part of a named data set."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def read_vectors(
 ) -> Any:
     """Vectors ``(n, d)`` of a file, a folder, or ``NAME`` or ``NAME:queries`` of a named set.
 
-    A file of several tables takes a name after a colon, as in ``file.h5:train``. What is returned
-    is an array, a memory map, or rows that are read on demand. With a hasher, vectors of another
-    dimension than it was fitted on are refused. ``header`` says whether CSV files begin
-    with a header; files of other formats have none.
+    For a file with several tables, add a table's name after a colon, as in ``file.h5:train``.
+    Returns an array, a memory map, or rows that are read on demand. With a hasher, the vectors must
+    have the dimension that it was fitted on. ``header`` says whether CSV files begin with a header;
+    files of other formats have none.
     """
     vectors = _read(argument, name, header)
     if hasher is not None and vectors.shape[1] != hasher.n_features_in_:
@@ -47,7 +47,8 @@ def file_named(argument: str) -> Path:
 
 def _read(argument: str, name: str, header: bool | None) -> Any:
     file = file_named(argument)
-    # a folder of the same name, say of results, does not hide a set: ./mnist is that folder
+    # a folder of the same name, such as one of results, does not hide a set: ./mnist means the
+    # folder
     if not is_file(file):
         from sigah.lab import datasets
 

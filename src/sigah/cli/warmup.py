@@ -1,4 +1,4 @@
-"""Compiling before it counts: ``warmup``."""
+"""``sigah warmup``: compile the search kernels in advance."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ def warmup(
         typer.Option(
             "--cache",
             metavar="DIR",
-            help="Keep the compiled kernels here; later processes find them by NUMBA_CACHE_DIR.",
+            help="Store compiled kernels here; later processes find them through NUMBA_CACHE_DIR.",
         ),
     ] = None,
 ) -> None:
-    """Compile the search kernels now, so that no later process has to.
+    """Compile the search kernels now, so that later processes need not.
 
-    Run it where an image is built; a container whose files are read-only then starts warm:
-    set NUMBA_CACHE_DIR=DIR there. Kernels fit the processor that they were compiled on.
+    Run this while you build a container image, and set NUMBA_CACHE_DIR=DIR in the container: it
+    then starts without compiling, even with a read-only file system. Kernels work only on the type
+    of processor that they were compiled on.
 
     Example: sigah warmup --cache /opt/kernels
     """

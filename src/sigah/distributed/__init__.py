@@ -1,7 +1,7 @@
-"""Work on a cluster (Ray): encode, train and search in parallel, with the answers of one process.
+"""Work on a cluster (Ray): encode, train and search in parallel, with the results of one process.
 
-Every function starts Ray on this machine unless it is given the ``address`` of a cluster. On a
-cluster, sigah must be installed on all nodes, and files lie on storage that all nodes share.
+Every function starts Ray on this machine unless the ``address`` of a cluster is given. On a
+cluster, sigah must be installed on all nodes, and all nodes must share the storage of the files.
 """
 
 from __future__ import annotations

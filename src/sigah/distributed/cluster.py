@@ -1,4 +1,4 @@
-"""Where Ray runs: on this machine, for as long as it is needed, or on a running cluster."""
+"""Start Ray on this machine for the time of a call, or connect to a running cluster."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from sigah.threads import available_threads
 
 __all__ = ["cluster", "require_ray"]
 
-OBJECT_STORE_BYTES = 256 << 20  # vectors and codes go through files, so little has to fit in
-PRIVATE = {  # read when Ray is imported
-    "RAY_USAGE_STATS_ENABLED": "0",  # no message to Ray's makers about its users
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on Linux, too: no port but on the loopback device
+OBJECT_STORE_BYTES = 256 << 20  # small, because vectors and codes go through files
+PRIVATE = {  # Ray reads these when it is imported
+    "RAY_USAGE_STATS_ENABLED": "0",  # send no usage statistics
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # listen on the loopback device only, on Linux too
 }
 
 
 def require_ray() -> Any:
-    """Return the module of Ray, or raise an OSError that tells how to install it."""
+    """Return the module of Ray, or raise an OSError that says how to install it."""
     try:
-        for name in ("pandas", "pyarrow"):  # without which Ray Data fails, and late
+        for name in ("pandas", "pyarrow"):  # without them, Ray Data fails late
             importlib.import_module(name)
         return importlib.import_module("ray")
     except ImportError as error:
@@ -35,16 +35,16 @@ def require_ray() -> Any:
 
 @contextmanager
 def cluster(address: str | None = None) -> Iterator[Any]:
-    """Connect to Ray for the length of a block.
+    """A context with a connection to Ray.
 
-    A connection that the program has made itself (``ray.init``) is used, and left open.
+    An existing connection of the program (``ray.init``) is used and left open.
 
     Parameters
     ----------
     address : str, optional
-        Of a running cluster, one of whose nodes is this machine: ``"host:6379"``, or ``"auto"`` to
-        look for it. By default, and for ``"local"``, Ray starts on this machine, open to no other,
-        and stops at the end of the block.
+        Of a running cluster that includes this machine: ``"host:6379"``, or ``"auto"`` to find it.
+        By default, and for ``"local"``, Ray starts on this machine, closed to other machines, and
+        stops at the end of the block.
 
     Yields
     ------
@@ -93,7 +93,7 @@ def cluster(address: str | None = None) -> Iterator[Any]:
 
 
 def knock(address: str) -> None:
-    """Raise an OSError at once where nothing listens: Ray would keep trying for minutes."""
+    """Raise an OSError at once if nothing listens: Ray would keep trying for minutes."""
     host, _, port = address.rpartition(":")
     if port.isdigit():
         socket.create_connection((host, int(port)), timeout=10).close()

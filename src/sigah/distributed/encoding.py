@@ -1,4 +1,4 @@
-"""Encoding a Parquet data set in parallel (Ray Data)."""
+"""Parallel encoding of Parquet files (Ray Data)."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def encode(
 ) -> Manifest:
     """Encode the vectors of Parquet files in parallel, and write codes with their ids.
 
-    Workers read row groups, encode them and write one file each; nothing but their names and sizes
-    passes through Ray. The model is sent to each node once. Ray Data decides how many parts are
-    encoded at a time. If a worker dies, another one encodes its part.
+    Each worker reads row groups, encodes them and writes one file; only file names and sizes pass
+    through Ray. The model is sent to each node once. Ray Data decides how many parts are encoded at
+    a time. If a worker dies, another worker encodes its part.
 
     Parameters
     ----------
@@ -46,19 +46,18 @@ def encode(
     model : BinaryHasher or path
         A fitted hasher, or its file.
     out : path
-        A folder that does not exist yet; it appears when all codes are written. It holds
-        ``part-00000.parquet`` and so on, in the order of the vectors, each a file as
-        :func:`sigah.files.save_codes` writes it, and a manifest. :func:`sigah.files.load_codes`
-        reads it.
+        A folder that does not exist yet; it appears when all codes are written. It holds a manifest
+        and ``part-00000.parquet`` and so on, in the order of the vectors and in the format of
+        :func:`sigah.files.save_codes`. :func:`sigah.files.load_codes` reads it.
     ids : str
-        The column of ids, whole numbers or strings, that are kept beside the codes.
+        The column of ids, whole numbers or strings, which are stored with the codes.
     vectors : str, optional
         The column of vectors; by default the only column of lists of numbers.
     rows_per_part : int
-        Vectors that one task encodes, at least; a row group is never cut.
+        Least vectors of one task; a row group is never split.
     address : str, optional
-        Of a Ray cluster; by default Ray runs on this machine. Then all nodes must see ``source``
-        and ``out`` under the same path.
+        Of a Ray cluster, whose nodes must all see ``source`` and ``out`` under the same path; by
+        default Ray runs on this machine.
     verbose : bool
         Show a progress bar.
 
@@ -95,7 +94,7 @@ def encode(
         ).map(
             encode_part,
             fn_kwargs={
-                "model": ray.put(hasher),  # one copy a node, which its workers share
+                "model": ray.put(hasher),  # one copy per node, shared by its workers
                 "vectors": column,
                 "ids": ids,
                 "folder": str(folder),
@@ -103,7 +102,7 @@ def encode(
             },
         )
         work.context.enable_progress_bars = False
-        logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what is wrong, we say ourselves
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # errors are reported below
         written = {}
         for part in work.iter_rows():
             if part["error"]:
@@ -124,9 +123,9 @@ def encode_part(
     folder: str,
     origin: dict[str, Any],
 ) -> dict[str, Any]:
-    """Encode one part on a worker and write it; tell the file and its rows, or what is wrong.
+    """Encode one part on a worker and write it; return the file and its rows, or an error.
 
-    A part that is encoded twice, because its worker died, is the same file again.
+    If a part is encoded again because its worker died, the file is the same.
     """
     part = Part(**row)
     pyarrow = require("pyarrow", "Parquet files")

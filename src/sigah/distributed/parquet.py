@@ -1,4 +1,4 @@
-"""Vectors in Parquet files, cut into parts that any worker can read by itself."""
+"""Vectors in Parquet files, split into parts that workers read independently."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ BATCH_BYTES = 8 << 20  # of vectors decoded at a time
 
 @dataclass(frozen=True)
 class Part:
-    """Row groups of one file, to be read in one go."""
+    """Row groups of one file that are read together."""
 
     number: int
     file: str
     groups: tuple[int, ...]
-    start: int  # row of the file at which it begins
+    start: int  # first row, counted in the file
     n_rows: int
 
 
 def parquet_files(source: str | PathLike[str]) -> list[Path]:
-    """A file, or those of a folder and its subfolders, as every command of sigah walks a folder.
+    """A file, or the files of a folder and its subfolders, found as by all commands.
 
     Raises
     ------
     ValueError
-        If the folder holds vectors in other formats, which other commands would read, too.
+        If the folder also holds vectors in other formats, which other commands would read.
     OSError
         If there is no such file or folder, or the folder holds no vectors.
     """
@@ -58,9 +58,9 @@ def parquet_files(source: str | PathLike[str]) -> list[Path]:
 def split(
     source: str | PathLike[str], *, vectors: str | None, ids: str | None, n_rows: int
 ) -> tuple[str, list[Part]]:
-    """Cut files into parts of at least ``n_rows`` rows, where row groups permit.
+    """Split files into parts of at least ``n_rows`` rows, if the row groups allow it.
 
-    A row group is never cut, and a part never spans two files.
+    A row group is never split, and a part never spans two files.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def split(
     vectors : str or None
         The column of vectors; None takes the only column of lists.
     ids : str or None
-        A column that must be there.
+        A column that must exist.
     n_rows : int
 
     Returns
@@ -100,14 +100,14 @@ def split(
                 parts.append(Part(len(parts), str(file), tuple(groups), start, held))
                 groups, start, held = [], start + held, 0
     if not parts or vectors is None:
-        raise ValueError(f"{source}: there are no vectors, the files have no rows")
+        raise ValueError(f"{source}: there are no vectors; the files have no rows")
     return vectors, parts
 
 
 def read_part(
     part: Part, *, vectors: str, ids: str | None = None
 ) -> Iterator[tuple[int, NDArray[Any], Any]]:
-    """Yield a part in batches: the first row's number in its file, vectors ``(m, d)``, and ids.
+    """Yield a part in batches: the first row's number in the file, vectors ``(m, d)``, and ids.
 
     Ids come as an Arrow array, or as None if no column is named.
 

@@ -20,23 +20,23 @@ from sigah.search.merging import Nearest, WithinRadius, merge_nearest, merge_wit
 
 __all__ = ["ShardedIndex"]
 
-ANSWER_BYTES = 32 << 20  # that all shards together send at a time
-RETRIES = 3  # of one question, by shards that die over it
+ANSWER_BYTES = 32 << 20  # most bytes that all shards together send at a time
+RETRIES = 3  # of a request, if the shard dies
 
 
 class ShardedIndex:
-    """Exact nearest neighbours over a folder of shards, as one :class:`sigah.HammingIndex`.
+    """Exact nearest neighbours over a folder of shards, as in one :class:`sigah.HammingIndex`.
 
-    Each shard is an actor of Ray that maps its index file. If an actor dies, it is started again
-    and asked again: a search either answers exactly or raises. The index cannot be changed; to
-    change it, build the shards again.
+    Each shard is a Ray actor that maps its index file. If an actor dies, it is restarted and the
+    request is repeated: a search either answers exactly or raises an error. To change the index,
+    build the shards again.
 
     Parameters
     ----------
     folder : path
         Written by :func:`build_shards`. On a cluster, all nodes must see it under this path.
     n_threads : int, optional
-        Threads that each shard searches with; by default the cores of the cluster, shared out.
+        Threads of each shard; by default the cores of the cluster, divided among the shards.
     address : str, optional
         Of a Ray cluster; by default Ray runs on this machine until :meth:`close`.
 
@@ -71,7 +71,7 @@ class ShardedIndex:
                 n_cores = self._ray.cluster_resources().get("CPU", 1)
                 n_threads = max(1, int(n_cores) // len(files))
             actor = self._ray.remote(Shard).options(
-                num_cpus=0,  # any number of shards finds a place; they share the cores
+                num_cpus=0,  # so that any number of shards can start; they share the cores
                 scheduling_strategy="SPREAD",
                 max_restarts=-1,
                 max_task_retries=RETRIES,
@@ -82,7 +82,7 @@ class ShardedIndex:
             held = self._ask("describe")
             for file, count, found in zip(files, expected, held, strict=True):
                 if found != (count, self.n_bits, self.fingerprint):
-                    raise FileFormatError(f"cannot open {file}: it is not what the manifest says")
+                    raise FileFormatError(f"cannot open {file}: it does not match the manifest")
             self._open = opening.pop_all()
 
     def __len__(self) -> int:
@@ -110,7 +110,7 @@ class ShardedIndex:
         -------
         distances : ndarray of int32, shape (q, k)
         ids : ndarray of int64, shape (q, k)
-            What :meth:`sigah.HammingIndex.search` answers with all codes in one index.
+            The same as from :meth:`sigah.HammingIndex.search` with all codes in one index.
 
         Raises
         ------
@@ -157,11 +157,11 @@ class ShardedIndex:
         return merge_within_radius(self._ask("range_search", queries, radius), len(queries))
 
     def close(self) -> None:
-        """Stop the shards, and Ray if it was started for them."""
+        """Stop the shards, and also Ray if it was started for them."""
         self._open.close()
 
     def _ask(self, method: str, *arguments: Any) -> list[Any]:
-        """What every shard answers; what is wrong with one is raised as it would be here."""
+        """The answers of all shards; an error in a shard is raised as if it were local."""
         shared = [self._ray.put(argument) for argument in arguments]
         asked = [getattr(shard, method).remote(*shared) for shard in self._shards]
         try:
@@ -179,7 +179,7 @@ class ShardedIndex:
 
 
 class Shard:
-    """The contents of an actor: one index file, opened at each start."""
+    """The state of an actor: one index file, opened at each start."""
 
     def __init__(self, file: str, n_threads: int) -> None:
         self.file, self.n_threads = Path(file), n_threads
@@ -191,16 +191,16 @@ class Shard:
         return len(index), index.n_bits, index.fingerprint
 
     def search(self, codes: NDArray[np.uint8], k: int) -> Any:
-        """Its own ``k`` nearest."""
+        """The ``k`` nearest codes of this shard."""
         return self._opened().search(codes, k)
 
     def range_search(self, codes: NDArray[np.uint8], radius: int) -> Any:
-        """Its own codes in each ball."""
+        """The codes of this shard within ``radius``."""
         return self._opened().range_search(codes, radius)
 
     def _opened(self) -> HammingIndex:
-        # Not when the actor starts: Ray would take a damaged file for an actor that died, and
-        # start it again for ever.
+        # Not opened when the actor starts: Ray would mistake a damaged file for a dead actor, and
+        # restart it for ever.
         if self.index is None:
             self.index = HammingIndex.open(self.file, n_threads=self.n_threads)
         return self.index

@@ -1,4 +1,4 @@
-"""A folder of index files, each with a share of the codes, that are searched as one."""
+"""A folder of shards: index files that each hold a share of the codes."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ Share = tuple[NDArray[np.uint8], NDArray[Any]]  # codes and their ids
 
 
 def build_shards(source: str | PathLike[str], out: str | PathLike[str], n_shards: int) -> Manifest:
-    """Make index files of codes, of equal size up to one code.
+    """Make index files from codes; their sizes differ by at most one code.
 
-    Runs in this process and holds one shard at a time, and all ids.
+    Runs in this process and holds one shard at a time and all ids in memory.
 
     Parameters
     ----------
@@ -62,18 +62,18 @@ def build_shards(source: str | PathLike[str], out: str | PathLike[str], n_shards
     n_shards = check_whole(n_shards, "n_shards", least=1)
     header, parts = open_parts(source)
     if header is None:
-        raise ValueError(f"{source} does not say which model made its codes")
+        raise ValueError(f"{source} does not name the model that made its codes")
     if header["count"] < n_shards:
         raise ValueError(f"{header['count']} codes cannot fill {n_shards} shards")
     bounds = np.linspace(0, header["count"], n_shards + 1).round().astype(int)
-    # only a file without ids has None, and it is the only part
+    # None means a file without ids, which is the only part
     given = ((p.codes, np.arange(len(p)) if p.ids is None else p.ids) for p in parts)
     shares = cut(given, np.diff(bounds).tolist())
     return write_shards(shares, out, header["n_bits"], header["fingerprint"])
 
 
 def cut(shares: Iterable[Share], sizes: Sequence[int]) -> Iterator[Share]:
-    """The same codes in the same order, in shares of other sizes."""
+    """Split codes, in their order, into shares of the given sizes."""
     held: list[Share] = []
     n_held = 0
     wanted = iter(sizes)
@@ -94,7 +94,7 @@ def cut(shares: Iterable[Share], sizes: Sequence[int]) -> Iterator[Share]:
 def write_shards(
     shares: Iterable[Share], out: str | PathLike[str], n_bits: int, fingerprint: str | None
 ) -> Manifest:
-    """Write an index file for each share; an id may be held by one of them only."""
+    """Write an index file for each share; an id may be in one share only."""
     files: dict[str, int] = {}
     held: list[NDArray[np.int64]] = []
     with new_folder(out) as folder:

@@ -1,13 +1,13 @@
 """Data-parallel training of SiGAH: a share of the vectors in each worker, averaged gradients.
 
-What "the same result as one process" means here. Row ``i`` of the data belongs to worker ``i mod
-w``. In each step every worker draws a batch of ``batch_size`` of its own rows, takes the loss of
-that batch (Eq. (20), (21); its pairs and neighbours are those within the batch), and all take one
-step along the mean of their gradients. One process that adds up the gradients of the same ``w``
-batches before each step learns the same, up to rounding. With one worker it is ``SiGAH.fit``.
+With ``w`` workers, row ``i`` of the data belongs to worker ``i mod w``. In each step, every worker
+draws a batch of ``batch_size`` of its rows and computes the loss of that batch (Eq. (20), (21);
+pairs and neighbours are within the batch). All workers then take one step along the mean of their
+gradients. One process that adds up the gradients of the same ``w`` batches before each step learns
+the same model, up to rounding. One worker learns the same as ``SiGAH.fit``.
 
-Mean, covariance and, where the graph term is used, its sigma are those of all shares. ITQ's
-rotation, where training starts, is learned from a sample: all rows, if they fit.
+Mean, covariance and the sigma of the graph term (if used) are those of all shares. Training starts
+at ITQ's rotation, which is learned from a sample, or from all rows if they fit.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 __all__ = ["fit"]
 
-SAMPLE_BYTES = 64 << 20  # of vectors, for the rotation that training starts from
-PART_ROWS = 100_000  # that are read in one go, at least
-ATTEMPTS = 4  # at a training whose workers die
+SAMPLE_BYTES = 64 << 20  # of vectors in the sample for ITQ's rotation
+PART_ROWS = 100_000  # least rows of a part
+ATTEMPTS = 4  # if workers die
 
 
 def fit(
@@ -47,16 +47,16 @@ def fit(
     vectors: str | None = None,
     address: str | None = None,
 ) -> SiGAH:
-    """Train SiGAH on the vectors of Parquet files, shared out among workers.
+    """Train SiGAH on the vectors of Parquet files, divided among workers.
 
     Each worker reads the files and keeps every ``n_workers``-th row in memory. A step uses
-    ``n_workers * batch_size`` rows, and takes as long as with one worker: more workers learn from
-    more rows, not in less time. When a worker dies, training starts again, with the same result.
+    ``n_workers * batch_size`` rows and takes as long as with one worker: more workers learn from
+    more rows, not in less time. If a worker dies, training restarts, with the same result.
 
     Parameters
     ----------
     hasher : SiGAH
-        Its parameters hold; ``early_stopping`` and ``device="cuda"`` are not offered here.
+        Its parameters are used, but ``early_stopping`` and ``device="cuda"`` are refused.
         ``verbose`` shows a progress bar.
     source : path
         A Parquet file, or a folder of them.
@@ -70,7 +70,7 @@ def fit(
     Returns
     -------
     SiGAH
-        ``hasher`` itself, fitted. After Ctrl-C it holds what was learned so far.
+        ``hasher`` itself, fitted. After Ctrl-C, it keeps what it has learned.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def fit(
     hasher._take_plain_parameters()
     parameters = Parameters(**hasher.get_params())
     if parameters.early_stopping or parameters.device == "cuda":
-        raise ValueError("training on a cluster knows no early_stopping and no device='cuda'")
+        raise ValueError("training on a cluster does not support early_stopping or device='cuda'")
     column, parts = split(source, vectors=vectors, ids=None, n_rows=PART_ROWS)
     n_rows = sum(part.n_rows for part in parts)
     if n_rows < max(2 * n_workers, n_bits):
@@ -111,7 +111,7 @@ def fit(
             except ray.exceptions.RayTaskError as error:
                 cause = error.cause
                 if not isinstance(cause, RuntimeError) or attempt == ATTEMPTS - 1:
-                    raise cause from None  # a RuntimeError: the peer of one that died
+                    raise cause from None  # a RuntimeError: another worker died
             except ray.exceptions.RayActorError as error:
                 if attempt == ATTEMPTS - 1:
                     raise OSError(f"workers died {ATTEMPTS} times: {error}") from error
@@ -127,11 +127,11 @@ def train(
     n_workers: int,
     random_state: np.random.RandomState,
 ) -> tuple[Trained, Rows]:
-    """One attempt: start workers, take all steps, and bring home what they learned.
+    """One attempt: start workers, take all steps, and return what they learned.
 
-    With it comes the sample of rows that the start was learned from.
+    Also returns the sample of rows from which the start was learned.
     """
-    # torch is loaded by training alone
+    # only training loads torch
     from sigah.distributed.training_worker import Worker
     from sigah.hashers.sigah_training import EVALUATE_EVERY, describe, initial_projection
 
@@ -185,7 +185,7 @@ def pooled(
     weights = counts / counts.sum()
     mean = weights @ means
     away = means - mean
-    # the law of total covariance: within the shares, and between them
+    # the law of total covariance: within shares, plus between shares
     return mean, np.tensordot(weights, covariances, 1) + (weights[:, None] * away).T @ away
 
 

@@ -1,4 +1,4 @@
-"""One worker of a data-parallel training: its rows, SiGAH's trainer, and the averaging (gloo)."""
+"""A worker of data-parallel training: its rows, SiGAH's trainer, and the averaging (gloo)."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from sigah.rows.blocks import LARGEST, Rows
 
 __all__ = ["Worker"]
 
-PATIENCE = timedelta(minutes=10)  # with a worker that does not answer
+PATIENCE = timedelta(minutes=10)  # time to wait for a worker
 
 
 class Worker:
-    """Called by :func:`sigah.distributed.fit` in the order of the methods below."""
+    """One worker; :func:`sigah.distributed.fit` calls its methods in the order below."""
 
     def __init__(self, params: Parameters, rank: int, n_workers: int) -> None:
         self.params, self.rank, self.n_workers = params, rank, n_workers
@@ -33,7 +33,7 @@ class Worker:
     def read(
         self, column: str, parts: list[Part]
     ) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
-        """Keep every ``n_workers``-th row; their count, mean and covariance."""
+        """Keep every ``n_workers``-th row; return their count, mean and covariance."""
         mine: list[NDArray[np.float32]] = []
         seen = 0
         for part in parts:
@@ -58,29 +58,29 @@ class Worker:
         return held[np.random.RandomState(self.rank).choice(len(held), n, replace=False)]
 
     def host(self) -> tuple[str, int]:
-        """Where the workers meet: an address and a port of this one's machine."""
+        """The address and a free port of this worker's machine, where the workers connect."""
         address = require_ray().util.get_node_ip_address()
         self.store = dist.TCPStore(address, 0, is_master=True, wait_for_workers=False)
         return address, self.store.port
 
     def start(self, meeting: tuple[str, int], beginning: tuple[Any, ...]) -> None:
-        """Meet the others, and begin where they begin."""
+        """Connect to the other workers, and start from the same weights."""
         if self.rank:
             self.store = dist.TCPStore(*meeting)
         dist.init_process_group(
             "gloo", store=self.store, rank=self.rank, world_size=self.n_workers, timeout=PATIENCE
         )
         W, self.mean, self.scale, n_rows, self.seed, random_state = beginning
-        if self.rank:  # the first worker draws what a single process would
+        if self.rank:  # the first worker draws as a single process would
             random_state = np.random.RandomState(self.seed + self.rank)
         order = random_state.permutation(len(self.rows))
         self.batches = batches(order, self.params.batch_size, self.params.n_steps, random_state)
-        # what comes through Ray is shared and read-only
+        # arrays from Ray are shared and read-only
         self.trainer = Trainer(self.params, W.copy(), n_rows, self.seed, torch.device("cpu"))
         average_before_steps(self.trainer)
 
     def advance(self, n_steps: int) -> dict[str, float]:
-        """Take some steps; the mean of every loss term over steps and workers."""
+        """Take some steps; return the mean of every loss term over steps and workers."""
         sums: dict[str, float] = {}
         with quiet_cpu():
             first = self.step + 1
@@ -126,7 +126,7 @@ class Worker:
 
 
 def average_before_steps(trainer: Trainer) -> None:
-    """Let both optimisers step along the mean of all workers' gradients."""
+    """Make both optimisers step along the mean of all workers' gradients."""
 
     def average_gradients(optimizer: torch.optim.Optimizer, *_: Any) -> None:
         gradients = [

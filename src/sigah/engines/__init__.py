@@ -1,4 +1,4 @@
-"""Codes to the engines people already run: one engine, one file."""
+"""Export codes to existing search engines and databases: one engine, one file."""
 
 from __future__ import annotations
 

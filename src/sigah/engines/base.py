@@ -1,11 +1,11 @@
-"""The contract of an engine: everything that all engines share.
+"""The interface of an engine, and the code that all engines share.
 
-A file of an engine holds only its calls. It derives from :class:`Engine` and fills in the hooks:
-``read_about``, ``create`` and ``write_about`` (what the target says of itself), ``get`` and ``put``
-(rows by id), ``__len__`` and ``_nearest``; and, where the engine needs them, ``flush``,
-``finish``, ``reconnect`` and ``close``. Its constructor only stores settings; ``read_about`` is the
-hook that is called first, loads the library (by :func:`require`, never at the top of the file) and
-reaches the target. The hooks may raise what their library raises, if ``failures`` names it.
+An engine's file holds only the calls of its library. Its class derives from :class:`Engine` and
+defines the hooks: ``read_about``, ``create`` and ``write_about`` (the target's record), ``get`` and
+``put`` (rows by id), ``__len__`` and ``_nearest``; and, if the engine needs them, ``flush``,
+``finish``, ``reconnect`` and ``close``. The constructor only stores settings. ``read_about`` is
+called first: it loads the library (by :func:`require`, never at the top of the file) and connects
+to the target. Hooks may raise the library's errors that ``failures`` names.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ Found = tuple[NDArray[np.integer], NDArray[np.integer]]
 
 @dataclass(frozen=True)
 class About:
-    """What a target records about its codes; the target keeps it as one JSON text."""
+    """The record of a target about its codes, stored in the target as one JSON text."""
 
     n_bits: int
     fingerprint: str  # of the model that made the codes
-    kind: str  # of the engine's index
-    labels: str | None = None  # "int", "str", or None: the codes have none
-    complete: bool = False  # False while an export is under way, or was interrupted
+    kind: str  # kind of index
+    labels: str | None = None  # "int", "str", or None (no labels)
+    complete: bool = False  # False during an export, and after an interrupted one
 
     def to_json(self) -> str:
-        """The text that a target keeps."""
+        """The text that a target stores."""
         return json.dumps({"format": "sigah-engine", "format_version": 1, **asdict(self)})
 
     @classmethod
     def from_json(cls, text: str, where: str) -> About:
-        """Read the text again; ``where`` is the target's name in an error message."""
+        """Parse the text; ``where`` is the target's name in error messages."""
         try:
             told = json.loads(text)
             if (told.pop("format"), told.pop("format_version")) != ("sigah-engine", 1):
@@ -54,7 +54,7 @@ class About:
             return cls(**told)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(
-                f"{where}: what it says of its codes is damaged or too new ({error}); export to"
+                f"{where}: its record about the codes is damaged or too new ({error}); export to"
                 " another target"
             ) from error
 
@@ -82,19 +82,20 @@ class Engine(ABC):
     Parameters
     ----------
     target : str
-        A path or an address, as the engine has them.
+        A path or an address, in the form that the engine uses.
     kind : str, optional
-        Which index of :attr:`kinds` is built; by default the first, or that which the target has.
+        The kind of index to build, one of :attr:`kinds`; by default the kind of an existing target,
+        or the first.
 
     Attributes
     ----------
     about : About or None
-        What the target holds; None until it is opened or made.
+        The target's record; None until the target is opened or made.
     """
 
     name: ClassVar[str]  # on the command line
     kinds: ClassVar[tuple[str, ...]]  # of index; the first is the default
-    batch: ClassVar[int] = 10_000  # rows that `put` and `get` are given at once
+    batch: ClassVar[int] = 10_000  # rows in one call of `put` or `get`
 
     about: About | None = None
 
@@ -104,43 +105,43 @@ class Engine(ABC):
         self.target = str(target)
         self.kind = kind
 
-    # What an engine fills in ---------------------------------------------------------------------
+    # What an engine defines ----------------------------------------------------------------------
 
     @abstractmethod
     def read_about(self) -> About | None:
-        """What the target says of itself; None if nothing is there.
+        """The record of the target; None if the target does not exist.
 
         Raises
         ------
         OSError
             If the target cannot be reached.
         ValueError
-            If something is there that sigah did not make: it is never written over.
+            If sigah did not make the existing target: it is never overwritten.
         """
 
     @abstractmethod
     def create(self, about: About, sample: NDArray[np.uint8]) -> None:
-        """Make an empty collection with the record ``about``; an existing part of it stays.
+        """Make an empty collection with the record ``about``; existing parts of it are kept.
 
-        ``sample`` are codes for kinds of index that are trained. An export that was interrupted
-        before its first row was saved calls this again.
+        ``sample`` are codes for training an index. After an export that was interrupted before its
+        first row was saved, this is called again.
         """
 
     @abstractmethod
     def write_about(self, about: About) -> None:
-        """Replace what the target says of itself."""
+        """Replace the record of the target."""
 
     @abstractmethod
     def get(self, ids: NDArray[np.int64]) -> Rows:
-        """Those rows of ``ids`` (ascending) that the target holds, in any order."""
+        """The rows of those ``ids`` (ascending) that the target holds, in any order."""
 
     @abstractmethod
     def put(self, rows: Rows) -> None:
-        """Insert rows, ids ascending; those whose id is held already are replaced."""
+        """Insert rows, ids ascending; rows with an existing id replace the old ones."""
 
     @abstractmethod
     def __len__(self) -> int:
-        """How many codes the target holds."""
+        """The number of codes in the target."""
 
     @abstractmethod
     def _nearest(
@@ -148,49 +149,49 @@ class Engine(ABC):
     ) -> Found | Sequence[Sequence[tuple[int, int]]]:
         """Neighbours of queries: distances and ids, each ``(q, <= k)``, or (distance, id) pairs.
 
-        They need not be sorted. An id of -1 stands for none. ``labels``, if given, are those that
-        may be found.
+        They need not be sorted. An id of -1 means no neighbour. If ``labels`` are given, only codes
+        with these labels may be found.
         """
 
     def flush(self) -> None:
-        """Save the rows; for engines that hold them in memory until then."""
+        """Save the rows, for engines that first collect them in memory."""
 
     def finish(self) -> None:
-        """Build the index after the last row, if it does not grow with the rows."""
+        """Build the index after the last row, if it is not built row by row."""
 
     def reconnect(self) -> None:
-        """Called before a transient failure is tried again."""
+        """Connect again; called before a retry after a temporary failure."""
 
     def close(self) -> None:
-        """Let go of files and connections."""
+        """Close files and connections."""
 
     @property
     def filter_refusal(self) -> str | None:
-        """Why this kind of index cannot filter by label, in a clause; None if it can."""
+        """A clause that says why this kind of index cannot filter by label; None if it can."""
         return None
 
     @property
     def replace_refusal(self) -> str | None:
-        """Why a code cannot be replaced under its id, in a clause; None if it can."""
+        """A clause that says why the code of an id cannot be replaced; None if it can."""
         return None
 
     def failures(self) -> tuple[type[Exception], ...]:
-        """The errors of the engine's library; users see one line, an OSError.
+        """The errors of the engine's library; users see an OSError of one line.
 
-        It is asked after anything was raised, also where the library is not installed.
+        This is called after every error, even if the library is not installed.
         """
         return (RuntimeError,)
 
     def transient(self) -> tuple[type[Exception], ...]:
-        """Temporary failures: a later try may succeed."""
+        """Temporary failures: a retry may succeed."""
         return (ConnectionError, TimeoutError)
 
     @property
     def where(self) -> str:
-        """The target in messages; an engine whose addresses have passwords leaves them out."""
+        """The target in messages, without a password."""
         return self.target
 
-    # What is shared ------------------------------------------------------------------------------
+    # What engines share --------------------------------------------------------------------------
 
     def search(self, codes: ArrayLike, k: int, *, filter: Any = None) -> Any:
         """Find the ``k`` nearest codes of each query.
@@ -198,25 +199,25 @@ class Engine(ABC):
         Parameters
         ----------
         codes : array-like of uint8, shape (q, n_bits // 8)
-            Packed queries, made by the model whose codes the target holds (``about.fingerprint``);
-            :class:`VectorSearch` sees to that.
+            Packed queries, made by the model of the target's codes (``about.fingerprint``);
+            :class:`VectorSearch` checks that.
         k : int
             Neighbours wanted, at least 1.
         filter : str, int or a list of them, optional
-            Find only codes that have (one of) these labels.
+            Find only codes with one of these labels.
 
         Returns
         -------
         distances : ndarray of int32, shape (q, k)
-            Ascending. Places beyond the number of codes found hold 2147483647.
+            Ascending. If fewer than ``k`` codes are found, the rest is 2147483647.
         ids : ndarray of int64, shape (q, k)
-            Where distances tie, ids ascend. Places beyond the number found hold -1.
+            If distances tie, ids ascend. The rest is -1.
 
         Raises
         ------
         ValueError
             If the codes are not packed codes of the target's width, ``k`` is not a positive whole
-            number, or the labels do not fit, or the engine cannot filter.
+            number, the labels do not fit, or the engine cannot filter.
         OSError
             If the engine fails.
         """
@@ -243,7 +244,7 @@ class Engine(ABC):
         return distances, ids
 
     def _wanted(self, filter: Any) -> list[Any]:
-        """The labels of a filter, as the target has them."""
+        """The labels of a filter, in the type of the target's labels."""
         assert self.about is not None
         if self.about.labels is None:
             raise ValueError(f"{self.where} has no labels to filter by; export them with its codes")
@@ -288,12 +289,12 @@ def _padded(found: Sequence[Sequence[tuple[int, int]]]) -> Found:
 
 
 def check_labels(labels: ArrayLike, n: int) -> tuple[NDArray[Any], str]:
-    """Labels as int64 or as an object array of str, and which of them: "int" or "str".
+    """Labels as int64 or as an object array of str, and their type: "int" or "str".
 
     Raises
     ------
     ValueError
-        If they are anything else, not one a code, or text that engines cannot keep.
+        If labels have another type, are not one per code, or are text that engines cannot store.
 
     Examples
     --------
@@ -301,7 +302,7 @@ def check_labels(labels: ArrayLike, n: int) -> tuple[NDArray[Any], str]:
     >>> check_labels(["cat", "dog"], 2)
     (array(['cat', 'dog'], dtype=object), 'str')
     """
-    # as objects, for numpy would make text of a number among words
+    # as objects, because NumPy would turn a number among words into text
     array = labels if isinstance(labels, np.ndarray) else np.asarray(labels, object)
     if array.shape != (n,):
         raise ValueError(f"labels must have shape ({n},), one for each code, got {array.shape}")
@@ -325,7 +326,7 @@ def check_labels(labels: ArrayLike, n: int) -> tuple[NDArray[Any], str]:
 
 
 def require(module: str, title: str, extra: str) -> Any:
-    """Load the library of an engine, or raise an OSError that tells how to install it."""
+    """Load the library of an engine, or raise an OSError that says how to install it."""
     try:
         return import_module(module)
     except ImportError as error:

@@ -1,8 +1,8 @@
 """ClickHouse, embedded: codes in a column of a table, scanned exactly.
 
 The target is a folder that chdb opens: ClickHouse's engine in this process, no server. A code is a
-``FixedString`` of our own bytes, and ``bitHammingDistance`` compares them. The table's comment says
-what it holds. https://clickhouse.com/docs/chdb
+``FixedString`` of sigah's packed bytes, compared by ``bitHammingDistance``. The table's comment is
+the record. https://clickhouse.com/docs/chdb
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class ClickHouse(Engine):
 
     name = "clickhouse"
     kinds = ("flat",)
-    batch = 5_000  # a statement of ClickHouse's default size has room for so many ids
+    batch = 5_000  # ids that fit in a statement of ClickHouse's default size
 
     def __init__(self, target: str, *, kind: str | None = None, table: str = "sigah") -> None:
         super().__init__(target, kind=kind)
@@ -45,11 +45,11 @@ class ClickHouse(Engine):
         self._session: Any = None
 
     def failures(self) -> tuple[type[Exception], ...]:
-        """What chdb raises."""
+        """The errors of chdb."""
         return (RuntimeError, self._chdb.ChdbError) if self._chdb else (RuntimeError,)
 
     def read_about(self) -> About | None:
-        """What the table's comment says."""
+        """Read the table's comment."""
         self._chdb = require("chdb", "chdb", "clickhouse")
         self._arrow = require("pyarrow", "PyArrow", "clickhouse")
         if not self.folder.parent.is_dir():
@@ -73,7 +73,7 @@ class ClickHouse(Engine):
         return About.from_json(found[0], self.where)
 
     def create(self, about: About, sample: NDArray[np.uint8]) -> None:
-        """Make the table; of rows with one id, the last one that came is kept."""
+        """Make the table; of rows with the same id, the last one is kept."""
         label = {None: "", "int": ", label Int64", "str": ", label String"}[about.labels]
         self._run(
             f"CREATE TABLE IF NOT EXISTS {self._name}"
@@ -83,11 +83,11 @@ class ClickHouse(Engine):
         self.write_about(about)
 
     def write_about(self, about: About) -> None:
-        """Comment the table."""
+        """Write the table's comment."""
         self._run(f"ALTER TABLE {self._name} MODIFY COMMENT {quoted(about.to_json())}")
 
     def get(self, ids: NDArray[np.int64]) -> Rows:
-        """Those rows; ``FINAL`` leaves out the ones that were replaced."""
+        """Read the rows; ``FINAL`` excludes rows that were replaced."""
         assert self.about is not None
         wanted = ", ".join(map(str, ids.tolist()))
         found = self._ask(f"SELECT * FROM {self._name} FINAL WHERE id IN ({wanted})")
@@ -99,7 +99,7 @@ class ClickHouse(Engine):
         return Rows(found["id"].to_numpy(), codes.reshape(-1, self.about.n_bits // 8), labels)
 
     def put(self, rows: Rows) -> None:
-        """Insert them from an Arrow file."""
+        """Insert rows from an Arrow file."""
         arrow = self._arrow
         width = rows.codes.shape[1]
         buffers = [None, arrow.py_buffer(rows.codes.tobytes())]
@@ -123,7 +123,7 @@ class ClickHouse(Engine):
             )
 
     def finish(self) -> None:
-        """Merge the parts, so that searches need not look for replaced rows."""
+        """Merge the parts, so that searches need not check for replaced rows."""
         self._run(f"OPTIMIZE TABLE {self._name} FINAL")
 
     def __len__(self) -> int:
@@ -145,7 +145,7 @@ class ClickHouse(Engine):
         return found
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Close the folder."""
         if self._session is not None:
             self._session.close()
             self._session = None
@@ -172,7 +172,7 @@ class ClickHouse(Engine):
 
 
 def quoted(value: int | str) -> str:
-    r"""A number or a text as ClickHouse's SQL spells it.
+    r"""A number or a text as a literal of ClickHouse's SQL.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""FAISS: the field's reference library, and the format that its users exchange.
+"""FAISS: the reference library for vector search, and its file format.
 
 Douze et al., "The Faiss library", arXiv 2401.08281. The target is a file for
-``faiss.read_index_binary``. Bits keep the order of :func:`numpy.packbits`, because FAISS compares
+``faiss.read_index_binary``. Bits are in the order of :func:`numpy.packbits`, because FAISS compares
 whole bytes.
 """
 
@@ -27,13 +27,13 @@ class Faiss(FileEngine):
     target : str
         The file.
     kind : {"flat", "ivf", "hnsw"}, optional
-        An exact scan; inverted lists, exact if all are probed; or a graph, which is approximate and
-        whose codes cannot be replaced.
+        An exact scan; inverted lists, exact if all are probed; or an approximate graph, in which
+        codes cannot be replaced.
     lists : int, optional
-        Inverted lists of kind ivf; by default the square root of the codes exported first, and at
-        most 316.
+        Inverted lists of kind ivf; by default the square root of the number of codes in the first
+        export, at most 316.
     probes : int
-        Lists that a search of kind ivf looks into.
+        Lists that a search of kind ivf reads.
     links : int
         Neighbours of a code in the graph of kind hnsw.
     expansion : int
@@ -70,7 +70,7 @@ class Faiss(FileEngine):
             return faiss.IndexBinaryIDMap2(faiss.IndexBinaryFlat(about.n_bits))
         if about.kind == "hnsw":
             return faiss.IndexBinaryIDMap2(faiss.IndexBinaryHNSW(about.n_bits, self.links))
-        # FAISS asks for 39 codes a list to train them well
+        # FAISS recommends at least 39 training codes per list
         lists = self.lists or max(1, min(int(len(sample) ** 0.5), len(sample) // 39))
         lists = max(1, min(lists, len(sample)))
         quantizer = faiss.IndexBinaryFlat(about.n_bits)
@@ -124,7 +124,7 @@ class Faiss(FileEngine):
     def _remove(self, ids: NDArray[np.int64]) -> None:
         assert self.about is not None
         faiss = self._faiss
-        # the hash table of inverted lists takes arrays alone; elsewhere batches are faster
+        # inverted lists with a hash table accept only arrays; for other kinds, batches are faster
         select = faiss.IDSelectorArray if self.about.kind == "ivf" else faiss.IDSelectorBatch
         self._index.remove_ids(select(ids))
         if self._ids is not None:
@@ -132,9 +132,9 @@ class Faiss(FileEngine):
 
     @property
     def filter_refusal(self) -> str | None:
-        """Inverted lists of binary codes take no selection of ids."""
+        """FAISS's inverted lists of binary codes do not accept a selection of ids."""
         if self.about is not None and self.about.kind == "ivf":
-            return "FAISS's IndexBinaryIVF takes no selection of ids; export with kind=flat"
+            return "FAISS's IndexBinaryIVF accepts no selection of ids; export with kind=flat"
         return None
 
     @property

@@ -1,8 +1,8 @@
-"""Engines that are one file of an index, held in memory: what FAISS and USearch share.
+"""The base of FAISS and USearch: an index in memory, stored as one file.
 
-Beside the index, in ``TARGET.sqlite``, stand the things that such files have no place for: the
-record about the codes, and the label of each id. The index is written first and the sidecar is
-committed after it, so a crash between the two leaves rows whose labels are put again.
+Index files cannot store the record about the codes or the labels. These are in a sidecar file,
+``TARGET.sqlite``. The index is written first, then the sidecar is committed. After a crash between
+the two, the next export puts the labels again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CREATE INDEX IF NOT EXISTS of_label ON label (label);
 
 
 class FileEngine(Engine):
-    """An index file and its sidecar; a subclass fills in the calls to its library."""
+    """An index file and its sidecar; a subclass defines the calls of its library."""
 
     def __init__(self, target: str, *, kind: str | None = None) -> None:
         super().__init__(target, kind=kind)
@@ -37,9 +37,9 @@ class FileEngine(Engine):
         self.sidecar = Path(f"{target}.sqlite")
         self._notes: sqlite3.Connection | None = None
         self._index: Any = None
-        self._at_rest = True  # whether the file holds what the memory holds
+        self._at_rest = True  # whether the file is as new as the memory
 
-    # What a subclass fills in --------------------------------------------------------------------
+    # What a subclass defines ---------------------------------------------------------------------
 
     @abstractmethod
     def _load(self) -> None:
@@ -73,14 +73,14 @@ class FileEngine(Engine):
     def _remove(self, ids: NDArray[np.int64]) -> None:
         """Remove ids that the index has."""
 
-    # The contract --------------------------------------------------------------------------------
+    # The interface -------------------------------------------------------------------------------
 
     def failures(self) -> tuple[type[Exception], ...]:
-        """What the libraries raise, and SQLite."""
+        """The errors of the libraries and of SQLite."""
         return (RuntimeError, sqlite3.Error)
 
     def read_about(self) -> About | None:
-        """What the sidecar says; the index is read with it."""
+        """Read the record from the sidecar, and the index."""
         self._load()
         if not self.path.resolve().parent.is_dir():
             raise FileNotFoundError(f"{self.path}: its folder does not exist")
@@ -99,21 +99,21 @@ class FileEngine(Engine):
         return about
 
     def create(self, about: About, sample: NDArray[np.uint8]) -> None:
-        """A new index in memory, and a sidecar that says so."""
+        """Make an empty index in memory, and a sidecar with its record."""
         self._index = self._empty(about, sample)
         self._at_rest = False
         self._sidecar().executescript(TABLES)
         self.write_about(about)
 
     def write_about(self, about: About) -> None:
-        """Commit it to the sidecar."""
+        """Commit the record to the sidecar."""
         notes = self._sidecar()
         notes.execute("DELETE FROM about")
         notes.execute("INSERT INTO about VALUES (?)", (about.to_json(),))
         notes.commit()
 
     def get(self, ids: NDArray[np.int64]) -> Rows:
-        """Those that both the index and the sidecar have."""
+        """The rows that both the index and the sidecar have."""
         assert self.about is not None
         held = ids[self._held(ids)]
         labels = None
@@ -130,7 +130,7 @@ class FileEngine(Engine):
         return Rows(held, self._codes(held), labels)
 
     def put(self, rows: Rows) -> None:
-        """Add to the index what it lacks, then note the labels."""
+        """Add missing or changed codes to the index, then store the labels."""
         held = self._held(rows.ids)
         changed = np.zeros(len(rows), np.bool_)
         changed[held] = (self._codes(rows.ids[held]) != rows.codes[held]).any(axis=1)
@@ -140,7 +140,7 @@ class FileEngine(Engine):
         try:
             self._add(rows.ids[new], rows.codes[new])
         except KeyboardInterrupt:
-            # FAISS ends in the middle, and its codes and ids may differ in number: not for a file
+            # FAISS may stop half way, with more codes than ids: such an index must not be saved
             self._at_rest = True
             raise
         self._at_rest = False
@@ -151,7 +151,7 @@ class FileEngine(Engine):
             )
 
     def flush(self) -> None:
-        """Write the index whole or not at all, then commit the labels."""
+        """Write the index atomically, then commit the labels."""
         if self._at_rest:
             return
         temporary = self.path.with_name(f".sigah-{secrets.token_hex(8)}.part")
@@ -166,7 +166,7 @@ class FileEngine(Engine):
         self._at_rest = True
 
     def close(self) -> None:
-        """Let go of the sidecar and the index."""
+        """Close the sidecar and the index."""
         if self._notes is not None:
             self._notes.close()
         self._notes = self._index = None
@@ -179,6 +179,6 @@ class FileEngine(Engine):
 
     def _sidecar(self) -> sqlite3.Connection:
         if self._notes is None:
-            # searches come from any thread, one at a time
+            # any thread may search, one at a time
             self._notes = sqlite3.connect(self.sidecar, check_same_thread=False)
         return self._notes

@@ -1,7 +1,7 @@
 """LanceDB: a table in a folder or an object store, beside other columns.
 
-github.com/lancedb/lancedb. Codes are a column ``code``, a fixed-size list of uint8; what the target
-says of itself is metadata of the column ``id``.
+github.com/lancedb/lancedb. Codes are a column ``code``, a fixed-size list of uint8; the record is
+metadata of the column ``id``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class LanceDB(Engine):
     Parameters
     ----------
     target : str
-        The folder of the database, or an address that LanceDB knows (``s3://...``).
+        The folder of the database, or an address that LanceDB accepts (``s3://...``).
     kind : {"flat", "ivf"}, optional
         An exact scan, or inverted lists (IVF_FLAT), exact if all are probed.
     table : str
@@ -34,7 +34,7 @@ class LanceDB(Engine):
     lists : int, optional
         Inverted lists of kind ivf; by default as many as LanceDB chooses.
     probes : int
-        Lists that a search of kind ivf looks into.
+        Lists that a search of kind ivf reads.
     """
 
     name = "lancedb"
@@ -62,7 +62,7 @@ class LanceDB(Engine):
         return f"{self.target}, table {self.table}"
 
     def read_about(self) -> About | None:
-        """What the metadata of the column of ids says."""
+        """Read the metadata of the column of ids."""
         self._lancedb = require("lancedb", "LanceDB", "lancedb")
         if "://" not in self.target and not Path(self.target).is_dir():
             folder = Path(self.target).resolve().parent
@@ -84,7 +84,7 @@ class LanceDB(Engine):
         return About.from_json(text.decode(), self.where)
 
     def create(self, about: About, sample: NDArray[np.uint8]) -> None:
-        """An empty table, in one step."""
+        """Make an empty table with its record in one step."""
         arrow = require("pyarrow", "Arrow", "lancedb")
         label_type = {"int": arrow.int64(), "str": arrow.string()}
         fields = [
@@ -102,7 +102,7 @@ class LanceDB(Engine):
         self._table.update_field_metadata({"path": "id", "metadata": {KEY: about.to_json()}})
 
     def get(self, ids: NDArray[np.int64]) -> Rows:
-        """Scan the range of the ids."""
+        """Read rows by a scan of the range of the ids."""
         assert self.about is not None
         columns = ["id", "code"] + ["label"] * (self.about.labels is not None)
         found = (
@@ -122,7 +122,7 @@ class LanceDB(Engine):
         return rows.take(np.isin(held, ids))
 
     def put(self, rows: Rows) -> None:
-        """Merge by id, in one transaction."""
+        """Merge rows by id, in one transaction."""
         arrow = require("pyarrow", "Arrow", "lancedb")
         schema = self._table.schema
         columns = [
@@ -138,7 +138,7 @@ class LanceDB(Engine):
         merge.when_not_matched_insert_all().execute(table)
 
     def finish(self) -> None:
-        """Join the pieces that batches left, and build the inverted lists."""
+        """Merge the fragments of the batches, and build the inverted lists."""
         assert self.about is not None
         self._table.optimize()
         if self.about.kind == "ivf" and len(self):
@@ -149,7 +149,7 @@ class LanceDB(Engine):
         return int(self._table.count_rows())
 
     def close(self) -> None:
-        """Let go of the table."""
+        """Close the table."""
         self._table = None
 
     def _nearest(
@@ -177,5 +177,5 @@ class LanceDB(Engine):
 
 
 def _literal(label: int | str) -> str:
-    """A label in SQL."""
+    """A label as an SQL literal."""
     return str(label) if isinstance(label, int) else "'" + label.replace("'", "''") + "'"

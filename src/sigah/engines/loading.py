@@ -1,4 +1,4 @@
-"""Bulk load: in batches, with retries after temporary failures, and no row twice.
+"""Bulk load in batches, with retries after temporary failures and without duplicate rows.
 
 Ids are the key. The rows of each batch are first read from the target, and only missing or
 different rows are written. So an interrupted export resumes, and the same export again changes
@@ -28,16 +28,16 @@ __all__ = ["Exported", "export"]
 
 T = TypeVar("T")
 
-WAITS = (0.5, 1.0, 2.0, 4.0)  # seconds before a transient failure is tried again
-REST = 30.0  # seconds between two flushes, or longer where flushing takes long
-SAMPLE = 100_000  # codes that a kind of index may be trained on
+WAITS = (0.5, 1.0, 2.0, 4.0)  # seconds before each retry after a temporary failure
+REST = 30.0  # least seconds between two flushes; longer if a flush takes long
+SAMPLE = 100_000  # most codes for training an index
 
 
 class Exported(NamedTuple):
-    """What an export did."""
+    """The result of an export."""
 
     codes: int  # given
-    written: int  # of them new to the target, or changed
+    written: int  # of these, codes that were new to the target or changed
 
 
 def export(
@@ -53,14 +53,14 @@ def export(
 ) -> Exported:
     """Load codes into an engine, with their ids and one label each.
 
-    Codes under different ids stay in the target.
+    Codes with other ids stay in the target.
 
     Parameters
     ----------
     name : str
         A name of :data:`ENGINES`.
     target : str or path-like
-        A path or an address, as the engine has them.
+        A path or an address, in the form that the engine uses.
     codes : array-like of uint8, shape (n, n_bits // 8), or Codes
         :func:`sigah.files.load_codes` gives codes with their ids and fingerprint.
     fingerprint : str, optional
@@ -68,16 +68,16 @@ def export(
     ids : array-like of int, shape (n,), optional
         Unique and not negative; by default those of ``codes``, if it has ids, or 0, 1, 2, ...
     labels : array-like of int or str, shape (n,), optional
-        What searches filter by.
+        Searches can filter by them.
     show : bool
         Draw a progress bar.
     **settings
-        Of the engine: ``kind`` and what else its class has.
+        Of the engine: ``kind`` and the other settings of its class.
 
     Returns
     -------
     Exported
-        How many codes were given, and how many of them were new to the target or changed.
+        The number of codes, and how many of them were new to the target or changed.
 
     Raises
     ------
@@ -162,7 +162,7 @@ def _load(engine: Engine, rows: Rows, order: NDArray[Any] | None, *, show: bool)
                     took = time.monotonic() - now
                     due = now + took + max(REST, 10 * took)
         except BaseException:
-            with suppress(Exception):  # keep what came so far; the first failure is the one to tell
+            with suppress(Exception):  # save the rows so far; report the first failure
                 engine.flush()
             raise
     return written
@@ -195,7 +195,7 @@ def _mark_incomplete(engine: Engine) -> None:
 
 
 def _retrying(engine: Engine, act: Callable[[], T]) -> T:
-    """Call, with retries after temporary failures; other failures end in one line."""
+    """Call, with retries after temporary failures; other failures become errors of one line."""
     with engine.errors_as_one_line():
         for wait in WAITS:
             try:
@@ -208,7 +208,7 @@ def _retrying(engine: Engine, act: Callable[[], T]) -> T:
 
 
 def _ordered(ids: ArrayLike | None, n: int) -> tuple[NDArray[np.int64], NDArray[np.intp] | None]:
-    """Ids, and the order in which they ascend; None if they do so already."""
+    """Ids, and the order in which they ascend; None if they already do."""
     if ids is None:
         return np.arange(n, dtype=np.int64), None
     given = check_ids(ids, n)
@@ -223,19 +223,19 @@ def _ordered(ids: ArrayLike | None, n: int) -> tuple[NDArray[np.int64], NDArray[
 
 
 def _check_same(engine: Engine, about: About, wanted: About) -> None:
-    """Refuse codes that do not belong beside those that the target holds."""
+    """Refuse codes that do not match the codes in the target."""
     if about.n_bits != wanted.n_bits:
-        problem = f"holds codes of {about.n_bits} bits, these have {wanted.n_bits}"
+        problem = f"holds codes of {about.n_bits} bits, but these have {wanted.n_bits}"
     elif about.fingerprint != wanted.fingerprint:
         problem = (
-            f"holds codes of another model (fingerprint {about.fingerprint}, these have"
+            f"holds codes of another model (fingerprint {about.fingerprint}; these have"
             f" {wanted.fingerprint})"
         )
     elif about.kind != wanted.kind:
         problem = f"has an index of kind {about.kind}, not {wanted.kind}"
     elif about.labels != wanted.labels:
         problem = (
-            f"has labels of type {about.labels or 'none'}, these are of type"
+            f"has labels of type {about.labels or 'none'}, but these are of type"
             f" {wanted.labels or 'none'}"
         )
     else:

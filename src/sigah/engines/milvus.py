@@ -1,9 +1,8 @@
-"""Milvus: codes in a collection, in a file of this machine or on a cluster.
+"""Milvus: codes in a collection, in a local file or on a server.
 
-The target is a file ``*.db``, which Milvus Lite serves from a process of its own, or the address
-of a server; the calls are the same. Codes are a ``BINARY_VECTOR`` of our own bytes. What a
-collection holds is said by a second one beside it, ``NAME_about``, for Milvus Lite cannot change a
-description.
+The target is a file ``*.db``, served by a process of Milvus Lite, or the address of a server; the
+calls are the same. Codes are a ``BINARY_VECTOR`` of sigah's packed bytes. A second collection,
+``NAME_about``, stores the record, because Milvus Lite cannot change a description.
 https://milvus.io/docs
 """
 
@@ -24,11 +23,11 @@ from sigah.engines.base import About, Engine, Rows, require
 
 __all__ = ["Milvus"]
 
-QUERIES = 1000  # at once; Milvus takes 16,384 at most
+QUERIES = 1000  # in one call; Milvus accepts at most 16,384
 START = 30.0  # seconds that a local server may take
-LONGEST = 65_535  # bytes of a text
-FILES = r"[A-Za-z0-9._-]{1,32}\.db"  # what Milvus Lite opens
-AFRESH = {"grpc.use_local_subchannel_pool": 1}  # a new connection does not share an old one's fate
+LONGEST = 65_535  # most bytes of a text
+FILES = r"[A-Za-z0-9._-]{1,32}\.db"  # names that Milvus Lite accepts
+AFRESH = {"grpc.use_local_subchannel_pool": 1}  # a new connection is independent of old ones
 INDEXES = {"flat": "BIN_FLAT", "ivf": "BIN_IVF_FLAT"}
 
 
@@ -40,18 +39,18 @@ class Milvus(Engine):
     target : str
         A file ``*.db``, or an address such as ``http://user:password@host:19530/database``.
     kind : {"flat", "ivf"}, optional
-        An exact scan; or inverted lists, which only servers have.
+        An exact scan; or inverted lists, on servers only.
     collection : str
         Its name.
     lists : int
         Inverted lists of kind ivf.
     probes : int
-        Lists that a search of kind ivf looks into.
+        Lists that a search of kind ivf reads.
     """
 
     name = "milvus"
     kinds = ("flat", "ivf")
-    batch = 5_000  # of the widest codes, within the 64 MB that a server takes at once
+    batch = 5_000  # so that even the widest codes stay within the server's limit of 64 MB per call
 
     def __init__(
         self,
@@ -82,9 +81,9 @@ class Milvus(Engine):
         return re.sub(r"(?<=://)([^:/@]*):.*@", r"\1@", self.target)
 
     def read_about(self) -> About | None:
-        """What the collection beside the codes says."""
+        """Read the record from its collection."""
         self._pymilvus = require("pymilvus", "pymilvus", "milvus")
-        # it raises its errors, and prints them, too
+        # the client also prints the errors that it raises
         logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
         if self.local and not Path(self.target).exists():
             if not Path(self.target).resolve().parent.is_dir():
@@ -100,10 +99,10 @@ class Milvus(Engine):
         return About.from_json(found[0]["text"], self.where) if found else None
 
     def create(self, about: About, sample: NDArray[np.uint8]) -> None:
-        """Make both collections; that beside the codes first, so that they are known as ours."""
+        """Make both collections; the record's first, so that the codes are known to be sigah's."""
         kinds = self._pymilvus.DataType
         text = {"datatype": kinds.VARCHAR, "max_length": LONGEST}
-        # Milvus wants a vector in every collection
+        # Milvus requires a vector in every collection
         self._make(f"{self.collection}_about", 8, "BIN_FLAT", {}, {"text": text})
         labels = {None: {}, "int": {"label": {"datatype": kinds.INT64}}, "str": {"label": text}}
         lists = {"nlist": self.lists} if about.kind == "ivf" else {}
@@ -111,12 +110,12 @@ class Milvus(Engine):
         self.write_about(about)
 
     def write_about(self, about: About) -> None:
-        """Replace the one row of the collection beside the codes."""
+        """Replace the one row of the record's collection."""
         row = {"id": 0, "code": b"\0", "text": about.to_json()}
         self._call("upsert", f"{self.collection}_about", [row])
 
     def get(self, ids: NDArray[np.int64]) -> Rows:
-        """Those rows, by their primary key."""
+        """Read rows by their primary key."""
         assert self.about is not None
         fields = ["id", "code"] if self.about.labels is None else ["id", "code", "label"]
         found = self._call("get", self.collection, ids=ids.tolist(), output_fields=fields)
@@ -175,15 +174,15 @@ class Milvus(Engine):
 
     def _expression(self, labels: list[Any]) -> str:
         if any(isinstance(label, str) and min(label, default=" ") < " " for label in labels):
-            raise ValueError("filter: expressions of Milvus have no signs for control characters")
+            raise ValueError("filter: Milvus expressions cannot contain control characters")
         return f"label in {json.dumps(labels, ensure_ascii=False)}"
 
     def reconnect(self) -> None:
-        """Connect again; a local server is started again."""
+        """Connect again; restart a local server."""
         self.close()
 
     def close(self) -> None:
-        """Let go of the connection, and of the local server."""
+        """Close the connection, and stop the local server."""
         if self._client is not None:
             self._client.close()
             self._client = None
@@ -194,7 +193,7 @@ class Milvus(Engine):
     def _make(
         self, name: str, n_bits: int, index: str, params: dict[str, Any], fields: dict[str, Any]
     ) -> None:
-        """Make a collection of codes, with an index, unless it is there."""
+        """Make a collection with an index, unless it exists."""
         if self._call("has_collection", name):
             return
         kinds = self._pymilvus.DataType
@@ -205,7 +204,7 @@ class Milvus(Engine):
             schema.add_field(field, **settings)
         indexes = self._pymilvus.MilvusClient.prepare_index_params()
         indexes.add_index("code", index_type=index, metric_type="HAMMING", params=params)
-        # strong: a search sees all that was put before it
+        # strong: a search sees all rows put before it
         self._call(
             "create_collection",
             name,
@@ -215,7 +214,7 @@ class Milvus(Engine):
         )
 
     def _call(self, method: str, *arguments: Any, **settings: Any) -> Any:
-        """Call the client; its errors become ours, so that a lost server is told from others."""
+        """Call the client; a lost server becomes a ConnectionError, unlike other failures."""
         try:
             if self._client is None:
                 self._client = self._pymilvus.MilvusClient(
@@ -225,22 +224,22 @@ class Milvus(Engine):
         except self._pymilvus.MilvusException as error:
             line = str(error.message).strip().partition("\n")[0]
             if "Fail connecting" in line or "UNAVAILABLE" in line:
-                self.close()  # the client would not find a server that was restarted
+                self.close()  # the client does not find a restarted server
                 raise ConnectionError("no server of Milvus answers; is it running?") from error
             raise RuntimeError(line) from error
 
     def _address(self) -> str:
-        """Where the server is, which is started for a file."""
+        """The address of the server; for a file, start a local server."""
         if not self.local:
             return self.target
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # it uses what setuptools deprecates
+            warnings.simplefilter("ignore", UserWarning)  # it uses a deprecated part of setuptools
             lite = require("milvus_lite.server", "Milvus Lite", "milvus")
         path = Path(self.target).resolve()
         server = lite.Server(str(path))
         if not (server.init() and server.start()):
             raise OSError(
-                f"{self.target} is no file of Milvus Lite, or another program has it open"
+                f"{self.target} is not a file of Milvus Lite, or another program has it open"
             )
         self._server = server
         socket, patience = Path(server.uds_path.removeprefix("unix:")), time.monotonic() + START

@@ -1,7 +1,7 @@
-"""PostgreSQL with pgvector: codes in a table, beside the rows that they stand for.
+"""PostgreSQL with pgvector: codes in a table, in the same database as other data.
 
 The target is any connection string of libpq. A code is a ``bit(n)`` whose first bit is bit 0 of
-ours; ``<~>`` is the Hamming distance. The table's comment says what it holds.
+sigah's code; ``<~>`` is the Hamming distance. The table's comment is the record.
 https://github.com/pgvector/pgvector
 """
 
@@ -17,10 +17,10 @@ from sigah.engines.base import About, Engine, Rows, require
 
 __all__ = ["PgVector"]
 
-MOST_EXPANSION = 1000  # what pgvector allows
-LONGEST_NAME = 50  # of a table: PostgreSQL cuts names at 63 bytes, and its indexes' are longer
+MOST_EXPANSION = 1000  # pgvector's limit
+LONGEST_NAME = 50  # bytes: PostgreSQL cuts names at 63 bytes, and index names are longer
 MOST_BITS = 64_000  # of a code in a graph
-OLDEST = (0, 8)  # the first pgvector whose graph goes on where a filter left too few
+OLDEST = (0, 8)  # first pgvector whose graph search continues if a filter leaves too few
 
 
 class PgVector(Engine):
@@ -29,15 +29,15 @@ class PgVector(Engine):
     Parameters
     ----------
     target : str
-        Such as ``postgresql://user@host/database``; empty for the environment's (``PGHOST``, ...).
+        Such as ``postgresql://user@host/database``; empty to use the environment (``PGHOST``, ...).
     kind : {"hnsw", "flat"}, optional
-        A graph, which is approximate and built after the load; or an exact scan.
+        An approximate graph, built after the load; or an exact scan.
     table : str
-        Its name, also as ``schema.table``.
+        Its name, or ``schema.table``.
     links : int
         Neighbours of a code in the graph.
     expansion : int
-        Candidates that a search of the graph keeps: at least k, at most 1,000.
+        Candidates that a graph search keeps: at least k, at most 1,000.
     """
 
     name = "pgvector"
@@ -71,16 +71,16 @@ class PgVector(Engine):
         return re.sub(r"\bpassword\s*=\s*('[^']*'|[^\s&]*)[\s&]?", "", address) + f" {self.table}"
 
     def failures(self) -> tuple[type[Exception], ...]:
-        """What psycopg raises."""
+        """The errors of psycopg."""
         return (self._psycopg.Error,) if self._psycopg else ()
 
     def transient(self) -> tuple[type[Exception], ...]:
-        """A connection that is lost, or a server that starts or stops."""
+        """A lost connection, or a server that starts or stops."""
         own = (self._psycopg.OperationalError,) if self._psycopg else ()
         return (*super().transient(), *own)
 
     def read_about(self) -> About | None:
-        """What the table's comment says."""
+        """Read the table's comment."""
         self._psycopg = require("psycopg", "psycopg", "pgvector")
         if self._connection is None:
             self._connect()
@@ -96,10 +96,10 @@ class PgVector(Engine):
         return About.from_json(found[0], self.where)
 
     def create(self, about: About, sample: NDArray[np.uint8]) -> None:
-        """Make the table, and with it all that the server must have."""
+        """Make the table and, if needed, the extension."""
         if about.kind == "hnsw" and about.n_bits > MOST_BITS:
             raise ValueError(
-                f"pgvector's graphs hold codes of at most {MOST_BITS:,} bits, these have"
+                f"pgvector's graphs hold codes of at most {MOST_BITS:,} bits, but these have"
                 f" {about.n_bits:,}; export with kind=flat"
             )
         self._check_extension()
@@ -123,11 +123,11 @@ class PgVector(Engine):
             raise OSError(f"{self.where}: pgvector {version} is too old; update it to 0.8 or newer")
 
     def write_about(self, about: About) -> None:
-        """Comment the table."""
+        """Write the table's comment."""
         self._run("COMMENT ON TABLE {table} IS {text}", text=about.to_json())
 
     def get(self, ids: NDArray[np.int64]) -> Rows:
-        """Those rows, in PostgreSQL's binary form: the number of bits, then the bytes."""
+        """Read rows in PostgreSQL's binary form: the number of bits, then the bytes."""
         assert self.about is not None
         label = "" if self.about.labels is None else ", label"
         found = self._connection.execute(
@@ -144,7 +144,7 @@ class PgVector(Engine):
         return Rows(np.array([row[0] for row in found], np.int64), codes, labels)
 
     def put(self, rows: Rows) -> None:
-        """Copy them beside the table and move them into it, in one transaction."""
+        """Copy rows into a temporary table and merge them into the table, in one transaction."""
         columns = ("code",) if rows.labels is None else ("code", "label")
         names = ", ".join(("id", *columns))
         values: list[Any] = [rows.ids.tolist(), [f"x{code.tobytes().hex()}" for code in rows.codes]]
@@ -165,7 +165,7 @@ class PgVector(Engine):
             )
 
     def finish(self) -> None:
-        """Build what is not built yet; later rows find their places in it as they come."""
+        """Build missing indexes; PostgreSQL adds later rows to them."""
         assert self.about is not None
         if self.about.kind == "hnsw":
             self._run(
@@ -178,7 +178,7 @@ class PgVector(Engine):
                 "CREATE INDEX IF NOT EXISTS {labels} ON {table} (label)",
                 labels=self._index_name("label"),
             )
-        self._run("ANALYZE {table}")  # so that a rare label is looked up, and a common one is not
+        self._run("ANALYZE {table}")  # so that the planner uses the index only for rare labels
 
     def __len__(self) -> int:
         return int(self._run("SELECT count(*) FROM {table}").fetchone()[0])
@@ -199,7 +199,7 @@ class PgVector(Engine):
     ) -> list[list[tuple[int, int]]]:
         assert self.about is not None
         chosen = "" if labels is None else "WHERE label = ANY(%(labels)s)"
-        # a graph knows no order but the distance
+        # a graph can order by the distance only
         ties = ", id" if self.about.kind == "flat" else ""
         statement = f"""
             SELECT place, distance, id
@@ -214,7 +214,7 @@ class PgVector(Engine):
         found: list[list[tuple[int, int]]] = [[] for _ in codes]
         with self._connection.transaction():
             self._run(f"SET LOCAL hnsw.ef_search = {expansion:d}")
-            self._run("SET LOCAL hnsw.iterative_scan = relaxed_order")  # go on until k are found
+            self._run("SET LOCAL hnsw.iterative_scan = relaxed_order")  # search until k are found
             for place, distance, one in self._connection.execute(self._sql(statement), values):
                 found[place - 1].append((int(distance), one))
         return found
@@ -225,20 +225,20 @@ class PgVector(Engine):
         self._connect()
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         if self._connection is not None:
             self._connection.close()
 
     def _connect(self) -> None:
         try:
-            # statements prepared by the client do not survive poolers such as PgBouncer
+            # poolers such as PgBouncer do not support statements prepared by the client
             self._connection = self._psycopg.connect(
                 self.target, autocommit=True, prepare_threshold=None
             )
         except self._psycopg.OperationalError as error:
             line = str(error).strip().partition("\n")[0]
             raise self._psycopg.OperationalError(
-                f"{line}; see that PostgreSQL runs there and lets you in"
+                f"{line}; check that PostgreSQL is running there and that you may connect"
             ) from error
 
     def _name(self) -> Any:
@@ -248,7 +248,7 @@ class PgVector(Engine):
         return self._psycopg.sql.Identifier(f"{self.table.split('.')[-1]}_{column}_index")
 
     def _sql(self, statement: str, **values: Any) -> Any:
-        """A statement with the table, other names and texts in their places."""
+        """A statement with the names and texts filled in."""
         sql = self._psycopg.sql
         return sql.SQL(statement).format(table=self._name(), **values)
 

@@ -1,4 +1,4 @@
-"""Engines as words name them, loaded when they are asked for.
+"""Names of engines, whose modules are loaded when they are first used.
 
 A name is one of sigah's own engines, one of an installed plug-in, or a class:
 ``my_module:MyEngine`` or ``./my_engine.py:MyEngine``.
@@ -29,20 +29,20 @@ GROUP = "sigah.engines"
 
 
 def engine_class(name: str) -> type[Engine]:
-    """The class of an engine; its library is not loaded yet."""
+    """The class of an engine; this does not load the engine's library."""
     if path := ENGINES.get(name) or (name if ":" in name else None):
         return load_class(path, Engine)
     others = plugins(GROUP, Engine)
     if name not in others:
         raise ValueError(
-            f"unknown engine {name!r}; known: {', '.join([*ENGINES, *others])}; a class of your own"
-            " is my_module:MyEngine or ./my_file.py:MyEngine"
+            f"unknown engine {name!r}; known: {', '.join([*ENGINES, *others])}; for your own class,"
+            " write my_module:MyEngine or ./my_file.py:MyEngine"
         )
     return others[name]
 
 
 def make_engine(name: str, target: str | PathLike[str], **settings: Any) -> Engine:
-    """An engine at a target, which is not reached yet.
+    """Make an engine for a target, without connecting to it.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def make_engine(name: str, target: str | PathLike[str], **settings: Any) -> Engi
     target : str or path-like
         A path or an address.
     **settings
-        Of the engine: ``kind`` and what else its class has.
+        Of the engine: ``kind`` and the other settings of its class.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def make_engine(name: str, target: str | PathLike[str], **settings: Any) -> Engi
     known = _settings_of(engine)
     for key in settings:
         if key not in known:
-            raise ValueError(f"{key!r} is no setting of {name}; it has {', '.join(known)}")
+            raise ValueError(f"{key!r} is not a setting of {name}; it has {', '.join(known)}")
     return engine(str(target), **settings)
 
 
@@ -80,7 +80,7 @@ def parse_settings(name: str, words: Iterable[str]) -> dict[str, Any]:
         key, equals, value = word.partition("=")
         if not equals:
             known = ", ".join(_settings_of(engine_class(name)))
-            raise ValueError(f"{word!r} is no setting (NAME=VALUE); {name} has {known}")
+            raise ValueError(f"{word!r} is not a setting (NAME=VALUE); {name} has {known}")
         try:
             settings[key] = json.loads(value.lower())
         except json.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""USearch: one small file that many languages open (C++, Rust, Java, JavaScript, Go, SQLite, ...).
+"""USearch: one file for many languages (C++, Rust, Java, JavaScript, Go, SQLite, ...).
 
 Vardanian, USearch, github.com/unum-cloud/usearch. The target is a file for
 ``usearch.index.Index.restore``; codes are its ``b1`` scalars.
@@ -32,7 +32,7 @@ class USearch(FileEngine):
     expansion : int
         Candidates kept while the graph is built and searched.
     exact : bool
-        Search by a scan of all codes instead.
+        Search by a scan of all codes instead of the graph.
     """
 
     name = "usearch"
@@ -98,7 +98,7 @@ class USearch(FileEngine):
         try:
             self._index.add(ids.astype(np.uint64), np.ascontiguousarray(codes))
         except RuntimeError as error:
-            if "has been terminated" in str(error):  # what it makes of Ctrl-C
+            if "has been terminated" in str(error):  # its error after Ctrl-C
                 raise KeyboardInterrupt from error
             raise
 
@@ -107,8 +107,8 @@ class USearch(FileEngine):
 
     @property
     def filter_refusal(self) -> str | None:
-        """There is no such argument."""
-        return "USearch's search takes no selection of ids in Python"
+        """USearch's search has no such argument."""
+        return "USearch's search accepts no selection of ids in Python"
 
     def _nearest(
         self, codes: NDArray[np.uint8], k: int, labels: list[Any] | None

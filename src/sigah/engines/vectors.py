@@ -1,4 +1,4 @@
-"""Searching what was exported: by codes, or by vectors and the model that made the codes."""
+"""Search exported codes: by codes, or by vectors and the model that made the codes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["VectorSearch", "connect"]
 
 
 def connect(name: str, target: str | PathLike[str], **settings: Any) -> Engine:
-    """Open what :func:`export` made, to be searched by codes.
+    """Open a target of :func:`export` for searches by codes.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ def connect(name: str, target: str | PathLike[str], **settings: Any) -> Engine:
         A name of :data:`ENGINES`.
     target : str or path-like
     **settings
-        Of the engine: what its searches are tuned by.
+        Of the engine, to tune its searches.
 
     Returns
     -------
@@ -35,7 +35,7 @@ def connect(name: str, target: str | PathLike[str], **settings: Any) -> Engine:
     ValueError
         If there is no such engine or setting, or the target's export was interrupted.
     OSError
-        If the engine is not installed, cannot be reached, or holds nothing.
+        If the engine is not installed or cannot be reached, or the target does not exist.
     """
     engine = make_engine(name, target, **settings)
     try:

@@ -1,8 +1,7 @@
 """Plans: memory, machines and time for a number of vectors, from measured rates.
 
-Arithmetic on :mod:`sigah.plan.rates`, and no more than that: what goes beyond what was measured is
-among the plan's ``assumptions``. It tells whether ten machines are needed or a hundred, not whether
-nine or ten.
+A plan is simple arithmetic on :mod:`sigah.plan.rates`. Its ``assumptions`` list everything beyond
+the measurements. It says whether ten machines are needed or a hundred, not whether nine or ten.
 """
 
 from __future__ import annotations
@@ -27,52 +26,52 @@ from sigah.plan.words import alternatives_of, assumptions_of, index_of, reason_o
 
 __all__ = ["Plan", "plan"]
 
-ID_BYTES = 8  # of an id; ids that count on need none
+ID_BYTES = 8  # per id; consecutive ids need none
 MOST_VECTORS, MOST_BITS = 10**15, 65528
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a number of vectors takes. Bytes and seconds; a machine holds ``1 / machines`` of all.
+    """A plan, in bytes and seconds; each machine holds ``1 / machines`` of the codes.
 
     Attributes
     ----------
     vectors, bits, dim, queries_per_second, recall, ram_bytes, cores
-        What was asked.
+        The arguments of :func:`plan`.
     float_bytes, code_bytes, id_bytes : int
-        Of all vectors as float32, of their codes, and of ids that do not count on.
+        Of all vectors as float32, of their codes, and of ids if they are not consecutive.
     table_bytes : int
-        Of multi-index tables, beside codes and ids.
+        Of multi-index tables, in addition to codes and ids.
     saved : float
         How many times smaller codes are than floats.
     machines : int
-        That hold codes and ids in memory and answer the queries by scans.
+        Machines needed to hold codes and ids in memory and to answer the queries by scans.
     table_machines, float_machines : int
-        That would hold codes, ids and tables; that would hold the floats.
+        Machines needed to hold codes, ids and tables; machines needed to hold the floats.
     limit : {"memory", "queries"}
-        What asks for so many machines.
+        What determines the number of machines.
     fit_seconds, itq_fit_seconds : float
         Learning SiGAH or ITQ, once, on one machine of two cores.
     encode_seconds : float
         Encoding everything, on all machines together.
     encode_bytes_per_second : float
-        At which each machine must be given vectors for that.
+        Rate at which each machine must read vectors for that.
     query_seconds : float
-        A scan for one query that comes alone.
+        A scan for a single query.
     batch, batch_seconds : int, float
-        So many queries are answered together to keep up, and the time of a batch; those that come
-        meanwhile are the next batch.
+        Queries that must be answered together to keep up, and the time of such a batch; queries
+        that arrive meanwhile form the next batch.
     capacity : float
-        Queries a second at which machines are busy all the time, in batches of 100.
+        Queries per second at which machines are fully busy, in batches of 100.
     tables_near_seconds, tables_uniform_seconds : float
-        A query by tables on one core of ``table_machines``: at least, where neighbours are near;
-        where they are as far as those of random bits.
+        A query by tables on one core of ``table_machines``: the least time, for near neighbours;
+        and the time for neighbours as far away as in random bits.
     index, engine, reason : str
-        What to take, and why.
+        The recommendation, and the reason.
     alternatives : dict of str to str
-        Other engines, and when to take them.
+        Other engines, and when to use them.
     assumptions : list of str
-        Where figures come from, and what was not measured.
+        The source of the figures, and what was not measured.
     """
 
     vectors: int
@@ -123,7 +122,7 @@ def plan(
     Parameters
     ----------
     vectors : int or float
-        How many; a whole number, so that ``1e9`` will do.
+        Number of vectors; a float such as ``1e9`` must be a whole number.
     bits : int, default=64
         Code length, a multiple of 8.
     dim : int, default=768
@@ -143,7 +142,7 @@ def plan(
     Raises
     ------
     ValueError
-        If a number makes no sense.
+        If a number is out of range.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What a plan computes: rates and sizes for numbers that were not measured themselves."""
+"""The arithmetic of a plan: rates and sizes between and beyond the measured ones."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ MOST_TABLE_CODES = 2**32
 
 
 def scan_rate(bits: int, batch: int, cores: int) -> float:
-    """Comparisons a second of one machine, in batches of 1, 10 or 100 queries.
+    """Comparisons per second on one machine, in batches of 1, 10 or 100 queries.
 
-    Between measured widths the wider one counts. A query alone is bound by memory, which more
-    cores than those measured are not assumed to read faster.
+    Between two measured widths, the wider one is used. A single query is limited by memory speed,
+    so more cores than the measured two are assumed to give no gain.
     """
     widest = max(rates.SCAN)
     width = min((w for w in rates.SCAN if w >= bits), default=widest)
@@ -33,7 +33,7 @@ def scan_rate(bits: int, batch: int, cores: int) -> float:
 
 
 def encode_rate(bits: int, dim: int) -> float:
-    """Vectors a second on two cores: the time grows with the dimension, and the bits beyond 64."""
+    """Vectors per second on two cores; the time grows with the dimension and with bits over 64."""
     widest = max(rates.ENCODE)
     width = min((w for w in rates.ENCODE if w >= bits), default=widest)
     return rates.ENCODE[width] * min(1, widest / bits) * rates.ENCODE_DIM / dim
@@ -42,8 +42,8 @@ def encode_rate(bits: int, dim: int) -> float:
 def fit_seconds(method: str, bits: int, dim: int) -> float:
     """Seconds of learning from 60,000 vectors on two cores.
 
-    On the line through 32 and 64 bits, and with the square of a dimension beyond the measured one:
-    SiGAH's dictionary and ITQ's covariance have that many entries.
+    Linear through 32 and 64 bits, and quadratic in dimensions beyond the measured one, like the
+    number of entries of SiGAH's dictionary and ITQ's covariance.
     """
     at_32, at_64 = rates.FIT[method][32], rates.FIT[method][64]
     seconds = max(at_32, at_64 + (at_64 - at_32) * (bits - 64) / 32)
@@ -62,7 +62,7 @@ def bytes_of_tables(bits: int, n: int) -> int:
 def machines_with_tables(bits: int, n: int, other_bytes: int, usable: float) -> int:
     """Machines whose memory holds tables beside everything else."""
     machines = max(1, math.ceil(n / (MOST_TABLE_CODES - 1)))
-    while True:  # more machines have fewer codes each, whose tables are others
+    while True:  # with more machines, each has fewer codes and other tables
         tables = machines * bytes_of_tables(bits, math.ceil(n / machines))
         needed = math.ceil((other_bytes + tables) / usable)
         if needed <= machines:
@@ -71,9 +71,9 @@ def machines_with_tables(bits: int, n: int, other_bytes: int, usable: float) -> 
 
 
 def table_seconds(bits: int, n: int, radius: int) -> float:
-    """Seconds until all codes within a radius are met by tables, codes spread evenly.
+    """Seconds until tables find all codes within a radius, for evenly spread codes.
 
-    After table ``j`` of ``m`` and substring radius ``a`` every code within ``m a + j`` is met.
+    After table ``j`` of ``m`` and substring radius ``a``, every code within ``m a + j`` is found.
     """
     from sigah.search.multi_index import cut
 
@@ -89,7 +89,7 @@ def table_seconds(bits: int, n: int, radius: int) -> float:
 
 def uniform_radius(bits: int, n: int) -> int:
     """Distance of the tenth neighbour among ``n`` codes of random bits."""
-    within, radius = 1, 0  # codes no farther than the radius, of 2**bits
+    within, radius = 1, 0  # number of the 2**bits codes within the radius
     while within * n < rates.K << bits and radius < bits:
         radius += 1
         within += math.comb(bits, radius)

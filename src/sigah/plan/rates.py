@@ -1,7 +1,7 @@
-"""Measured rates that plans are made of, since ``benchmarks/`` is not installed.
+"""Measured rates for plans, copied because ``benchmarks/`` is not installed.
 
-A copy, rounded, of figures in the committed JSON that each constant names; a test holds the two
-together. All were measured on two cores of one AMD EPYC with AVX-512.
+These are rounded figures from the committed JSON that each constant names; a test compares them.
+All were measured on two cores of one AMD EPYC with AVX-512.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ __all__ = [
 
 MACHINE, CORES = "AMD EPYC", 2  # with AVX-512
 
-# benchmarks/results/search.json, "grid": comparisons a second of HammingIndex on uniform bits,
-# k = 10, in batches of so many queries
+# benchmarks/results/search.json, "grid": comparisons per second of HammingIndex on uniform bits, k
+# = 10, by queries per batch
 SCAN_CODES = 10_000_000
 BATCHES = (1, 10, 100)
 SCAN = {
@@ -40,20 +40,20 @@ SCAN = {
 }
 
 # benchmarks/results/search.json, "tables": multi-index tables on SiGAH's codes of shifted MNIST
-# images. Nanoseconds of opening a bucket and of meeting a code; seconds of one query with k = 10,
-# whose tenth neighbour is within a tenth of the bits on average.
+# images. Nanoseconds per bucket opened and per code read; seconds of one query with k = 10, whose
+# tenth neighbour is on average within a tenth of the bits.
 TABLES_BITS, TABLES_CODES, NEAR = 64, 10_140_000, 0.1
 TABLES = {"bucket_ns": 26.3, "code_ns": 4.86, "query_seconds": 40.3e-6}
 
-# benchmarks/results/fit_and_encode.json: vectors a second that SiGAH encodes, by the code length
+# benchmarks/results/fit_and_encode.json: vectors per second that SiGAH encodes, by code length
 ENCODE_DIM = 784
 ENCODE = {32: 1.16e6, 64: 0.800e6}
 
 # the same file: seconds of learning from 60,000 vectors; SiGAH's steps do not grow with the rows
 FIT = {"sigah": {32: 26.0, 64: 26.6}, "itq": {32: 1.19, 64: 2.02}}
 
-K = 10  # neighbours, with which all of these were measured
+K = 10  # neighbours in all of these measurements
 
-# chosen, not measured: the share of a machine's memory that codes may take, and of its time that
-# searches may take, so that queries seldom wait
+# chosen, not measured: the share of a machine's memory for codes, and of its time for searches, so
+# that queries seldom wait
 USABLE, BUSY = 0.8, 0.5

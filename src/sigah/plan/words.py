@@ -1,4 +1,4 @@
-"""What a plan says: which index and engine, why, and what was assumed."""
+"""The text of a plan: recommended index and engine, reasons, and assumptions."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ __all__ = [
     "summary",
 ]
 
-# No figure: what a recall takes differs between data sets by more than any rule could bridge.
+# No figure: the cost of a recall differs too much between data sets for any rule.
 UNKNOWN_RECALL = (
-    "depends on your data, not planned: TwoStageSearch.calibrate measures on a sample how many"
-    " candidates it takes"
+    "depends on your data: TwoStageSearch.calibrate measures on a sample how many candidates are"
+    " needed"
 )
 BYTE_UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 TIME_UNITS = (
@@ -37,22 +37,22 @@ TIME_UNITS = (
 
 
 def summary(plan: Plan) -> dict[str, dict[str, str]]:
-    """A plan in a few dozen words, under headings."""
+    """A short summary of a plan, under headings."""
     each = "" if plan.machines == 1 else "each "
     wanted_by = {"memory": ", for memory", "queries": ", for the queries"}[plan.limit]
     return {
         "memory": {
             "float vectors": readable_bytes(plan.float_bytes),
-            "codes": f"{readable_bytes(plan.code_bytes)}, {plan.saved:,.0f} times less",
-            "ids, unless they count on": readable_bytes(plan.id_bytes),
+            "codes": f"{readable_bytes(plan.code_bytes)}, {plan.saved:,.0f} times smaller",
+            "ids, unless consecutive": readable_bytes(plan.id_bytes),
             "tables, if built": readable_bytes(plan.table_bytes),
         },
         "machines": {
             f"of {readable_bytes(plan.ram_bytes)} and {plan.cores} cores": (
                 f"{plan.machines:,}{wanted_by if plan.machines > 1 else ''}"
             ),
-            "enough memory for tables too": f"{plan.table_machines:,}",
-            "enough memory for the floats": f"{plan.float_machines:,}",
+            "needed to hold tables, too": f"{plan.table_machines:,}",
+            "needed to hold the floats": f"{plan.float_machines:,}",
         },
         "once": {
             "learn SiGAH": readable_seconds(plan.fit_seconds),
@@ -63,7 +63,7 @@ def summary(plan: Plan) -> dict[str, dict[str, str]]:
             ),
         },
         "search, exact, k = 10": {
-            "scan, one query alone": readable_seconds(plan.query_seconds),
+            "scan, a single query": readable_seconds(plan.query_seconds),
             f"scan, at {digits(plan.queries_per_second)} queries/s": (
                 "one at a time"
                 if plan.batch == 1
@@ -83,7 +83,7 @@ def summary(plan: Plan) -> dict[str, dict[str, str]]:
 
 
 def digits(number: float, significant: int = 3) -> str:
-    """A number with no more digits than a plan is worth."""
+    """A number with no more digits than a plan justifies."""
     return f"{float(f'{number:.{significant}g}'):,.12g}"
 
 
@@ -102,22 +102,22 @@ def readable_seconds(seconds: float) -> str:
 
 
 def index_of(machines: int, table_machines: int, near: float, uniform: float, scan: float) -> str:
-    """Scan or tables."""
+    """Recommend a scan or tables."""
     if near > scan / 2:
         return "scan: tables gain little"
     if table_machines > machines:
-        return f"scan; with memory of {table_machines:,} machines, tables where neighbours are near"
+        return f"scan; with the memory of {table_machines:,} machines, tables for near neighbours"
     if uniform > scan:
-        return "scan, and build_tables() where neighbours are near: searches choose by cost"
-    return "scan and tables: even among random bits tables answer a query alone sooner"
+        return "scan, and build_tables() for near neighbours: searches choose the cheaper method"
+    return "scan and tables: even for random bits, tables answer a single query faster"
 
 
 def reason_of(by_memory: int, by_queries: int) -> str:
-    """Why so many machines."""
+    """The reason for the number of machines."""
     if max(by_memory, by_queries) == 1:
         return "one machine holds all codes and keeps up; exact, no server to run"
-    reason = f"memory asks for {by_memory:,}, the queries for {by_queries:,}"
-    return f"{reason}; each searches its part, answers are merged: exact"
+    reason = f"memory needs {by_memory:,}, the queries need {by_queries:,}"
+    return f"{reason}; each searches its part, and the answers are merged: exact"
 
 
 def alternatives_of(bits: int, by_memory: int) -> dict[str, str]:
@@ -134,7 +134,7 @@ def alternatives_of(bits: int, by_memory: int) -> dict[str, str]:
 
 
 def assumptions_of(n: int, here: int, bits: int, dim: int, cores: int) -> list[str]:
-    """Where the figures come from, and what was not measured."""
+    """The source of the figures, and what was not measured."""
     tables = rates.TABLES_BITS, rates.TABLES_CODES, round(rates.NEAR * rates.TABLES_BITS)
     measured, even = rates.TABLES["query_seconds"], table_seconds(*tables)
     said = [
@@ -142,24 +142,24 @@ def assumptions_of(n: int, here: int, bits: int, dim: int, cores: int) -> list[s
         " uniform codes, k = 10) and fit_and_encode.json (60,000 vectors of 784 dimensions).",
         f"Codes and ids (8 bytes) take at most {rates.USABLE:.0%} of memory, searches"
         f" {rates.BUSY:.0%} of the time. Network, replicas and disks are not counted.",
-        "Encoding takes vectors as fast as it can; reading them is not counted.",
+        "The time of encoding does not include reading the vectors.",
         "Tables: costs of buckets and codes measured at 64 bits, codes spread evenly. Real codes"
-        " crowd in buckets: at 10 million codes of MNIST a query took"
-        f" {readable_seconds(measured)} and not {readable_seconds(even)}. Near means within"
+        " cluster in buckets: with 10 million codes of MNIST, a query took"
+        f" {readable_seconds(measured)} instead of {readable_seconds(even)}. Near means within"
         f" {rates.NEAR:.0%} of the bits.",
     ]
     if here > rates.SCAN_CODES:
-        said.append(f"Extrapolated: {here:,} codes a machine; measured were 10 million at most.")
+        said.append(f"Extrapolated: {here:,} codes per machine; at most 10 million were measured.")
     if bits not in rates.SCAN:
-        said.append(f"Extrapolated: {bits} bits; measured were {', '.join(map(str, rates.SCAN))}.")
+        said.append(f"Extrapolated: {bits} bits; {', '.join(map(str, rates.SCAN))} were measured.")
     if bits not in rates.ENCODE or dim != rates.ENCODE_DIM:
         said.append(
-            f"Extrapolated: encoding and learning at {bits} bits and {dim} dimensions; measured"
-            f" were 32 and 64 bits of {rates.ENCODE_DIM}."
+            f"Extrapolated: encoding and learning at {bits} bits and {dim} dimensions; 32 and 64"
+            f" bits of {rates.ENCODE_DIM} dimensions were measured."
         )
     if cores != rates.CORES:
         said.append(
-            f"Extrapolated: {cores} cores. Batches and encoding are scaled in proportion; one query"
-            " alone is bound by memory and gains nothing from more than two."
+            f"Extrapolated: {cores} cores. Batches and encoding are scaled in proportion; a single"
+            " query is limited by memory speed and gains nothing from more than two."
         )
     return said

@@ -1,4 +1,4 @@
-"""Do my own hasher and my own engine keep to the contract? Checks that need no test framework."""
+"""Checks of your own hashers and engines; they need no test framework."""
 
 from __future__ import annotations
 

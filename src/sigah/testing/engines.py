@@ -1,4 +1,4 @@
-"""The contract of an engine as checks, one promise each."""
+"""Checks of an engine, one for each requirement."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sigah.testing.expect import expect, refused
 
 __all__ = ["ENGINE_CHECKS", "EngineCase", "check_engine", "make_codes"]
 
-FIRST = 2**62  # ids that a float would round
+FIRST = 2**62  # ids that do not fit in a float
 WORDS = np.array(["cat", "dog", "it's; DROP TABLE", "Käse 🧀"], object)
 
 
@@ -32,13 +32,13 @@ class EngineCase:
     Attributes
     ----------
     name : str
-        As the command line names it.
+        Its name on the command line.
     target : str
-        A path or an address that holds nothing yet.
+        A path or an address where nothing exists yet.
     settings : mapping
-        That make searches as exact as they get.
+        Settings for the most exact searches.
     recall : float
-        The least recall of ten neighbours; 1 where searches are exact.
+        The least recall of ten neighbours; 1 for exact searches.
     """
 
     name: str
@@ -74,11 +74,11 @@ class EngineCase:
             recall = (distances <= expected[:, -1:]).mean()
             expect(recall >= self.recall, f"recall is {recall:.2f}, below {self.recall}")
             return
-        expect((distances == expected).all(), "nearer codes were there")
-        for row in range(len(queries)):  # at the last distance, ties may be cut anywhere
+        expect((distances == expected).all(), "nearer codes are missed")
+        for row in range(len(queries)):  # ties at the last distance may be cut anywhere
             inside = expected[row] < expected[row, -1]
             same = set(found_ids[row][inside]) == set(expected_ids[row][inside])
-            expect(same, "other neighbours than the nearest are found")
+            expect(same, "found neighbours are not the nearest")
 
 
 def check_engine(
@@ -88,14 +88,14 @@ def check_engine(
     recall: float = 1.0,
     **settings: Any,
 ) -> None:
-    """Check that an engine keeps every promise of an engine.
+    """Check that an engine meets every requirement.
 
     Parameters
     ----------
     engine : str or class
         A name, ``module:Class``, or the class.
     new_target : callable, optional
-        Gives an address that holds nothing yet, another at each call; by default paths in a
+        Returns a new address at each call, where nothing exists yet; by default paths in a
         temporary folder, for engines that are files.
     recall : float, default=1.0
         The least recall of ten neighbours; below 1 for engines that approximate.
@@ -105,11 +105,11 @@ def check_engine(
     Raises
     ------
     AssertionError
-        Naming the promise that is broken, and how.
+        Names the requirement that is not met, and the reason.
 
     See Also
     --------
-    ENGINE_CHECKS : The same, one by one, for a test framework.
+    ENGINE_CHECKS : The single checks, for a test framework.
     """
     name = engine if isinstance(engine, str) else class_path(engine)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
@@ -123,7 +123,7 @@ def check_engine(
 
 
 def make_codes(n_bits: int, n: int = 2000, n_queries: int = 20) -> Any:
-    """Codes in clusters, so that near ones exist, their ids in no order, and queries."""
+    """Codes in clusters, so that near codes exist; their ids, unordered; and queries."""
     rng = np.random.default_rng(n_bits)
     centres = rng.random((50, n_bits)) < 0.5
     flips = rng.random((n + n_queries, n_bits)) < 0.15
@@ -133,7 +133,7 @@ def make_codes(n_bits: int, n: int = 2000, n_queries: int = 20) -> Any:
 
 
 def neighbours_are_the_nearest(case: EngineCase, n_bits: int, n: int = 10_000) -> None:
-    """Those that sigah's own index finds; rows come back as they were put."""
+    """Neighbours are those of sigah's own index; rows are read as they were written."""
     codes, ids, queries = make_codes(n_bits, n)
     expect(case.export(codes, ids=ids) == (n, n), "not every code is written")
     with case.connect() as engine:
@@ -144,26 +144,26 @@ def neighbours_are_the_nearest(case: EngineCase, n_bits: int, n: int = 10_000) -
         case.compare(engine.search(codes[:5], 1), codes, ids, codes[:5])
         rows = engine.get(np.sort(ids[:100]))
         order = np.argsort(rows.ids)
-        expect((rows.ids[order] == np.sort(ids[:100])).all(), "ids do not come back")
+        expect((rows.ids[order] == np.sort(ids[:100])).all(), "ids are read differently")
         same = rows.codes[order] == codes[:100][np.argsort(ids[:100])]
-        expect(same.all(), "codes do not come back")
+        expect(same.all(), "codes are read differently")
 
 
 def fewer_codes_than_neighbours(case: EngineCase) -> None:
-    """Places beyond the codes hold -1; no queries, no rows."""
+    """Columns beyond the codes hold -1; no queries give no rows."""
     codes, ids, queries = make_codes(64, n=3)
     case.export(codes, ids=ids)
     with case.connect() as engine:
         distances, found = engine.search(queries, 5)
         empty = engine.search(queries[:0], 5)
-    expect((found[:, 3:] == -1).all(), "places beyond the codes do not hold -1")
+    expect((found[:, 3:] == -1).all(), "columns beyond the codes do not hold -1")
     expect((distances[:, 3:] == 2**31 - 1).all(), "distances beyond the codes are not 2147483647")
     expect((np.sort(found[:, :3], axis=1) == np.sort(ids)).all(), "a code is not found")
     expect(empty[0].shape == empty[1].shape == (0, 5), "no queries do not give no rows")
 
 
 def labels_travel_and_filter(case: EngineCase, labels: Any) -> None:
-    """Labels come back, and searches find only those asked for."""
+    """Labels are read as they were written, and searches find only the wanted labels."""
     codes, ids, queries = make_codes(64)
     given = labels[np.arange(len(codes)) % len(labels)]
     case.export(codes, ids=ids, labels=given)
@@ -171,7 +171,7 @@ def labels_travel_and_filter(case: EngineCase, labels: Any) -> None:
         rows = engine.get(np.sort(ids[:50]))
         held = dict(zip(rows.ids.tolist(), rows.labels.tolist(), strict=True))
         put = dict(zip(ids[:50].tolist(), given[:50].tolist(), strict=True))
-        expect(held == put, "labels do not come back")
+        expect(held == put, "labels are read differently")
         if engine.filter_refusal is not None:
             with refused("a filter", r"^filter: .* cannot, for .*[^\n]$"):
                 engine.search(queries, 10, filter=labels[0])
@@ -192,7 +192,7 @@ def labels_travel_and_filter(case: EngineCase, labels: Any) -> None:
 
 
 def without_labels_a_filter_is_refused(case: EngineCase) -> None:
-    """There is nothing to filter by."""
+    """Codes without labels cannot be filtered."""
     codes, ids, queries = make_codes(64, n=100)
     case.export(codes, ids=ids)
     with case.connect() as engine, refused("a filter", "no labels"):
@@ -200,7 +200,7 @@ def without_labels_a_filter_is_refused(case: EngineCase) -> None:
 
 
 def the_same_export_again_changes_nothing(case: EngineCase) -> None:
-    """In any order, no row is written twice."""
+    """No row is written twice, in any order."""
     codes, ids, queries = make_codes(64)
     labels = WORDS[np.arange(len(codes)) % 4]
     case.export(codes, ids=ids, labels=labels)
@@ -212,7 +212,7 @@ def the_same_export_again_changes_nothing(case: EngineCase) -> None:
 
 
 def more_codes_join_and_changed_ones_are_replaced(case: EngineCase) -> None:
-    """Codes under new ids join; a new code or label under an old id replaces the old."""
+    """Codes with new ids are added; a new code or label of an old id replaces the old one."""
     codes, ids, queries = make_codes(64)
     labels = WORDS[np.arange(2000) % 4]
     case.export(codes[:1500], ids=ids[:1500], labels=labels[:1500])
@@ -238,7 +238,7 @@ def more_codes_join_and_changed_ones_are_replaced(case: EngineCase) -> None:
 
 
 def an_interrupted_export_goes_on(case: EngineCase) -> None:
-    """What came to rest before the interruption is not written again."""
+    """Rows saved before the interruption are not written again."""
     codes, ids, queries = make_codes(64)
     kind: Any = engine_class(case.name)
     put, seen = kind.put, []
@@ -258,7 +258,7 @@ def an_interrupted_export_goes_on(case: EngineCase) -> None:
         except KeyboardInterrupt:
             pass
         else:
-            raise AssertionError("the interruption is swallowed")
+            raise AssertionError("the interruption is lost")
         finally:
             kind.put = put
         with refused("a target that is not complete", "interrupted; run it again"):
@@ -276,16 +276,16 @@ def an_interrupted_export_goes_on(case: EngineCase) -> None:
 
 
 def what_does_not_fit_is_refused(case: EngineCase) -> None:
-    """Codes of another model, another width, labels of another type, and no target at all."""
+    """Codes of another model or width, labels of another type, and a missing target."""
     codes, ids, _ = make_codes(64, n=100)
     with refused("an empty target", "nothing there; `sigah export", FileNotFoundError):
         case.connect()
     case.export(codes, ids=ids, labels=np.arange(100))
     with refused("another model", "codes of another model .*; export to another"):
         case.export(codes, ids=ids, labels=np.arange(100), fingerprint="other")
-    with refused("another width", "codes of 64 bits, these have 72; export to another"):
+    with refused("another width", "codes of 64 bits, but these have 72; export to another"):
         case.export(make_codes(72, n=100)[0], labels=np.arange(100))
-    with refused("codes without labels", "labels of type int, these are of type none"):
+    with refused("codes without labels", "labels of type int, but these are of type none"):
         case.export(codes, ids=ids)
     with case.connect() as engine, refused("queries of another width", "queries have 72"):
         engine.search(make_codes(72, n=100)[0], 1)

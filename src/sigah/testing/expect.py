@@ -1,4 +1,4 @@
-"""Assertions that hold under ``python -O`` too, and say what was expected."""
+"""Assertions that also work under ``python -O``, and say what was expected."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ __all__ = ["expect", "refused"]
 
 
 def expect(condition: object, message: str) -> None:
-    """Raise an AssertionError with the message unless the condition holds."""
+    """Raise an AssertionError with the message if the condition is false."""
     if not condition:
         raise AssertionError(message)
 
 
 @contextmanager
 def refused(what: str, pattern: str, kind: type[Exception] = ValueError) -> Iterator[None]:
-    """Expect an error whose message has the pattern."""
+    """Expect an error whose message matches the pattern."""
     try:
         yield
     except kind as error:
         expect(
             re.search(pattern, str(error)),
-            f"{what}: the message {str(error)!r} does not say {pattern!r}",
+            f"{what}: the message {str(error)!r} does not match {pattern!r}",
         )
     else:
-        raise AssertionError(f"{what} is accepted; {kind.__name__} with {pattern!r} is due")
+        raise AssertionError(f"{what} is accepted; expected {kind.__name__} with {pattern!r}")

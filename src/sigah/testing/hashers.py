@@ -1,4 +1,4 @@
-"""The contract of a hasher as checks, one promise each."""
+"""Checks of a hasher, one for each requirement."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ Vectors = NDArray[np.float32]
 
 
 def check_hasher(hasher: BinaryHasher, X: Vectors | None = None) -> None:
-    """Check that a method keeps every promise of a hasher.
+    """Check that a hasher meets every requirement.
 
     Parameters
     ----------
     hasher : BinaryHasher
-        Unfitted, with settings that make it quick: it is fitted some thirty times. It stays as it
-        is.
+        Unfitted, with quick settings: copies of it are fitted about thirty times. It does not
+        change.
     X : ndarray of float32, shape (n, d), optional
-        Vectors to learn from, of values around 0 to 10; by default 1,000 in clusters, of 24
-        dimensions or of as many as the code has bits.
+        Vectors to learn from, with values around 0 to 10; by default 1,000 vectors in clusters,
+        with 24 dimensions or as many as the code has bits.
 
     Raises
     ------
     AssertionError
-        Naming the promise that is broken, and how.
+        Names the requirement that is not met, and the reason.
 
     See Also
     --------
-    HASHER_CHECKS : The same, one by one, for a test framework.
+    HASHER_CHECKS : The single checks, for a test framework.
 
     Examples
     --------
@@ -81,18 +81,18 @@ def parameters_are_stored_as_given(hasher: BinaryHasher, X: Vectors) -> None:
 
 
 def codes_are_packed_bits(hasher: BinaryHasher, X: Vectors) -> None:
-    """Codes are uint8 of n_bits / 8 columns; where there are scores, bits are their signs."""
+    """Codes are uint8 with n_bits / 8 columns; if there are scores, bits are their signs."""
     codes = hasher.fit(X).transform(X)
     expect(codes.dtype == np.uint8, f"codes are {codes.dtype}, not uint8")
     shape = (len(X), hasher.n_bits // 8)
     expect(codes.shape == shape, f"codes have shape {codes.shape}, not {shape}")
-    expect(len(hasher.get_feature_names_out()) == shape[1], "there is not a name a column")
+    expect(len(hasher.get_feature_names_out()) == shape[1], "there is not one name per column")
     bits = hasher.project(X) >= 0 if isinstance(hasher, ScoringHasher) else hasher._bits(X)
     expect((unpack(codes) == bits).all(), "codes are not the signs of the scores")
 
 
 def a_vector_has_one_code(hasher: BinaryHasher, X: Vectors) -> None:
-    """Alone, in any batch, and repeated."""
+    """A vector has the same code alone, in any batch, and repeated."""
     hasher.fit(X)
     whole = hasher.transform(X)
     for size in (1, 7, 500):
@@ -100,7 +100,7 @@ def a_vector_has_one_code(hasher: BinaryHasher, X: Vectors) -> None:
         same = np.concatenate(blocks)[:500] == whole[: min(500, len(X))]
         expect(same.all(), f"the code of a vector changes in batches of {size}")
     copies = hasher.transform(np.repeat(X[:3], 50, axis=0))
-    expect((copies == np.repeat(whole[:3], 50, axis=0)).all(), "equal vectors have other codes")
+    expect((copies == np.repeat(whole[:3], 50, axis=0)).all(), "equal vectors have different codes")
 
 
 def same_seed_same_codes(hasher: BinaryHasher, X: Vectors) -> None:
@@ -114,14 +114,14 @@ def same_seed_same_codes(hasher: BinaryHasher, X: Vectors) -> None:
 
 
 def fit_begins_anew(hasher: BinaryHasher, X: Vectors) -> None:
-    """What an earlier fit learned leaves no trace."""
+    """A fit does not depend on an earlier fit."""
     once = seeded(hasher).fit(X).transform(X)
     twice = seeded(hasher).fit(X[::-1]).fit(X).transform(X)
     expect((once == twice).all(), "a second fit depends on the first")
 
 
 def every_number_type_is_read(hasher: BinaryHasher, X: Vectors) -> None:
-    """Floats and integers of any width give the codes of the same values in float32."""
+    """Floats and integers of any width give the same codes as their values in float32."""
     rounded = np.clip(np.round(10 * X), 0, 255).astype(np.float32)
     expected = seeded(hasher).fit(rounded).transform(rounded)
     for dtype in (np.float16, np.float64, np.int16, np.uint8):
@@ -131,18 +131,18 @@ def every_number_type_is_read(hasher: BinaryHasher, X: Vectors) -> None:
 
 
 class Slices:
-    """A foreign source: a shape, a dtype and row slices, like HDF5 or Zarr."""
+    """A source with only a shape, a dtype and row slices, like HDF5 or Zarr."""
 
     def __init__(self, array: Any) -> None:
         self._array, self.shape, self.dtype = array, array.shape, array.dtype
 
     def __getitem__(self, key: slice) -> Any:
-        expect(isinstance(key, slice), "a source is read by something else than slices of rows")
+        expect(isinstance(key, slice), "a source is not read by slices of rows")
         return self._array[key]
 
 
 def sources_of_any_kind_are_read(hasher: BinaryHasher, X: Vectors) -> None:
-    """Memory maps, and what has only a shape, a dtype and row slices."""
+    """Memory maps, and sources with only a shape, a dtype and row slices."""
     expected = seeded(hasher).fit(X).transform(X)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         np.save(Path(folder, "x.npy"), X)
@@ -154,7 +154,7 @@ def sources_of_any_kind_are_read(hasher: BinaryHasher, X: Vectors) -> None:
 
 
 def a_saved_model_is_the_same_model(hasher: BinaryHasher, X: Vectors) -> None:
-    """Saved and loaded, and pickled: class, parameters, fingerprint, codes, decodings."""
+    """Saving and pickling keep class, parameters, fingerprint, codes and decoded vectors."""
     hasher = seeded(hasher).fit(X)
     codes = hasher.transform(X)
     with tempfile.TemporaryDirectory() as folder:
@@ -166,13 +166,13 @@ def a_saved_model_is_the_same_model(hasher: BinaryHasher, X: Vectors) -> None:
     expect((loaded.transform(X) == codes).all(), "the loaded model makes other codes")
     if isinstance(hasher, DecoderMixin):
         same = loaded.reconstruct(codes) == hasher.reconstruct(codes)
-        expect(same.all(), "the loaded model decodes otherwise")
+        expect(same.all(), "the loaded model decodes differently")
     pickled = pickle.loads(pickle.dumps(hasher))
     expect((pickled.transform(X) == codes).all(), "the pickled model makes other codes")
 
 
 def fingerprints_tell_models_apart(hasher: BinaryHasher, X: Vectors) -> None:
-    """The same model has the same fingerprint, another model another."""
+    """The same model has the same fingerprint; another model has another one."""
     first = seeded(hasher).fit(X).fingerprint
     expect(seeded(hasher).fit(X).fingerprint == first, "one model has two fingerprints")
     other = seeded(hasher, 1).fit(X if is_random(hasher) else 1 - X)
@@ -198,7 +198,7 @@ def decoding_is_scored(hasher: BinaryHasher, X: Vectors) -> None:
 
 
 def bad_vectors_are_refused(hasher: BinaryHasher, X: Vectors) -> None:
-    """Empty, shapeless, textual, complex and infinite data; the place is named."""
+    """Empty, text, complex and infinite data, and wrong shapes; errors name row and column."""
     n, d = X.shape
     for X_bad, message in (
         (np.empty((0, d)), "0 sample"),
@@ -224,7 +224,7 @@ def bad_vectors_are_refused(hasher: BinaryHasher, X: Vectors) -> None:
 
 
 def impossible_code_lengths_are_refused(hasher: BinaryHasher, X: Vectors) -> None:
-    """Whole multiples of 8 only, and no more than the method can make of the data."""
+    """Code lengths are multiples of 8, and no longer than the method can make from the data."""
     for n_bits in (0, -8, 12, 8.0, "64", None, True):
         with refused(f"n_bits={n_bits!r}", "n_bits must be"):
             copy(hasher, n_bits=n_bits).fit(X)
@@ -240,7 +240,7 @@ def impossible_code_lengths_are_refused(hasher: BinaryHasher, X: Vectors) -> Non
 
 
 def too_few_rows_are_refused(hasher: BinaryHasher, X: Vectors) -> None:
-    """At least min_rows_per_bit rows for each bit."""
+    """Each bit needs min_rows_per_bit rows."""
     if not hasher.min_rows_per_bit:
         rows = X[: hasher.n_bits - 1]
         expect(len(hasher.fit(rows).transform(rows)) == len(rows), "few rows are not encoded")
@@ -251,13 +251,13 @@ def too_few_rows_are_refused(hasher: BinaryHasher, X: Vectors) -> None:
 
 
 def nothing_works_before_fit(hasher: BinaryHasher, X: Vectors) -> None:
-    """An unfitted hasher says so, and writes no file."""
+    """An unfitted hasher raises an error, and writes no file."""
     with refused("transform before fit", "not fitted"):
         hasher.transform(X)
     with tempfile.TemporaryDirectory() as folder:
         with refused("save before fit", "not fitted"):
             hasher.save(Path(folder, "model"))
-        expect(not list(Path(folder).iterdir()), "a file is left behind by a save that failed")
+        expect(not list(Path(folder).iterdir()), "a failed save leaves a file")
 
 
 HASHER_CHECKS: tuple[Callable[[BinaryHasher, Vectors], None], ...] = (
