@@ -30,8 +30,8 @@ def quality(digits: Any, truth: Any) -> Any:
     """Metrics of each method by name, fitted once."""
     base, queries = digits
     hashers = {name: METHODS[name](BITS) for name in METHODS}
-    hashers["sigah"].set_params(n_steps=400)
-    hashers["sigah.paper"] = SiGAH.paper(BITS, n_steps=400)
+    hashers["sigah"].set_params(n_steps=250)
+    hashers["sigah.paper"] = SiGAH.paper(BITS, n_steps=400, batch_size=64, generator_batch_size=64)
     hashers["stochastic_generative"].set_params(n_steps=400)
     hashers["ordinal_constrained"].set_params(max_iter=100)
     for hasher in hashers.values():
