@@ -2,8 +2,9 @@
 
 ``models``, ``codes`` and ``indexes`` are the kinds of files, and ``description`` tells them apart.
 Each holds arrays and a header, which ``seals`` makes and checks, in one of two containers:
-``safetensors_files`` or ``npy_files``. ``targets`` says what may be replaced, ``atomic`` writes a
-file whole or not at all, and ``errors`` turns whatever a bad file provokes into one error.
+``safetensors_files`` or ``npy_files``. ``targets`` decides which files may be replaced, ``atomic``
+writes a file completely or not at all, and ``errors`` turns all errors about a bad file into one
+kind.
 """
 
 from __future__ import annotations

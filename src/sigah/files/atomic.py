@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all."""
+"""Write a file completely or not at all."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ StrPath = str | os.PathLike[str]
 
 @contextmanager
 def atomic_write(path: StrPath) -> Iterator[BinaryIO]:
-    """Open a file to be written whole or not at all.
+    """Open a file that is written completely or not at all.
 
-    The bytes go to a temporary file beside ``path``, which takes its place only when the block
-    ends without an exception; otherwise it is removed and what was at ``path`` stays as it was.
+    The bytes go to a temporary file beside ``path``. If the block ends without an exception, the
+    temporary file replaces ``path``; otherwise it is removed and ``path`` does not change.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def atomic_write(path: StrPath) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)
-    except BaseException as error:  # an interrupt, too, must leave nothing behind
+    except BaseException as error:  # clean up after an interrupt, too
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno is not None:
             reason = f"Cannot write ({error.strerror})"

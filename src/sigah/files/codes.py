@@ -33,13 +33,13 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class Codes:
-    """What a file or folder of codes holds.
+    """The content of a file or folder of codes.
 
     Attributes
     ----------
     codes : ndarray of uint8, shape (n, n_bits // 8)
     ids : ndarray, shape (n,), or None
-        int64, or str objects. None: the file has none, so the number of the row is the id.
+        int64, or str objects. None if the file has none: then the row number is the id.
     header : dict or None
         At least ``method``, ``fingerprint`` (of the model), ``n_bits`` and ``count``. None for a
         plain ``.npy`` of codes that sigah did not write.
@@ -54,7 +54,7 @@ class Codes:
 
     @property
     def n_bits(self) -> int:
-        """Bits a code."""
+        """Bits per code."""
         return 8 * self.codes.shape[1]
 
     @property
@@ -64,12 +64,12 @@ class Codes:
 
 
 def check_same_model(codes_header: Header | None, model_header: Header) -> None:
-    """Refuse codes that another model made: their distances would mean nothing.
+    """Refuse codes of another model: distances to them would mean nothing.
 
     Parameters
     ----------
     codes_header, model_header : dict
-        As given by :func:`load_codes` and :func:`load_model`.
+        As returned by :func:`load_codes` and :func:`load_model`.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def save_codes(
     ids: Any = None,
     overwrite: bool = False,
 ) -> None:
-    """Write packed codes and what they are, atomically.
+    """Write packed codes and their header, atomically.
 
     Parameters
     ----------
@@ -118,8 +118,8 @@ def save_codes(
     Raises
     ------
     ValueError
-        If the codes are not packed codes, the ids are not whole numbers or strings, one a code,
-        the header or the suffix is wrong, or a file of another kind is there.
+        If the codes are not packed codes, the ids are not one whole number or string per code, the
+        header or the suffix is wrong, or ``path`` is a file of another kind.
     OSError
         If the file cannot be written.
 
@@ -175,7 +175,7 @@ def load_codes(path: StrPath) -> Codes:
     ------
     FileFormatError
         If a file is damaged, does not hold packed codes, or is of a newer format. A ``.npy`` file
-        cut off exactly between codes and header is a plain one: nothing in it tells otherwise.
+        truncated exactly between codes and header cannot be told from a plain one.
     OSError
         If a file cannot be read, or ``pyarrow`` is missing.
 
@@ -190,7 +190,7 @@ def load_codes(path: StrPath) -> Codes:
 
 
 def open_codes(path: StrPath) -> Codes:
-    """Open codes as :func:`load_codes` does, and map them from disk where the format allows.
+    """Open codes as :func:`load_codes` does, mapped from disk if the format allows it.
 
     Codes of a ``.npy`` file are a read-only memory map; Parquet is read into memory. The checksum
     is verified either way, which reads the file once.
@@ -204,7 +204,7 @@ def open_codes(path: StrPath) -> Codes:
 
 
 def open_parts(path: StrPath) -> tuple[Header | None, Iterator[Codes]]:
-    """What a file or folder of codes says of itself, and its codes file by file."""
+    """The header of a file or folder of codes, and its codes file by file."""
     if not is_code_folder(path):
         stored = _open_file(path)
         return stored.header, iter([stored])
@@ -234,7 +234,7 @@ def open_parts(path: StrPath) -> tuple[Header | None, Iterator[Codes]]:
 def seal_codes(
     header: Mapping[str, Any], shape: tuple[int, ...], chunks: Iterable[bytes | memoryview]
 ) -> str:
-    """Header and checksum of codes that need not be in memory, for :func:`npy_tail`.
+    """Seal (header and checksum) of codes that need not be in memory, for :func:`npy_tail`.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ __all__ = ["describe"]
 
 
 def describe(path: StrPath) -> dict[str, Any]:
-    """Say what a file of sigah, or a folder of codes, holds, after verifying it.
+    """Verify a file of sigah or a folder of codes, and describe its content.
 
     Returns
     -------

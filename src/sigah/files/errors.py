@@ -1,4 +1,4 @@
-"""Foreign and damaged files: each error of a parser becomes one error that names the file."""
+"""Foreign and damaged files: all errors of parsers become one error that names the file."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from sigah.files.atomic import StrPath
 
 __all__ = ["DAMAGE", "FileFormatError", "reading"]
 
-# what the parsers of safetensors, .npy headers and JSON raise on bytes that are not theirs
+# errors of the parsers of safetensors, .npy headers and JSON for foreign bytes
 DAMAGE = (SafetensorError, ValueError, TypeError, KeyError, RecursionError, tokenize.TokenError)
 
 
 class FileFormatError(ValueError):
-    """A file is damaged, too new, or not what it is taken for."""
+    """A file is damaged, too new, or of another kind than expected."""
 
-    __module__ = "sigah.files"  # where its users find it; tracebacks say so
+    __module__ = "sigah.files"  # the public place, shown in tracebacks
 
 
 @contextmanager

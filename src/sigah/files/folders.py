@@ -1,4 +1,4 @@
-"""Folders that appear whole or not at all, and the manifest in them that says what they hold."""
+"""Folders that appear completely or not at all, and the manifest of their content."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ __all__ = [
     "write_manifest",
 ]
 
-MANIFEST = "_sigah.json"  # readers of Parquet folders pass over names that begin so
+MANIFEST = "_sigah.json"  # readers of Parquet folders ignore names that begin with _
 CODES_FOLDER = "sigah-encoded"
 SHARDS_FOLDER = "sigah-shards"
-# What is written is the last. Version 1 of codes: ids under their own name, and no checksum.
+# The last version is written. Version 1 of codes: ids under their own name, and no checksum.
 VERSIONS = {CODES_FOLDER: (1, 2), SHARDS_FOLDER: (1,)}
 
 Manifest = dict[str, Any]
@@ -35,7 +35,7 @@ Manifest = dict[str, Any]
 
 @contextmanager
 def new_folder(path: StrPath) -> Iterator[Path]:
-    """A folder that appears whole at ``path`` when the block ends, or not at all.
+    """A folder that appears at ``path`` only when the block ends without an error.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def new_folder(path: StrPath) -> Iterator[Path]:
     try:
         yield folder
         folder.rename(target)
-    except BaseException:  # an interrupt, too, must leave nothing behind
+    except BaseException:  # clean up after an interrupt, too
         shutil.rmtree(folder, ignore_errors=True)
         raise
 
@@ -60,7 +60,7 @@ def new_folder(path: StrPath) -> Iterator[Path]:
 def write_manifest(
     folder: Path, kind: str, content: Mapping[str, Any], files: Mapping[str, int]
 ) -> Manifest:
-    """Write what a folder holds beside its files, and return it.
+    """Write the manifest of a folder beside its files, and return it.
 
     ``content`` has at least ``n_bits`` and ``fingerprint``; ``files`` are names and their codes.
     """
@@ -77,12 +77,12 @@ def write_manifest(
 
 
 def is_code_folder(path: StrPath) -> bool:
-    """Whether a path is a folder with a manifest of sigah; what it says is not looked at."""
+    """Whether a path is a folder with a manifest of sigah, which is not read."""
     return (Path(path) / MANIFEST).is_file()
 
 
 def read_manifest(folder: StrPath, kind: str) -> Manifest:
-    """What a folder says that it holds.
+    """Read the manifest of a folder.
 
     Raises
     ------

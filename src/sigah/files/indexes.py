@@ -1,7 +1,7 @@
-"""Files of indexes: written without a copy of the arrays, and opened without reading them.
+"""Files of indexes: written without copying the arrays, and opened without reading them.
 
-An index may be too large to be read whole when it is opened: the text of its header also has
-the SHA-256 of the rest of that text, and the arrays are verified before their first use.
+An index may be too large to read when it is opened. So the text of its header also has the SHA-256
+of the rest of that text, and the arrays are verified before their first use.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from sigah.files.unchanged import Unchanged
 
 __all__ = ["IndexFile", "is_index", "open_index", "save_index"]
 
-ALIGNMENT = 64  # bytes, of the arrays of an index: what vector instructions read at once
+ALIGNMENT = 64  # bytes, of the arrays of an index, for vector instructions
 
 
 def save_index(
@@ -54,7 +54,7 @@ def save_index(
     header : mapping
         JSON content; ``format`` and ``format_version`` are filled in.
     arrays : mapping of str to array-like
-        Each but the last must have a multiple of 64 bytes, so that all begin at one.
+        The size of each but the last must be a multiple of 64 bytes, so that all are aligned.
     overwrite : bool, default=False
         Whether a file that is not an index may be replaced.
 
@@ -92,7 +92,7 @@ def save_index(
 
 @dataclass(frozen=True, eq=False)
 class IndexFile:
-    """An index file that is mapped.
+    """A mapped index file.
 
     Attributes
     ----------
@@ -101,8 +101,8 @@ class IndexFile:
         Views of the mapped file, not verified yet.
     checksum : str
     file : Unchanged
-        Its ``check`` raises FileFormatError if the file was written into since it was opened; to be
-        called before each use of the arrays.
+        Call its ``check`` before each use of the arrays: it raises FileFormatError if the file has
+        been modified since it was opened.
     """
 
     header: Header
@@ -118,7 +118,7 @@ class IndexFile:
 
 
 def open_index(path: StrPath) -> IndexFile:
-    """Map the arrays of an index file, in a time that does not grow with them.
+    """Map the arrays of an index file; the time does not grow with their size.
 
     Raises
     ------
@@ -136,7 +136,7 @@ def open_index(path: StrPath) -> IndexFile:
 
 
 def is_index(path: StrPath) -> bool:
-    """Whether a file says that it is an index; what else it holds is not looked at."""
+    """Whether a file says that it is an index; the rest is not read."""
     if not Path(path).is_file():
         return False
     try:

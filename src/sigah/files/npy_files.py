@@ -1,6 +1,6 @@
-"""Codes in ``.npy`` files: a record of codes, and a second one of their sealed header.
+"""Codes in ``.npy`` files: a record of the codes, then a record of their sealed header.
 
-:func:`numpy.load` reads the first and stops.
+:func:`numpy.load` reads the first record only.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LONGEST_NPY_HEADER = 1 << 16
 
 
 def npy_head(shape: tuple[int, ...]) -> bytes:
-    """What stands before the bytes of a ``.npy`` record; as long for any number of rows.
+    """The start of a ``.npy`` record, of the same length for any number of rows.
 
     Examples
     --------
@@ -39,7 +39,7 @@ def npy_head(shape: tuple[int, ...]) -> bytes:
 
 
 def npy_tail(seal: str) -> bytes:
-    """What :func:`save_codes` puts behind the codes: a second record, of the sealed header.
+    """The second record of a file of codes: the sealed header.
 
     Examples
     --------
@@ -55,7 +55,7 @@ def open_npy(path: StrPath) -> tuple[NDArray[np.uint8], Header | None]:
     content = np.memmap(path, np.uint8, mode="r")
     codes, end = _npy_record(content, 0)
     if end == len(content):
-        # A damaged shape can make the codes swallow the header record behind them.
+        # A damaged shape can make the codes include the header record behind them.
         if END_OF_SEAL.search(content[-128:].tobytes()):
             raise ValueError("the shape of the codes is damaged")
         return codes, None

@@ -1,15 +1,15 @@
-"""Codes in Parquet: an id and a code a row, for databases and data frames.
+"""Codes in Parquet: an id and a code per row, for databases and data frames.
 
 The columns are ``id`` (int64 or string) and ``code`` (fixed bytes, packed as everywhere in sigah).
-The metadata of the file have a sealed header under the key ``sigah``, as all files of codes. Its
-checksum covers codes and ids, in whatever row groups, pages and compression they are stored::
+The metadata of the file has a sealed header under the key ``sigah``, as in all files of codes. Its
+checksum covers codes and ids, for any row groups, pages and compression::
 
     sha256(canonical JSON of the header, types and shapes
            + the bytes of all codes
            + sha256(the ids as little-endian int64))
 
-Of strings, two checksums take the place of the last: of their lengths in bytes, as little-endian
-int64, and of their UTF-8 bytes, one string after the other. docs/format.md specifies the format.
+For strings, two checksums replace the last one: of their lengths in bytes, as little-endian int64,
+and of their concatenated UTF-8 bytes. docs/format.md specifies the format.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ Batch = tuple[NDArray[np.uint8], Any]  # codes (m, n_bytes) and their ids, an Ar
 
 
 def id_type(given: Any, name: str = "ids") -> Any:
-    """The Arrow type in which ids of a type are kept: int64 or string."""
+    """The Arrow type in which ids of a type are stored: int64 or string."""
     pyarrow = require("pyarrow", PURPOSE)
     types = pyarrow.types
     if types.is_dictionary(given):
@@ -60,7 +60,7 @@ def id_type(given: Any, name: str = "ids") -> Any:
 
 
 def as_ids(ids: Any, name: str = "ids") -> Any:
-    """Ids as an Arrow array of int64 or strings, or an error that says why they are none.
+    """Ids as an Arrow array of int64 or strings, or an error if they are invalid.
 
     Examples
     --------
@@ -73,7 +73,7 @@ def as_ids(ids: Any, name: str = "ids") -> Any:
     array = ids if isinstance(ids, arrow) else pyarrow.array(ids)
     if isinstance(array, pyarrow.ChunkedArray):
         array = array.combine_chunks()
-    if not len(array):  # of no ids, any type will do
+    if not len(array):  # no ids may have any type
         return array.cast(array.type if array.type == pyarrow.string() else pyarrow.int64())
     kind = id_type(array.type, name)
     if array.null_count:
@@ -91,7 +91,7 @@ def write_parquet(
     batches: Iterable[Batch],
     kind: Any,
 ) -> None:
-    """Write ids and codes, atomically, a row group for each batch.
+    """Write ids and codes atomically, with one row group per batch.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def read_parquet(path: StrPath) -> tuple[NDArray[np.uint8], NDArray[Any], Header
         table = columns(file, "id")
         codes = as_codes(table.column("code"))
         ids = table.column("id")
-        if header["format_version"] < CODES_WITH_IDS:  # its checksum is of the codes alone
+        if header["format_version"] < CODES_WITH_IDS:  # its checksum covers only the codes
             verify_arrays(header, {"codes": codes}, checksum)
             return codes, ids.to_numpy(), header
         if ids.type not in (pyarrow.int64(), pyarrow.string()) or ids.null_count:
@@ -172,7 +172,7 @@ def read_parquet(path: StrPath) -> tuple[NDArray[np.uint8], NDArray[Any], Header
 
 
 def read_unsealed(path: StrPath, id_name: str) -> tuple[NDArray[np.uint8], NDArray[Any], Header]:
-    """Read a part of the folders of codes of version 1, which no checksum covers."""
+    """Read a part of a folder of codes of version 1, which has no checksum."""
     with reading(path), opened(path) as file:
         origin = json.loads((file.metadata.metadata or {}).get(METADATA_KEY.encode(), b"{}"))
         if not isinstance(origin["fingerprint"], str):
@@ -183,19 +183,19 @@ def read_unsealed(path: StrPath, id_name: str) -> tuple[NDArray[np.uint8], NDArr
 
 @contextmanager
 def opened(path: StrPath) -> Iterator[Any]:
-    """A Parquet file; whatever Arrow says about its bytes becomes a ValueError."""
+    """A Parquet file; Arrow's errors about its bytes become a ValueError."""
     pyarrow, pq = require("pyarrow", PURPOSE), require("pyarrow.parquet", PURPOSE)
     try:
         with pq.ParquetFile(Path(path)) as file:
             yield file
     except (pyarrow.ArrowException, OSError, MemoryError) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # the system's, not Arrow's about damaged pages
+            raise  # an error of the system, not of Arrow about damaged pages
         raise ValueError(" ".join(str(error).split()) or "it is damaged") from error
 
 
 def columns(file: Any, id_name: str) -> Any:
-    """The columns of ids and codes, their layout proven sound; each must be there once."""
+    """The columns of ids and codes, after checks of their layout; each must exist once."""
     for name in (id_name, "code"):
         if file.schema_arrow.names.count(name) != 1:
             raise ValueError(f"it has no column {name!r} of its own")
@@ -205,7 +205,7 @@ def columns(file: Any, id_name: str) -> Any:
 
 
 def as_codes(column: Any) -> NDArray[np.uint8]:
-    """A column of fixed bytes as codes ``(n, n_bytes)``, without a copy if it is in one piece."""
+    """A column of fixed bytes as codes ``(n, n_bytes)``, not copied if it is contiguous."""
     types = require("pyarrow", PURPOSE).types
     if not types.is_fixed_size_binary(column.type) or not column.type.byte_width:
         raise ValueError(f"its codes are {column.type}, not bytes of a fixed size")

@@ -43,7 +43,7 @@ def open_safetensors(path: StrPath, *formats: str) -> tuple[Header, Arrays]:
 
 def map_safetensors(path: StrPath, *formats: str) -> tuple[Header, Arrays, dict[str, Any]]:
     """Header, arrays (views of the mapped file) and seal; only the layout is verified."""
-    with safe_open(path, framework="np") as file:  # proves the layout sound before it is used
+    with safe_open(path, framework="np") as file:  # checks the layout first
         metadata = file.metadata() or {}
     if METADATA_KEY not in metadata:
         raise ValueError("it is a safetensors file, but not one of sigah's")

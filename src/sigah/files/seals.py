@@ -1,11 +1,11 @@
-"""The sealed header of every file: what it is, and a checksum over that and its arrays.
+"""The sealed header of every file: a description, and a checksum of it and the arrays.
 
 It is one JSON text, under the metadata key ``sigah`` of a safetensors file or in the second record
 of a ``.npy`` file::
 
     {"header": {"format": ..., "format_version": 1, ...}, "sha256": fingerprint(header, arrays)}
 
-so that a change to anything but the packaging (padding, order) is noticed when the file is opened.
+so every change is noticed when the file is opened, except in packaging (padding, order).
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ __all__ = [
 MODEL_FORMAT = "sigah-model"
 CODES_FORMAT = "sigah-codes"
 INDEX_FORMAT = "sigah-index"
-FORMAT_VERSION = 1  # of what is written
-CODES_WITH_IDS = 2  # the version of codes whose checksum covers their ids, too
+FORMAT_VERSION = 1  # of new files
+CODES_WITH_IDS = 2  # the version of codes whose checksum also covers ids
 KNOWN_VERSIONS = {MODEL_FORMAT: (1,), CODES_FORMAT: (1, CODES_WITH_IDS), INDEX_FORMAT: (1,)}
 
 METADATA_KEY = "sigah"
@@ -63,7 +63,7 @@ def fingerprint(header: Mapping[str, Any], arrays: Mapping[str, ArrayLike]) -> s
     Parameters
     ----------
     header : mapping
-        Anything that JSON can hold (no NaN or infinity).
+        Content that JSON can hold (no NaN or infinity).
     arrays : mapping of str to array-like
         Booleans, integers or floats of at most 64 bits.
 
@@ -93,12 +93,12 @@ def fingerprint(header: Mapping[str, Any], arrays: Mapping[str, ArrayLike]) -> s
 
 
 def seal_header(header: Header, arrays: Mapping[str, ArrayLike]) -> str:
-    """The sealed header of arrays, as the text that files hold."""
+    """The text of a sealed header."""
     return canonical_json({"header": header, "sha256": fingerprint(header, arrays)})
 
 
 def unseal(text: str | bytes, *formats: str) -> dict[str, Any]:
-    """The content of a sealed text, its header of one of the formats expected."""
+    """The content of a sealed text, whose header must have one of the expected formats."""
     seal: dict[str, Any] = json.loads(text)
     header, _ = seal["header"], seal["sha256"]
     name, version = header["format"], header["format_version"]
@@ -113,18 +113,18 @@ def unseal(text: str | bytes, *formats: str) -> dict[str, Any]:
 
 
 def verify_arrays(header: Header, arrays: Arrays, checksum: str) -> None:
-    """Refuse a header and arrays that are not those of the checksum."""
+    """Refuse a header and arrays that do not match the checksum."""
     if fingerprint(header, arrays) != checksum:
         raise ValueError("its checksum does not match; the file is damaged")
 
 
 def format_fields(name: str, version: int = FORMAT_VERSION) -> Header:
-    """What the header of every file begins with."""
+    """The first fields of every header."""
     return {"format": name, "format_version": version}
 
 
 def plain_arrays(arrays: Mapping[str, ArrayLike]) -> Arrays:
-    """Arrays as the files hold them: little-endian and C-contiguous."""
+    """Arrays in the form of the files: little-endian and C-contiguous."""
     plain = {}
     for name, values in arrays.items():
         array = np.asarray(values, order="C")
@@ -143,7 +143,7 @@ def begin_digest(header: Mapping[str, Any], shapes: Mapping[str, Any]) -> hashli
 
 
 def canonical_json(value: object) -> str:
-    """JSON with one spelling for each value, in ASCII."""
+    """JSON in ASCII with one representation for each value."""
     try:
         return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:

@@ -1,7 +1,7 @@
-"""What exists at the path of an output, and whether it may be replaced.
+"""Checks of outputs: what exists at a path, and whether it may be replaced.
 
-A file is replaced without a question if it is of the kind that is to be written, so a command can
-be run again. Another file is replaced only when the user asks for it, and an input never.
+A file of the same kind as the output is replaced, so a command can be run again. A file of another
+kind is replaced only if the user asks for it; an input is never replaced.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sigah.files.seals import CODES_FORMAT, INDEX_FORMAT, METADATA_KEY, MODEL_FO
 
 __all__ = ["KINDS", "check_target", "kind_of"]
 
-KINDS = {  # as messages call them
+KINDS = {  # names in messages
     "model": "a model",
     "codes": "codes",
     "index": "an index",
@@ -36,12 +36,12 @@ KINDS = {  # as messages call them
 
 
 def kind_of(path: StrPath) -> str | None:
-    """Say of which kind a file is, by its beginning and its names; nothing is verified.
+    """Recognise the kind of a file by its first bytes and its name, without verifying it.
 
     Returns
     -------
     str or None
-        A key of :data:`KINDS`; None for any other file, and where there is none.
+        A key of :data:`KINDS`; None for other files, and if there is no file.
 
     Examples
     --------
@@ -68,25 +68,25 @@ def check_target(
     overwrite: bool = False,
     name: str | None = None,
 ) -> None:
-    """Refuse a file that cannot or must not be written, before the work that fills it.
+    """Refuse an output that cannot or must not be written, before any work is done.
 
     Parameters
     ----------
     path : path-like
-        Where the file is to be. A file of the same kind, or an empty one, may be replaced.
+        The output. A file of the same kind, or an empty file, may be replaced.
     kind : str
-        What is to be written, a key of :data:`KINDS`.
+        The kind of the output, a key of :data:`KINDS`.
     inputs : iterable of path-like
-        Files and folders that are read. None of them is replaced, whatever ``overwrite`` says.
+        Files and folders that are read. They are never replaced, even with ``overwrite``.
     overwrite : bool, default=False
         Whether a file of another kind may be replaced.
     name : str, optional
-        What errors call the file; default: ``path``.
+        Name of the file in errors; default: ``path``.
 
     Raises
     ------
     ValueError
-        If the file is one of the inputs, or a file of another kind is there.
+        If the file is one of the inputs, or an existing file is of another kind.
     OSError
         If the folder is missing or cannot be written to, or ``path`` is not a regular file.
 
@@ -124,7 +124,7 @@ def check_target(
 
 
 def _size(target: Path, name: str) -> int | None:
-    """Bytes of the file that is there, None if there is none; anything else is an error."""
+    """Bytes of an existing file, or None if there is none; raises an error if it is not a file."""
     try:
         state = target.stat()
     except FileNotFoundError:
@@ -139,7 +139,7 @@ def _size(target: Path, name: str) -> int | None:
 
 
 def _contains(source: Path, target: Path) -> bool:
-    """Whether a file is the source, by whatever name, or one of the files of a folder."""
+    """Whether a file is the source (also under another name), or in the source folder."""
     if source.is_dir():
         return any(file.is_file() and file.samefile(target) for file in source.rglob("*"))
     return source.exists() and source.samefile(target)
@@ -173,7 +173,7 @@ def _npy(file: Path, head: bytes) -> str | None:
 
 
 def _parquet(file: Path, head: bytes) -> str | None:
-    # its metadata stand at the end, where the seal is plain text
+    # its metadata is at the end, where the seal is plain text
     with file.open("rb") as stream:
         stream.seek(-min(file.stat().st_size, 1 << 16), os.SEEK_END)
         return "codes" if CODES_FORMAT.encode() in stream.read() else None
@@ -207,12 +207,12 @@ def _graph(file: Path, head: bytes) -> str | None:
     return "graph" if b"sigah" in head[:32] else None
 
 
-# by what a file begins with; the first that fits decides
+# by the first bytes of a file; the first match decides
 RECOGNISERS: tuple[tuple[Callable[[bytes], bool], Callable[[Path, bytes], str | None]], ...] = (
     (lambda head: head.startswith(b"\x93NUMPY"), _npy),
     (lambda head: head.startswith(b"PAR1"), _parquet),
     (lambda head: head.startswith(b"PK"), _archive),
-    # the length of a header is below 2**48, eight letters are not
+    # the length of a header is below 2**48; eight letters as a number are not
     (lambda head: head[6:9] == b"\0\0{", _safetensors),
     (lambda head: head.lstrip().startswith(b"{"), _json),
     (lambda head: head.lstrip().lower().startswith((b"<!doctype html", b"<html")), _page),

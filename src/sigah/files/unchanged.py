@@ -1,4 +1,4 @@
-"""Notice when a mapped file is written into."""
+"""Notice changes of a mapped file."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["Unchanged"]
 
 
 class Unchanged:
-    """A file as it was when it was opened; asking again costs a system call, of a microsecond.
+    """The state of a file when it was opened; a check costs one system call (a microsecond).
 
-    The file itself is watched, not its name: a file that takes over the name is another one, and
-    the first stays as it is for whoever has it open.
+    The file itself is watched, not its name: if another file gets the name, an open file does not
+    change.
 
     Parameters
     ----------
@@ -41,9 +41,9 @@ class Unchanged:
         self._state = self._now()
 
     def check(self) -> None:
-        """Raise a FileFormatError if the file was written into since.
+        """Raise a FileFormatError if the file has been modified since.
 
-        A map of a file that was cut off must not be read: the system ends the process (SIGBUS).
+        The map of a truncated file must not be read: the system would end the process (SIGBUS).
         """
         if self._now() != self._state:
             raise FileFormatError(

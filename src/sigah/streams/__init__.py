@@ -1,4 +1,4 @@
-"""Vectors that need not fit into memory: encode them by blocks, watch them drift."""
+"""Vectors that need not fit into memory: encode them in blocks, and detect drift."""
 
 from __future__ import annotations
 

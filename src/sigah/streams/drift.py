@@ -1,10 +1,11 @@
-"""Whether a hasher still serves: what recall its codes of new vectors lose.
+"""Drift: how much recall a hasher loses on new vectors.
 
-The measure is recall, which is what codes are for. A sample is drawn from the old vectors, and one
-from the new. Recall counts how many true nearest neighbours within a sample are found by Hamming
-distance. The loss is the recall of the old vectors minus that of the new. Its interval comes from
-drawing the vectors again, with repetition, many times (Efron's bootstrap). A loss counts when the
-whole interval lies above the tolerated loss. Other statistics of the codes are only reported.
+The measure is recall, which is what codes are for. A sample is drawn from the old vectors, and
+another from the new. Recall counts how many true nearest neighbours within a sample are found by
+Hamming distance. The loss is the recall of the old vectors minus that of the new. Its interval
+comes from drawing the vectors again, with repetition, many times (Efron's bootstrap). A loss counts
+when the whole interval lies above the tolerated loss. Other statistics of the codes are only
+reported.
 """
 
 from __future__ import annotations
@@ -28,39 +29,40 @@ from sigah.rows.sources import Batches
 __all__ = ["FEWEST", "Drift", "drift"]
 
 NEIGHBORS = 10
-FEWEST = 400  # vectors of each kind: fewer have no neighbours worth the name
+FEWEST = 400  # least vectors of each kind: fewer have no real neighbours
 RESAMPLES = 999
-NEAR = 0.05  # the share of the old scores that is called near the threshold
+NEAR = 0.05  # the share of the old scores that counts as near the threshold
 
 Float = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Drift:
-    """What :func:`drift` found.
+    """The result of :func:`drift`.
 
     Attributes
     ----------
     verdict : {"keep", "rebuild"}
         "rebuild" if the whole interval of the loss is above ``max_loss``.
     loss : float
-        Recall of the old vectors minus recall of the new; negative where the new are found better.
+        Recall of the old vectors minus recall of the new; negative if the new vectors are found
+        better.
     low, high : float
-        Between them the loss lies with the probability ``confidence``.
+        The interval of the loss, at the level ``confidence``.
     max_loss, confidence : float
-        As asked for.
+        The arguments.
     recall : tuple of float
         Recall10@10 of the old and of the new vectors: the share of the 10 true neighbours of a
         vector, in the other half of its sample, that are among its 10 nearest codes.
     statistics : dict of str to tuple of float
-        Old and new, to say what has changed. ``entropy``: mean entropy of a bit. ``error``: of
-        reconstruction, relative to the variance of the vectors (methods that rebuild).
-        ``near_threshold``: share of scores that a small change of the vector would turn over
+        Values for the old and the new vectors. ``entropy``: mean entropy of a bit. ``error``: of
+        reconstruction, relative to the variance of the vectors (methods that decode).
+        ``near_threshold``: share of scores whose sign a small change of the vector would flip
         (methods with scores).
     balance : ndarray of float64, shape (2, n_bits)
         Share of ones in every bit, old and new.
     n : int
-        Vectors of each kind that were looked at.
+        Number of vectors of each kind.
     """
 
     verdict: str
@@ -75,7 +77,7 @@ class Drift:
     n: int
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON can hold it."""
+        """The report in types that JSON has."""
         return asdict(self) | {"balance": self.balance.tolist()}
 
 
@@ -96,17 +98,17 @@ def drift(
     hasher : BinaryHasher
         Fitted.
     old, new : array-like, rows or batches
-        As for :func:`sigah.rows.sample`. Old ones are best vectors like those of the training
-        set that were not learned from: a model fits what it learned from a little better than
-        anything else, the more so the fewer there were.
+        As for :func:`sigah.rows.sample`. The best old vectors are similar to the training set but
+        not part of it: a model fits its training vectors a little better than others, the more so
+        if they were few.
     n : int, default=2000
-        Vectors to draw of each, at most; more make the interval narrower.
+        Most vectors to draw from each; more vectors give a narrower interval.
     max_loss : float, default=0.03
         Loss of recall that is tolerated.
     confidence : float, default=0.95
         Of the interval.
     random_state : int, default=0
-        For the same samples again.
+        The same seed draws the same samples.
 
     Returns
     -------
@@ -115,12 +117,12 @@ def drift(
     Raises
     ------
     ValueError
-        If there are too few vectors, or they are not what the hasher was fitted for.
+        If there are too few vectors, or they have another dimension or are not finite.
 
     Notes
     -----
     Recall is measured among a thousand vectors, not among the whole collection, where it is lower.
-    If the new vectors are harder for every model, a new model will not bring all of it back.
+    If the new vectors are harder for every model, a new model will not recover all of the loss.
 
     References
     ----------
@@ -149,10 +151,10 @@ def drift(
     for name, source in (("old", old), ("new", new)):
         with _naming(name):
             drawn.append(generator.permutation(sample(source, n, random_state)))
-    m = min(map(len, drawn)) // 2 * 2  # in two halves
+    m = min(map(len, drawn)) // 2 * 2  # for two equal halves
     if m < FEWEST:
         raise ValueError(
-            f"{FEWEST} vectors of each kind are needed to compare them, there are"
+            f"{FEWEST} vectors of each kind are needed to compare them, but there are"
             f" {len(drawn[0]):,} old and {len(drawn[1]):,} new"
         )
     rows = [some[:m] for some in drawn]
@@ -203,7 +205,7 @@ def half_recall(rows: NDArray[np.float32], codes: NDArray[np.uint8]) -> Float:
 def statistics(
     hasher: BinaryHasher, rows: list[NDArray[np.float32]], codes: list[NDArray[np.uint8]]
 ) -> dict[str, tuple[float, float]]:
-    """What codes look like, of old and new vectors."""
+    """Statistics of the codes of old and new vectors."""
     pairs = {"entropy": [entropy(unpack(some).mean(axis=0)) for some in codes]}
     if isinstance(hasher, DecoderMixin):
         pairs["error"] = [
@@ -219,7 +221,7 @@ def statistics(
 
 
 def entropy(ones: Float) -> float:
-    """Mean entropy in bits of bits that are 1 with such probabilities."""
+    """Mean entropy, in bits, of bits with these probabilities of 1."""
     shares = np.stack([ones, 1 - ones])
     logs = np.log2(shares, out=np.zeros_like(shares), where=shares > 0)
     return float(-(shares * logs).sum(axis=0).mean())

@@ -1,9 +1,9 @@
-"""Encoding of vectors that need not fit into memory, block by block into a file.
+"""Encode vectors that need not fit into memory into a file, block by block.
 
-Three things happen at once: one thread reads the next blocks, one thread a core encodes blocks,
+Three steps run in parallel: one thread reads the next blocks, one thread per core encodes blocks,
 and the calling thread writes the codes in order. The codes go to a partial file with a journal
-(``journal.py``), and take their place at the end: as ``.npy``, byte for byte what
-:func:`sigah.files.save_codes` writes, or as Parquet beside the ids of the vectors.
+(``journal.py``). At the end, this file becomes the output: a ``.npy`` file with the same bytes as
+from :func:`sigah.files.save_codes`, or a Parquet file with the ids of the vectors.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ __all__ = ["Encoded", "encode"]
 
 @dataclass(frozen=True)
 class Encoded:
-    """What :func:`encode` did.
+    """The result of :func:`encode`.
 
     Attributes
     ----------
     n_rows : int
         Codes in the file.
     resumed : int
-        How many of these an earlier run had finished.
+        How many of these are from an earlier run.
     refused : str or None
         Why the codes of an earlier run were discarded; None if they were not.
     seconds : float
@@ -69,8 +69,8 @@ def encode(
 
     Memory holds a few blocks, for any number of vectors. Finished codes lie in ``OUT.partial`` and
     ``OUT.journal``; the same call resumes there after Ctrl-C, a kill or a full disk. ``OUT``
-    appears when it is complete. Codes of a different model or of different vectors are discarded,
-    and ``refused`` says why.
+    appears when it is complete. Codes of a different model or of different vectors are discarded;
+    ``refused`` then gives the reason.
 
     Parameters
     ----------
@@ -83,12 +83,13 @@ def encode(
         ``.npy``, or ``.parquet`` (with ``sigah[data]``): the columns ``id`` and ``code``, fixed
         bytes, and sigah's sealed header in the metadata of the file.
     ids : str, optional
-        For Parquet: the column of a Parquet or Arrow source (a file, or a folder of files) whose
-        values are the ids, whole numbers or strings; default: the number of the row.
+        For Parquet: the column of ids (whole numbers or strings) in a Parquet or Arrow source (a
+        file or a folder); default: row numbers.
     overwrite : bool, default=False
-        Whether a file that does not hold codes may be replaced. The files of the vectors are never.
+        Whether a file that does not hold codes may be replaced. Files of the vectors are never
+        replaced.
     show : bool, default=False
-        Show vectors a second and the time left.
+        Show vectors per second and the time left.
 
     Returns
     -------
@@ -97,9 +98,9 @@ def encode(
     Raises
     ------
     ValueError
-        If the vectors are not what the hasher was fitted for or are not finite, the suffix is
-        unknown, there is no such column of ids, or ``out`` is a file of the vectors or holds
-        something else than codes.
+        If the vectors have another dimension than the hasher or are not finite, the suffix is
+        unknown, there is no such column of ids, or ``out`` is a file of the vectors or a file
+        without codes.
     OSError
         If a file cannot be read or written, or another process is writing ``out``.
 
@@ -136,7 +137,7 @@ def encode(
     header = {"method": hasher.name, "fingerprint": hasher.fingerprint}
     width = hasher.n_bits // 8
     if rows is not None:
-        hasher.transform(rows[0:1])  # whether the vectors fit, before there is any file
+        hasher.transform(rows[0:1])  # checks the vectors before a file is made
     task = {"model": header["fingerprint"], "source": None if rows is None else identity(rows)}
     head = b"" if columns else files.npy_head((0, width))
     with Journal(target, task, width, len(head), resume=rows is not None) as journal:
@@ -159,7 +160,7 @@ def encode(
 
 
 def _encode_rest(hasher: BinaryHasher, source: Any, journal: Journal, show: bool) -> None:
-    """Encode what is not finished, and write every block down as it is."""
+    """Encode the remaining vectors, and append every finished block to the journal."""
     total = None if as_rows(source) is None else int(source.shape[0])
     if journal.n_rows == total:
         return
@@ -172,14 +173,14 @@ def _encode_rest(hasher: BinaryHasher, source: Any, journal: Journal, show: bool
         def write_oldest() -> None:
             stop, codes = waiting[0]
             journal.append(codes.result())
-            waiting.popleft()  # only now: what failed must not be left out and the next one written
+            waiting.popleft()  # only now: after a failure, no block may be skipped
             speed = (stop - first) / (time.perf_counter() - began)
             progress.update(task, completed=stop, detail=f"{speed:,.0f} vectors/s")
 
         with (
             closing(read_blocks(source, first, keep=workers)) as blocks,
-            # a block a core: threads that share one product wait for each other, and take turns
-            # with the reader
+            # one block per core: threads that share one product wait for each other and for the
+            # reader
             threadpool_limits(1, user_api="blas"),
             ThreadPoolExecutor(workers, thread_name_prefix="sigah-encode") as pool,
         ):
@@ -188,6 +189,6 @@ def _encode_rest(hasher: BinaryHasher, source: Any, journal: Journal, show: bool
                     waiting.append((where.stop, pool.submit(hasher._codes, block)))
                     if len(waiting) > workers:
                         write_oldest()
-            finally:  # also what was in work when the reader failed, or at Ctrl-C
+            finally:  # also blocks in work when the reader failed, or at Ctrl-C
                 while waiting:
                     write_oldest()

@@ -1,9 +1,9 @@
 """Work that can stop and resume: a partial file of codes, and a journal of its finished blocks.
 
-Beside the file to be made lie ``NAME.partial``, the codes so far, and ``NAME.journal``: one line of
-JSON that names the model and the vectors, and one line for every finished block, with the checksum
-of its codes. A line is written after its codes. After a kill or a power cut, the finished blocks
-are those before the first block that is missing, cut off or different from its checksum.
+``NAME.partial``, beside the output, holds the codes so far. ``NAME.journal`` has one line of JSON
+that names the model and the vectors, and one line for every finished block, with the checksum of
+its codes. A line is written after its codes. After a kill or a power cut, the finished blocks are
+those before the first block that is missing, truncated or different from its checksum.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ BYTES_PER_READ = 1 << 22
 
 
 class Journal:
-    """The codes that are finished on the way to a file; opened as a context.
+    """The finished codes of an incomplete file; used as a context.
 
     Parameters
     ----------
     out : Path
-        The file to be made; the other two lie beside it.
+        The output; the other two files are beside it.
     task : dict
         The model and the vectors of the codes; JSON.
     width : int
-        Bytes a code.
+        Bytes per code.
     offset : int
         Bytes of the partial file before the codes.
     resume : bool, default=True
-        Whether codes of an earlier run may be kept.
+        Whether codes of an earlier run may be used.
 
     Attributes
     ----------
     n_rows : int
-        Codes that are finished.
+        Number of finished codes.
     refused : str or None
         Why the codes of an earlier run were discarded.
     """
@@ -65,7 +65,7 @@ class Journal:
         self.refused: str | None = None
 
     def __enter__(self) -> Self:
-        # unbuffered: what is written is in the system's hands, and survives a kill
+        # unbuffered: the system has all written bytes, even after a kill
         self._files = ExitStack()
         with self._files:
             self._lock()
@@ -89,7 +89,7 @@ class Journal:
         self._files.close()
 
     def append(self, codes: NDArray[np.uint8]) -> None:
-        """Write the codes of a block, and then the line that says so."""
+        """Write the codes of a block, then its line."""
         content = np.ascontiguousarray(codes).reshape(-1).data
         self._write(self._end, content)
         self._note({"rows": len(codes), "crc32": zlib.crc32(content)})
@@ -103,9 +103,9 @@ class Journal:
             yield self._codes.read((min(start + step, self.n_rows) - start) * self.width)
 
     def become(self, head: bytes, tail: bytes) -> None:
-        """Put what belongs before and after the codes, and make the partial file the file."""
+        """Write the head and the tail, and rename the partial file to the output."""
         if len(head) != self.offset:
-            raise ValueError(f"{self.offset} bytes were kept free for a head of {len(head)}")
+            raise ValueError(f"{self.offset} bytes were reserved for a head of {len(head)} bytes")
         self._write(self._end, tail)
         self._write(0, head)
         os.fsync(self._codes.fileno())
@@ -113,7 +113,7 @@ class Journal:
         self.lines.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Forget the partial file: its codes are elsewhere now."""
+        """Delete the partial file and the journal: the codes are stored elsewhere."""
         self.partial.unlink(missing_ok=True)
         self.lines.unlink(missing_ok=True)
 
@@ -137,12 +137,13 @@ class Journal:
         except OSError as error:
             raise OSError(
                 error.errno,
-                f"Cannot write ({error.strerror}); what is finished is kept, run it again to go on",
+                f"Cannot write ({error.strerror}); the finished part is kept, run it again to"
+                " resume",
                 str(self.out),
             ) from error
 
     def _lock(self) -> None:
-        """Let nobody else write the same file; the system ends the lock of a killed process."""
+        """Lock the file against other writers; the system releases the lock of a killed process."""
         lock = FileLock(self.out.with_name(self.out.name + ".lock"), timeout=0)
         try:
             lock.acquire()
@@ -152,12 +153,12 @@ class Journal:
 
     @staticmethod
     def _unlock(lock: BaseFileLock) -> None:
-        with suppress(OSError):  # before the release: whoever waits for it takes a new file
+        with suppress(OSError):  # before the release: a waiting process then makes a new lock file
             Path(lock.lock_file).unlink()
         lock.release()
 
     def _recover(self) -> int:
-        """Count the finished blocks of an earlier run; returns the length of their lines."""
+        """Count the finished blocks of an earlier run; return the length of their lines."""
         first, *lines = self.lines.read_bytes().splitlines(keepends=True) or [b""]
         if not first:
             return 0
@@ -186,14 +187,14 @@ class Journal:
 
 
 def _write_all(file: io.FileIO, content: bytes | memoryview) -> None:
-    """Write to an unbuffered file, which may take a part at a time."""
+    """Write everything to an unbuffered file, which may write only a part per call."""
     rest = memoryview(content)
     while rest:
         rest = rest[file.write(rest) :]
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:
-    """What a line of a journal says, unless it was cut off or is something else."""
+    """The content of a line of the journal; None if it is truncated or invalid."""
     try:
         entry = json.loads(line) if line.endswith(b"\n") else None
     except (ValueError, RecursionError):
