@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from sigah import HammingIndex, files
-from sigah.files import FileFormatError, save_index
+from sigah.files import FileFormatError, indexes, safetensors_files, save_index
 
 N = 300
 CODES = np.random.default_rng(0).integers(0, 256, (N, 8), dtype=np.uint8)
@@ -318,3 +318,29 @@ def test_the_file_opens_with_safetensors_alone(file: Path) -> None:
     np.testing.assert_array_equal(planes.transpose(0, 2, 1).reshape(-1, 8)[:N], CODES)
     np.testing.assert_array_equal(ids, IDS)
     assert header["fingerprint"] == "c0ffee"
+
+
+@pytest.mark.parametrize("moment", ["safe_open", "memmap", "Unchanged"])
+def test_an_index_replaced_while_it_is_opened_is_one_of_the_two(
+    moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The header of one file never meets the arrays of another."""
+    codes = np.random.default_rng(0).integers(0, 256, (900, 8), dtype=np.uint8)
+    for name, n in (("index", 900), ("other", 300)):
+        index = HammingIndex(64)
+        index.add(codes[:n], np.arange(n) * 3)
+        index.save(tmp_path / name)
+    module = {"safe_open": safetensors_files, "memmap": np, "Unchanged": indexes}[moment]
+    real = getattr(module, moment)
+
+    def after_which_the_file_is_replaced(*arguments: Any, **options: Any) -> Any:
+        opened = real(*arguments, **options)
+        if (tmp_path / "other").exists():
+            (tmp_path / "other").replace(tmp_path / "index")
+        return opened
+
+    monkeypatch.setattr(module, moment, after_which_the_file_is_replaced)
+    index = HammingIndex.load(tmp_path / "index")
+    assert len(index) in (300, 900)
+    np.testing.assert_array_equal(index.search(codes[:5], 1)[1][:, 0], np.arange(5) * 3)
+    assert not (tmp_path / "other").exists()

@@ -132,6 +132,8 @@ def open_index(path: StrPath) -> IndexFile:
         header, arrays, seal = map_safetensors(path, INDEX_FORMAT)
         if seal["seal"] != fingerprint(header | {"of": seal["sha256"]}, {}):
             raise ValueError("the checksum of its header does not match; the file is damaged")
+    if not file.has_its_name():  # the map may be of the file that has the name now
+        return open_index(path)
     return IndexFile(header, arrays, seal["sha256"], file)
 
 

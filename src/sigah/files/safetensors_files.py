@@ -51,7 +51,8 @@ def map_safetensors(path: StrPath, *formats: str) -> tuple[Header, Arrays, dict[
     content = np.memmap(path, np.uint8, mode="r")
     start = 8 + int.from_bytes(content[:8].tobytes(), "little")
     layout = json.loads(content[8:start].tobytes())
-    del layout["__metadata__"]
+    if layout.pop("__metadata__") != metadata:  # the name got another file between the two opens
+        return map_safetensors(path, *formats)
     arrays = {}
     for name, entry in layout.items():
         first, last = entry["data_offsets"]

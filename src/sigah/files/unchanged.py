@@ -51,6 +51,13 @@ class Unchanged:
                 " again, and replace files by moving a new one to their name"
             )
 
+    def has_its_name(self) -> bool:
+        """Whether no other file has got the name since."""
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), self.path.stat())
+        except FileNotFoundError:
+            return True
+
     def _now(self) -> tuple[int, int]:
         state = os.fstat(self._descriptor)
         return state.st_size, state.st_mtime_ns
