@@ -56,3 +56,12 @@ def test_labels_must_fit() -> None:
         label_average_precision(codes, codes, [1] * 3, [1] * 3, divisor="both")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="depth"):
         label_average_precision(codes, codes, [1, 1, 1], [1, 1, 1], depth=0)
+
+
+@pytest.mark.parametrize("divisor", ["relevant", "hits"])
+def test_codes_that_differ_in_every_bit_are_ranked_too(divisor: Any) -> None:
+    base = np.array([[0, 0], [255, 255]], np.uint8)
+    value = label_average_precision(
+        base, base[1:], np.array([3, 4]), np.array([3]), depth=2, divisor=divisor
+    )
+    np.testing.assert_allclose(value, [0.5])  # the one of its class comes second
