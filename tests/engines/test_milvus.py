@@ -142,7 +142,7 @@ def test_what_is_no_file_of_milvus_is_one_line(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"an address .*, or a file whose name ends in \.db"):
             connect("milvus", tmp_path / name)
     (tmp_path / "text.db").write_text("not a database, but long enough to be taken for one" * 50)
-    with pytest.raises(OSError, match=r"is no file of Milvus Lite|no server of Milvus answers"):
+    with pytest.raises(OSError, match=r"is not a file of Milvus Lite|no server of Milvus answers"):
         connect("milvus", tmp_path / "text.db")
 
 
