@@ -21,7 +21,7 @@ TESTS = Path(__file__).parent
 FAST = (
     *("test_codes.py", "test_progress.py"),
     *(f"rows/test_{name}.py" for name in ("folder", "readers", "sources")),
-    *(f"files/test_{name}.py" for name in ("files", "golden", "targets")),
+    *(f"files/test_{name}.py" for name in ("golden", "targets")),
     *(f"hashers/test_{name}.py" for name in ("itq", "lsh", "oracles", "pca_rotation", "ridge")),
     *(f"hashers/test_{name}.py" for name in ("signs", "spherical")),
     *(f"search/test_{name}.py" for name in ("index", "kernels", "models")),
