@@ -52,15 +52,19 @@ def _use(index: HammingIndex) -> None:
     index.get(index.ids[:1])
 
 
+def _zeros(content: Any) -> dict[str, np.ndarray]:
+    """Arrays of the shapes and types that a header claims."""
+    return {
+        name: np.zeros(tuple(shape), dtype) for name, (dtype, shape) in content["arrays"].items()
+    }
+
+
 def _resealed_index(file: Path) -> None:
     """JSON of a header and shapes becomes an index file whose checksums are right."""
     content = _json(file)
-    arrays = {
-        name: np.zeros(tuple(shape), dtype) for name, (dtype, shape) in content["arrays"].items()
-    }
     target = file.with_suffix(".index")
     try:
-        save_index(target, content["header"], arrays, overwrite=True)
+        save_index(target, content["header"], _zeros(content), overwrite=True)
     except ValueError:
         return
     _use(HammingIndex.open(target))
@@ -68,12 +72,9 @@ def _resealed_index(file: Path) -> None:
 
 def _resealed_model(file: Path) -> None:
     content = _json(file)
-    arrays = {
-        name: np.zeros(tuple(shape), dtype) for name, (dtype, shape) in content["arrays"].items()
-    }
     target = file.with_suffix(".model")
     try:
-        save_model(target, content["header"], arrays, overwrite=True)
+        save_model(target, content["header"], _zeros(content), overwrite=True)
     except ValueError:
         return
     load(target)

@@ -189,6 +189,15 @@ def test_a_child_forked_while_threads_work_can_search_and_write(works: str) -> N
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+WAIT_FOR_THE_CHILD = """
+for _ in range(6000):
+    if (done := os.waitpid(child, os.WNOHANG))[0]:
+        os._exit(os.waitstatus_to_exitcode(done[1]))
+    time.sleep(0.01)
+os.kill(child, 9)
+os._exit(9)
+"""
+
 COMPILING = """
 import os, sys, threading, time, warnings
 warnings.simplefilter("ignore", DeprecationWarning)
@@ -205,19 +214,15 @@ if not child:
     other.add(np.zeros((5, 8), np.uint8))
     os._exit(other.search(np.zeros((1, 8), np.uint8), 1)[0][0, 0])
 compile.join()
-for _ in range(6000):
-    if (done := os.waitpid(child, os.WNOHANG))[0]:
-        os._exit(os.waitstatus_to_exitcode(done[1]))
-    time.sleep(0.01)
-os.kill(child, 9)
-os._exit(9)
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_child_forked_while_a_kernel_is_compiled_can_compile(tmp_path: Path) -> None:
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", COMPILING], env=environment, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", COMPILING + WAIT_FOR_THE_CHILD], env=environment, check=False
+    )
     assert done.returncode == 0
 
 
@@ -234,12 +239,6 @@ if not child:
     kernels()
     os._exit(0)
 loading.join(60)
-for _ in range(6000):
-    if (done := os.waitpid(child, os.WNOHANG))[0]:
-        os._exit(os.waitstatus_to_exitcode(done[1]))
-    time.sleep(0.01)
-os.kill(child, 9)
-os._exit(9)
 """
 
 
@@ -247,7 +246,7 @@ os._exit(9)
 @pytest.mark.parametrize("seconds", [0.0, 0.05, 0.1, 0.2, 0.4])
 def test_a_child_forked_while_the_kernels_are_imported_can_import_them(seconds: float) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", LOADING, str(seconds)],
+        [sys.executable, "-c", LOADING + WAIT_FOR_THE_CHILD, str(seconds)],
         timeout=150,
         check=False,
         capture_output=True,

@@ -93,7 +93,7 @@ def evaluate(
             write_results(json_file, results)
 
     with (
-        naming("base", base, only="Input X "),  # methods learn from these vectors only
+        naming("BASE", base, only="Input X "),  # methods learn from these vectors only
         phase("evaluating", show=True),
     ):
         results = run_evaluation(
