@@ -20,12 +20,15 @@ from sigah.evaluation.metrics import (
     recall_at,
     reconstruction_error,
 )
+from sigah.evaluation.qrels import judgements_of, read_qrels
+from sigah.evaluation.relevance import QueryScores, mrr, ndcg, recall
 from sigah.evaluation.results import Summary, read_results, summarize, write_results
 from sigah.evaluation.truth import Neighbors, cached_neighbors, content_hash, exact_neighbors
 
 __all__ = [
     "EvaluationData",
     "Neighbors",
+    "QueryScores",
     "RankCounts",
     "Summary",
     "average_precision",
@@ -36,15 +39,20 @@ __all__ = [
     "content_hash",
     "evaluate",
     "exact_neighbors",
+    "judgements_of",
     "label_average_precision",
     "mean_interval",
     "measure",
+    "mrr",
+    "ndcg",
     "pr_area",
     "pr_area_interval",
     "pr_curve",
     "precision_at",
     "rank_counts",
+    "read_qrels",
     "read_results",
+    "recall",
     "recall_at",
     "reconstruction_error",
     "summarize",
