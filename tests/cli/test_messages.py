@@ -182,7 +182,9 @@ WRONG: dict[str, tuple[str, ...]] = {
     "evaluate base.npy queries.npy -k 5000": ("5000", "2500"),
     "evaluate base.npy queries.npy --train 0": ("--train", "1"),
     "evaluate base.npy queries.npy --resume": ("--resume needs --json",),
-    "evaluate nan.npy queries.npy --methods lsh --bits 8 -k 20": ("BASE nan.npy", "NaN", "row 2100, column 3"),
+    "evaluate nan.npy queries.npy --methods lsh --bits 8 -k 20": (
+        "BASE nan.npy", "NaN", "row 2100, column 3",
+    ),
     "evaluate base.npy narrow.npy --methods lsh --bits 8 -k 20": ("queries", "5 dimensions", "24"),
     "report --results nothing -o r.html": ("--results nothing", "no such folder"),
     "reproduce table99": ("table99", "table1"),
