@@ -15,7 +15,7 @@ from threading import RLock
 from types import ModuleType
 from typing import Any
 
-__all__ = ["kernels", "multi_index_kernels"]
+__all__ = ["kernels", "multi_index_kernels", "score_kernels"]
 
 _loading = RLock()
 _held: list[Any] = []  # the locks that a fork holds
@@ -31,6 +31,12 @@ def kernels() -> ModuleType:
 def multi_index_kernels() -> ModuleType:
     """The module :mod:`sigah.search.multi_index_kernels`."""
     return _load("multi_index_kernels")
+
+
+@cache
+def score_kernels() -> ModuleType:
+    """The module :mod:`sigah.search.score_kernels`."""
+    return _load("score_kernels")
 
 
 def _load(name: str) -> ModuleType:

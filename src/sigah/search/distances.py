@@ -82,12 +82,12 @@ def distance_counts(base: ArrayLike, queries: ArrayLike) -> NDArray[np.int64]:
         raise ValueError(f"codes can have at most {MAX_BITS} bits, got {n_bits}")
     planes = to_planes(base_codes)
     counts = np.zeros((len(query_codes), n_bits + 1), np.int64)
-    n_parts = useful_threads(planes, len(query_codes), available_threads())
+    n_parts = useful_threads(planes.nbytes, len(query_codes), available_threads())
     run_together(
         lambda some: kernels().count_at_distances(
             planes, len(base_codes), query_codes[some], counts[some]
         ),
-        share_queries(planes, len(query_codes), n_parts, len(query_codes)),
+        share_queries(planes.nbytes, len(query_codes), n_parts, len(query_codes)),
         n_parts,
     )
     return counts

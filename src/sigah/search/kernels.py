@@ -6,6 +6,9 @@ same byte of 64 codes with that of a query. The distances of 64 codes end up sid
 each, so one instruction compares all of them with a limit. Most groups hold no code below the limit
 and need no further work.
 
+Queries may be narrower than the codes: only as many leading bytes as a query has are compared, and
+only those are read.
+
 The inner loop is written with LLVM vectors, which LLVM compiles for the machine's instructions:
 VPOPCNTB with AVX-512, table lookups with AVX2, ``cnt`` with NEON. All kernels release the GIL.
 
@@ -171,11 +174,10 @@ def ones(typing: Any, value: Any) -> Any:
 
 @compiled
 def _compare(
-    planes: Any, group: int, query_at: int, limit: int, distances: Any, below: Any
+    planes: Any, group: int, query_at: int, n_bytes: int, limit: int, distances: Any, below: Any
 ) -> bool:
     """Whether a group holds codes below the limit; if so, its distances and their bits."""
-    n_bytes = planes.shape[1]
-    group_at = planes.ctypes.data + group * n_bytes * GROUP
+    group_at = planes.ctypes.data + group * planes.shape[1] * GROUP
     if n_bytes <= BYTES_PER_RUN:
         return _group_distances_8(
             group_at, query_at, n_bytes, limit, distances.ctypes.data, below.ctypes.data
@@ -224,7 +226,7 @@ def scan_nearest(
             query_at = queries.ctypes.data + q * n_bytes
             limit = limits[q]
             for group in range(start, stop):
-                if not _compare(planes, group, query_at, limit, group_distances, below):
+                if not _compare(planes, group, query_at, n_bytes, limit, group_distances, below):
                     continue
                 count, closer = held[q], near[q]
                 for v in range(VECTORS):
@@ -285,21 +287,25 @@ def _sort(candidates: Any, held: int, seen: Any, k: int, distances: Any, positio
 
 @compiled
 def merge_nearest(part_distances: Any, part_ids: Any, distances: Any, ids: Any) -> None:
-    """Merge sorted lists ``(parts, q, k)`` into their first ``k`` by distance, then by id."""
+    """Merge sorted lists ``(parts, q, k)`` into their first ``k`` by distance, then by id.
+
+    What stands for a missing distance is taken from the lists.
+    """
     n_parts, n_queries, k = part_ids.shape
     for q in range(n_queries):
         heads = np.zeros(n_parts, np.int64)
         for place in range(k):
-            best, best_distance, best_id = -1, MISSING_DISTANCE, MISSING_ID
+            best, best_distance, best_id = -1, part_distances[0, q, 0], MISSING_ID
             for part in range(n_parts):
                 head = heads[part]
-                if head == k or part_ids[part, q, head] == MISSING_ID:
+                if part_ids[part, q, head] == MISSING_ID:
                     continue
                 d, i = part_distances[part, q, head], part_ids[part, q, head]
                 if best < 0 or d < best_distance or (d == best_distance and i < best_id):
                     best, best_distance, best_id = part, d, i
             if best < 0:
-                distances[q, place:], ids[q, place:] = MISSING_DISTANCE, MISSING_ID
+                distances[q, place:] = part_distances[0, q, heads[0]]
+                ids[q, place:] = MISSING_ID
                 break
             distances[q, place], ids[q, place] = best_distance, best_id
             heads[best] += 1
@@ -310,12 +316,13 @@ def count_within(planes: Any, selected: Any, queries: Any, radius: int, counts: 
     """How many of the selected codes are no farther than ``radius`` from each query."""
     group_distances = np.empty(GROUP, np.uint16)
     below = np.empty(VECTORS, np.uint64)
-    tile = max(1, TILE_BYTES // (queries.shape[1] * GROUP))
+    n_bytes = queries.shape[1]
+    tile = max(1, TILE_BYTES // (n_bytes * GROUP))
     for start in range(0, len(planes), tile):
         for q in range(len(queries)):
-            query_at = queries.ctypes.data + q * queries.shape[1]
+            query_at = queries.ctypes.data + q * n_bytes
             for group in range(start, min(start + tile, len(planes))):
-                if _compare(planes, group, query_at, radius + 1, group_distances, below):
+                if _compare(planes, group, query_at, n_bytes, radius + 1, group_distances, below):
                     for v in range(VECTORS):
                         counts[q] += np.int64(ones(below[v] & selected[group * VECTORS + v]))
 
@@ -336,7 +343,8 @@ def count_at_distances(planes: Any, n: int, queries: Any, counts: Any) -> None:
             apart[:] = 0
             for group in range(start, min(start + tile, len(planes))):
                 # every distance is below this limit, so all are written
-                _compare(planes, group, query_at, 8 * n_bytes + 1, group_distances, below)
+                limit = 8 * n_bytes + 1
+                _compare(planes, group, query_at, n_bytes, limit, group_distances, below)
                 for lane in range(0, min(GROUP, n - group * GROUP) - 1, 2):
                     apart[0, group_distances[lane]] += 1
                     apart[1, group_distances[lane + 1]] += 1
@@ -360,15 +368,16 @@ def scan_within(
     """The codes that :func:`count_within` counted, by distance and then by position."""
     group_distances = np.empty(GROUP, np.uint16)
     below = np.empty(VECTORS, np.uint64)
+    n_bytes = queries.shape[1]
     for q in range(len(queries)):
-        query_at = queries.ctypes.data + q * queries.shape[1]
+        query_at = queries.ctypes.data + q * n_bytes
         found = np.empty(lasts[q] - firsts[q], np.int64)
         seen = np.zeros(radius + 1, np.int64)
         count = 0
         for group in range(len(planes)):
             if count == len(found):
                 break
-            if not _compare(planes, group, query_at, radius + 1, group_distances, below):
+            if not _compare(planes, group, query_at, n_bytes, radius + 1, group_distances, below):
                 continue
             for v in range(VECTORS):
                 bits = below[v] & selected[group * VECTORS + v]

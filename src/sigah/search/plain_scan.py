@@ -39,7 +39,7 @@ def nearest_in_numpy(
     positions = np.full((len(queries), k), MISSING_ID, np.int64)
     places = np.flatnonzero(np.unpackbits(selected.view(np.uint8), bitorder="little"))
     for row, query in enumerate(queries):
-        differing = np.bitwise_count(planes ^ query[:, np.newaxis])
+        differing = np.bitwise_count(planes[:, : len(query)] ^ query[:, np.newaxis])
         apart = differing.sum(axis=1, dtype=np.uint16).ravel()
         keys = apart[places].astype(np.int64) << POSITION_BITS | places
         if len(keys) > k:

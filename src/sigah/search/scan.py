@@ -39,7 +39,8 @@ def nearest_by_scan(
         As made by :func:`sigah.search.layout.to_planes`.
     selected : ndarray of uint64, shape (n_groups * 4,)
         A bit for each code that may be found.
-    queries : ndarray of uint8, shape (q, n_bytes)
+    queries : ndarray of uint8, shape (q, m)
+        Compared with the first ``m`` bytes of each code.
     k : int
     n_threads : int
 
@@ -51,13 +52,14 @@ def nearest_by_scan(
         -1 there.
     """
     n_queries, n_groups = len(queries), len(planes)
-    if worth_no_kernels(n_queries * planes.nbytes):
+    n_bytes = n_groups * GROUP * queries.shape[1]  # that a query is compared with
+    if worth_no_kernels(n_queries * n_bytes):
         return nearest_in_numpy(planes, selected, queries, k)
     distances = np.empty((n_queries, k), np.int32)
     positions = np.empty((n_queries, k), np.int64)
-    n_parts = useful_threads(planes, n_queries, n_threads)
+    n_parts = useful_threads(n_bytes, n_queries, n_threads)
     room = STATE_BYTES // (8 * kernels().capacity(min(k, n_groups * GROUP)))
-    if n_queries * planes.nbytes < SMALL_BYTES and n_queries <= room:  # the usual single query
+    if n_queries * n_bytes < SMALL_BYTES and n_queries <= room:  # the usual single query
         kernels().scan_nearest(planes, selected, 0, n_groups, queries, k, distances, positions)
         return distances, positions
     if n_parts == 1 or n_queries >= 4 * n_parts:  # threads share the queries
@@ -65,7 +67,7 @@ def nearest_by_scan(
             lambda some: kernels().scan_nearest(
                 planes, selected, 0, n_groups, queries[some], k, distances[some], positions[some]
             ),
-            share_queries(planes, n_queries, n_parts, room),
+            share_queries(n_bytes, n_queries, n_parts, room),
             n_parts,
         )
         return distances, positions
@@ -83,16 +85,14 @@ def nearest_by_scan(
     return distances, positions
 
 
-def useful_threads(planes: NDArray[np.uint8], n_queries: int, n_threads: int) -> int:
-    """How many threads the work is worth."""
-    return max(1, min(n_threads, n_queries * planes.nbytes // SMALL_BYTES))
+def useful_threads(n_bytes: int, n_queries: int, n_threads: int) -> int:
+    """How many threads the work is worth, if each query is compared with ``n_bytes``."""
+    return max(1, min(n_threads, n_queries * n_bytes // SMALL_BYTES))
 
 
-def share_queries(
-    planes: NDArray[np.uint8], n_queries: int, n_parts: int, room: int
-) -> list[tuple[slice]]:
-    """Cut queries into slices that one call of a kernel can take."""
-    longest = max(1, min(room, CALL_BYTES // max(1, planes.nbytes)))
+def share_queries(n_bytes: int, n_queries: int, n_parts: int, room: int) -> list[tuple[slice]]:
+    """Cut queries, each compared with ``n_bytes``, into slices that one kernel call can take."""
+    longest = max(1, min(room, CALL_BYTES // max(1, n_bytes)))
     n_shares = max(n_parts, -(-n_queries // longest))
     n_shares = -(-n_shares // n_parts) * n_parts  # no thread waits for others at the end
     cuts = [n_queries * share // n_shares for share in range(n_shares + 1)]
@@ -116,8 +116,9 @@ def within_by_scan(
     distances : ndarray of int32, shape (lims[-1],)
     positions : ndarray of int64, shape (lims[-1],)
     """
-    n_parts = useful_threads(planes, len(queries), n_threads)
-    shares = share_queries(planes, len(queries), n_parts, len(queries))
+    n_bytes = len(planes) * GROUP * queries.shape[1]
+    n_parts = useful_threads(n_bytes, len(queries), n_threads)
+    shares = share_queries(n_bytes, len(queries), n_parts, len(queries))
     lims = np.zeros(len(queries) + 1, np.int64)
     run_together(
         lambda some: kernels().count_within(

@@ -11,10 +11,17 @@ from sigah.search.distances import spherical_distances
 from sigah.search.layout import MISSING_ID
 from sigah.search.merging import Nearest, WithinRadius, merge_nearest, merge_within_radius
 from sigah.search.scan import nearest_by_scan, within_by_scan
-from sigah.search.segment import as_positions, ids_at, rows_of
+from sigah.search.segment import Segment, as_positions, ids_at, rows_of
 from sigah.search.selection import Candidates
 
-__all__ = ["nearest_in_segments", "spherical_nearest_in_segments", "within_in_segments"]
+__all__ = [
+    "Counts",
+    "ids_found",
+    "nearest_in_segments",
+    "nearest_positions",
+    "spherical_nearest_in_segments",
+    "within_in_segments",
+]
 
 Counts = dict[str, int]  # queries answered by each method
 
@@ -24,7 +31,10 @@ def nearest_in_segments(
 ) -> tuple[Nearest, Counts]:
     """Distances and ids of the ``k`` nearest candidates, and how they were found."""
     counts = {"tables": 0, "scan": 0}
-    answers = [_nearest_in_segment(some, queries, k, n_threads, counts) for some in candidates]
+    answers = []
+    for some in candidates:
+        distances, positions = nearest_positions(some, queries, k, n_threads, counts)
+        answers.append((distances, ids_found(some.segment, positions)))
     return merge_nearest(answers, len(queries), k), counts
 
 
@@ -60,12 +70,16 @@ def spherical_nearest_in_segments(
     return distances, ids
 
 
-def _nearest_in_segment(
+def nearest_positions(
     candidates: Candidates, queries: NDArray[np.uint8], k: int, n_threads: int, counts: Counts
 ) -> Nearest:
+    """Distances and positions of the ``k`` nearest candidates of one segment.
+
+    Queries may be narrower than the codes; they are compared with the first bytes.
+    """
     segment, bits = candidates.segment, candidates.bits
     tables = segment.tables
-    if tables is None:
+    if tables is None or queries.shape[1] < segment.planes.shape[1]:
         counts["scan"] += len(queries)
         distances, positions = nearest_by_scan(segment.planes, bits, queries, k, n_threads)
     else:
@@ -83,10 +97,14 @@ def _nearest_in_segment(
             )
         counts["tables"] += len(queries) - len(rest)
         counts["scan"] += len(rest)
+    return distances, positions
+
+
+def ids_found(segment: Segment, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Ids of the codes at some positions, of which some may be missing."""
     ids = ids_at(segment, positions)
-    if segment.n_alive < k or not candidates.are_all:
-        ids[positions < 0] = MISSING_ID
-    return distances, ids
+    ids[positions < 0] = MISSING_ID
+    return ids
 
 
 def _within_in_segment(

@@ -14,6 +14,12 @@ from sigah.codes import check_codes
 from sigah.files.unchanged import Unchanged
 from sigah.search.checks import check_ids
 from sigah.search.merging import WithinRadius
+from sigah.search.score_search import (
+    check_factors,
+    check_tables,
+    nearest_by_tables,
+    rank_shortlist,
+)
 from sigah.search.segment import Segment, ids_of, positions_of, rows_of
 from sigah.search.segment_search import (
     nearest_in_segments,
@@ -157,6 +163,92 @@ class CodeSearch(ABC):
         if metric == "spherical":
             return spherical_nearest_in_segments(candidates, queries, k)
         found, self.last_search = nearest_in_segments(candidates, queries, k, self.n_threads)
+        return found
+
+    def search_tables(
+        self,
+        tables: ArrayLike,
+        k: int,
+        *,
+        codes: ArrayLike | None = None,
+        shortlist: int | None = None,
+        factors: ArrayLike | None = None,
+        filter: Filter | Selection | None = None,
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Find the ``k`` nearest codes by a sum of table entries, one for each byte of a code.
+
+        The distance of a code from query ``i`` is
+        ``factors[code[-1]] * sum(tables[i, j, code[j]] for j in range(n_bytes))``. Asymmetric
+        distances, distances from decoded vectors and product quantisation have this form (Jegou,
+        Douze and Schmid, "Product quantization for nearest neighbor search", IEEE TPAMI 2011).
+
+        Parameters
+        ----------
+        tables : array-like of float, shape (q, n_bits // 8, 256)
+            What each value of each byte adds to the distance from each query, as float32.
+        k : int
+            Neighbours wanted, at least 1.
+        codes : array-like of uint8, shape (q, m), optional
+            Rank a shortlist instead of the whole index: the codes whose first ``m`` bytes are
+            nearest to these in Hamming distance; ties by ascending id. ``m`` is at most
+            ``n_bits // 8``.
+        shortlist : int, optional
+            Length of the shortlist, at least ``k``. Given together with ``codes``.
+        factors : array-like of float, shape (256,), optional
+            Factor of the distance for each value of a code's last byte; by default 1.
+        filter : array-like, callable or Selection, optional
+            As in :meth:`search`.
+
+        Returns
+        -------
+        distances : ndarray of float32, shape (q, k)
+            Ascending; equal codes have equal distances. Where fewer than ``k`` codes may be found,
+            the rest is infinity.
+        ids : ndarray of int64, shape (q, k)
+            Ascending where distances tie. The rest is -1.
+
+        Raises
+        ------
+        ValueError
+            If an array has another shape or dtype, a distance is not a number, ``k`` or
+            ``shortlist`` is not a whole number in its range, or :meth:`search` does not accept the
+            filter.
+        FileFormatError
+            If the file that the index was opened from proves damaged.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sigah.search import HammingIndex
+        >>> index = HammingIndex(n_bits=16)
+        >>> index.add(np.array([[0, 7], [1, 5], [255, 2]], np.uint8))
+        >>> tables = np.zeros((1, 2, 256))
+        >>> tables[0, 1] = np.arange(256)  # the second byte itself is the distance
+        >>> index.search_tables(tables, k=2)
+        (array([[2., 5.]], dtype=float32), array([[2, 1]]))
+        >>> index.search_tables(tables, k=2, codes=np.array([[0]], np.uint8), shortlist=2)
+        (array([[5., 7.]], dtype=float32), array([[1, 0]]))
+        """
+        n_bytes = self.n_bits // 8
+        entries, multipliers = check_tables(tables, n_bytes), check_factors(factors)
+        k = check_whole(k, "k", least=1)
+        if (codes is None) != (shortlist is None):
+            raise ValueError("codes and shortlist must be given together, or neither of them")
+        if codes is None:
+            candidates = self._candidates(filter, len(entries))
+            self.last_search = {"tables": 0, "scan": len(entries)}
+            return nearest_by_tables(candidates, entries, multipliers, k, self.n_threads)
+        queries = check_codes(codes)
+        if len(queries) != len(entries) or queries.shape[1] > n_bytes:
+            raise ValueError(
+                f"codes must have shape ({len(entries)}, m), one row for each query of the tables"
+                f" and at most {n_bytes} bytes, got {queries.shape}"
+            )
+        length = check_whole(shortlist, "shortlist", least=k)
+        candidates = self._candidates(filter, len(queries))
+        found, self.last_search = rank_shortlist(
+            candidates, queries, length, entries, multipliers, k, self.n_threads
+        )
         return found
 
     def range_search(

@@ -1,0 +1,197 @@
+"""Rank the codes of an index by tables: all of them, or those nearest by Hamming distance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sigah.search.compiled import kernels, score_kernels
+from sigah.search.layout import GROUP, MISSING_ID
+from sigah.search.merging import Nearest, merge_nearest
+from sigah.search.scan import share_queries, useful_threads
+from sigah.search.segment_search import Counts, ids_found, nearest_positions
+from sigah.search.selection import Candidates
+from sigah.threads import run_together
+
+__all__ = ["Scores", "check_factors", "check_tables", "nearest_by_tables", "rank_shortlist"]
+
+Scores = tuple[NDArray[np.float32], NDArray[np.int64]]  # scores and ids, both (q, k)
+
+PAIRS_PER_BLOCK = 1 << 20  # queries times codes of a shortlist that are held at a time
+LOOKUP_BYTES = 8  # a look-up takes about as long as comparing this many bytes of codes
+_NO_FACTORS = np.ones(256, np.float32)
+
+
+def check_tables(tables: ArrayLike, n_bytes: int) -> NDArray[np.float32]:
+    """Tables as kernels take them, one entry for each value of each byte of a code."""
+    array = np.asarray(tables)
+    if array.shape[1:] != (n_bytes, 256) or array.dtype.kind not in "fiu":
+        raise ValueError(
+            f"tables must be numbers of shape (q, {n_bytes}, 256), an entry for each value of each"
+            f" byte of a code, got {array.dtype} of shape {array.shape}"
+        )
+    return np.require(array, np.float32, ["C", "W"])  # kernels are compiled for writeable arrays
+
+
+def check_factors(factors: ArrayLike | None) -> NDArray[np.float32]:
+    """Factors as kernels take them; without any, ones."""
+    if factors is None:
+        return _NO_FACTORS
+    array = np.asarray(factors)
+    if array.shape != (256,) or array.dtype.kind not in "fiu":
+        raise ValueError(
+            "factors must be 256 numbers, one for each value of a code's last byte, got"
+            f" {array.dtype} of shape {array.shape}"
+        )
+    return np.require(array, np.float32, ["C", "W"])
+
+
+def nearest_by_tables(
+    candidates: Sequence[Candidates],
+    tables: NDArray[np.float32],
+    factors: NDArray[np.float32],
+    k: int,
+    n_threads: int,
+) -> Scores:
+    """The ``k`` nearest of all candidates by their scores, then by id."""
+    answers = [
+        _scan(some.segment.planes, some.bits, tables, factors, k, n_threads) for some in candidates
+    ]
+    return _merge(candidates, answers, len(tables), k)
+
+
+def _scan(
+    planes: NDArray[np.uint8],
+    selected: NDArray[np.uint64],
+    tables: NDArray[np.float32],
+    factors: NDArray[np.float32],
+    k: int,
+    n_threads: int,
+) -> Scores:
+    n_groups, n_queries = len(planes), len(tables)
+    n_bytes = LOOKUP_BYTES * n_groups * GROUP * tables.shape[1]
+    n_parts = useful_threads(n_bytes, n_queries, n_threads)
+    if n_parts == 1 or n_queries >= 4 * n_parts:  # threads share the queries
+        scores = np.empty((n_queries, k), np.float32)
+        positions = np.empty((n_queries, k), np.int64)
+        _call(
+            lambda q: score_kernels().scan_scores(
+                planes, selected, 0, n_groups, tables[q], factors, scores[q], positions[q]
+            ),
+            share_queries(n_bytes, n_queries, n_parts, n_queries),
+            n_parts,
+        )
+        return scores, positions
+    part_scores = np.empty((n_parts, n_queries, k), np.float32)
+    part_positions = np.empty((n_parts, n_queries, k), np.int64)
+    _call(  # threads share the codes
+        lambda part: score_kernels().scan_scores(
+            planes, selected, n_groups * part // n_parts, n_groups * (part + 1) // n_parts,
+            tables, factors, part_scores[part], part_positions[part],
+        ),
+        [(part,) for part in range(n_parts)],
+        n_parts,
+    )  # fmt: skip
+    scores, positions = np.empty_like(part_scores[0]), np.empty_like(part_positions[0])
+    kernels().merge_nearest(part_scores, part_positions, scores, positions)
+    return scores, positions
+
+
+def rank_shortlist(
+    candidates: Sequence[Candidates],
+    codes: NDArray[np.uint8],
+    shortlist: int,
+    tables: NDArray[np.float32],
+    factors: NDArray[np.float32],
+    k: int,
+    n_threads: int,
+) -> tuple[Scores, Counts]:
+    """The ``k`` nearest by score among the ``shortlist`` nearest by Hamming distance.
+
+    The Hamming distance is that of the first ``codes.shape[1]`` bytes. Also returned: how the
+    shortlist was found.
+    """
+    counts = {"tables": 0, "scan": 0}
+    shortlist = min(shortlist, sum(some.segment.n_alive for some in candidates))
+    step = max(1, PAIRS_PER_BLOCK // max(1, shortlist))
+    blocks = []
+    for start in range(0, max(1, len(codes)), step):
+        rows = slice(start, start + step)
+        lists = [
+            nearest_positions(some, codes[rows], shortlist, n_threads, counts)
+            for some in candidates
+        ]
+        if len(candidates) > 1:
+            _shorten(candidates, lists, shortlist)
+        answers = [
+            _rank(some.segment.planes, positions, tables[rows], factors, k, n_threads)
+            for some, (_, positions) in zip(candidates, lists, strict=True)
+        ]
+        blocks.append(_merge(candidates, answers, len(codes[rows]), k))
+    if len(blocks) == 1:
+        return blocks[0], counts
+    scores, ids = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+    return (scores, ids), counts
+
+
+def _shorten(candidates: Sequence[Candidates], lists: Sequence[Nearest], length: int) -> None:
+    """Drop from the lists of positions what is not among the ``length`` nearest of all lists."""
+    numbered = [
+        (distances, ids_found(some.segment, positions))
+        for some, (distances, positions) in zip(candidates, lists, strict=True)
+    ]
+    nearest = merge_nearest(numbered, len(lists[0][0]), length)
+    last, last_id = (array[:, -1:] for array in nearest)
+    for (_, positions), (distances, ids) in zip(lists, numbered, strict=True):
+        positions[(distances > last) | ((distances == last) & (ids > last_id))] = MISSING_ID
+
+
+def _rank(
+    planes: NDArray[np.uint8],
+    positions: NDArray[np.int64],
+    tables: NDArray[np.float32],
+    factors: NDArray[np.float32],
+    k: int,
+    n_threads: int,
+) -> Scores:
+    scores = np.empty((len(positions), k), np.float32)
+    ranked = np.empty((len(positions), k), np.int64)
+    n_bytes = LOOKUP_BYTES * positions.shape[1] * planes.shape[1]
+    n_parts = useful_threads(n_bytes, len(positions), n_threads)
+    _call(
+        lambda q: score_kernels().rank_codes(
+            planes, positions[q], tables[q], factors, scores[q], ranked[q]
+        ),
+        share_queries(n_bytes, len(positions), n_parts, len(positions)),
+        n_parts,
+    )
+    return scores, ranked
+
+
+def _call(kernel: Callable[..., bool], arguments: Sequence[tuple[Any]], n_threads: int) -> None:
+    """Run a kernel, and refuse tables in which it met a sum that is no number."""
+    sound: list[bool] = []
+    run_together(lambda some: sound.append(kernel(some)), arguments, n_threads)
+    if not all(sound):
+        raise ValueError("tables and factors must be finite, but a score is NaN")
+
+
+def _merge(
+    candidates: Sequence[Candidates], answers: Sequence[Scores], n_queries: int, k: int
+) -> Scores:
+    """The ``k`` nearest of several segments; positions become ids."""
+    numbered = [
+        (scores, ids_found(some.segment, positions))
+        for some, (scores, positions) in zip(candidates, answers, strict=True)
+    ]
+    if len(numbered) == 1:
+        return numbered[0]
+    scores = np.full((n_queries, k), np.inf, np.float32)
+    ids = np.full((n_queries, k), MISSING_ID, np.int64)
+    if numbered:
+        stacked = [np.stack(arrays) for arrays in zip(*numbered, strict=True)]
+        kernels().merge_nearest(*stacked, scores, ids)
+    return scores, ids

@@ -1,0 +1,222 @@
+"""Ranking by tables against sums in NumPy, which add up in the same order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from sigah import HammingIndex
+from sigah.search import score_search
+from sigah.search.compiled import score_kernels
+from sigah.search.layout import to_planes
+
+Codes = NDArray[np.uint8]
+Tables = NDArray[np.float32]
+
+
+def random_codes(n: int, n_bytes: int, seed: int = 0) -> Codes:
+    return np.random.default_rng(seed).integers(0, 4, (n, n_bytes), dtype=np.uint8)
+
+
+def random_tables(n_queries: int, n_bytes: int, seed: int = 0) -> Tables:
+    return np.random.default_rng(seed).normal(size=(n_queries, n_bytes, 256)).astype(np.float32)
+
+
+def scores_of(codes: Codes, table: Tables, factors: Any = None) -> NDArray[np.float32]:
+    scores = np.zeros(len(codes), np.float32)
+    for entries, values in zip(table, codes.T, strict=True):
+        scores += entries[values]
+    return scores if factors is None else np.float32(factors)[codes[:, -1]] * scores
+
+
+def expected(
+    codes: Codes,
+    ids: Any,
+    tables: Tables,
+    k: int,
+    *,
+    queries: Codes | None = None,
+    shortlist: int = 0,
+    factors: Any = None,
+) -> tuple[Any, Any]:
+    """The answer by sorting everything."""
+    distances = np.full((len(tables), k), np.inf, np.float32)
+    found = np.full((len(tables), k), -1)
+    for q, table in enumerate(tables):
+        some = np.arange(len(codes))
+        if queries is not None:
+            m = queries.shape[1]
+            differing = np.bitwise_count(codes[:, :m] ^ queries[q]).sum(axis=1)
+            some = np.lexsort((ids, differing))[:shortlist]
+        scores = scores_of(codes[some], table, factors)
+        order = np.lexsort((ids[some], scores))[:k]
+        distances[q, : len(order)] = scores[order]
+        found[q, : len(order)] = ids[some][order]
+    return distances, found
+
+
+def assert_same(found: tuple[Any, Any], wanted: tuple[Any, Any]) -> None:
+    assert (found[0].dtype, found[1].dtype) == (np.float32, np.int64)
+    np.testing.assert_array_equal(found[0], wanted[0])
+    np.testing.assert_array_equal(found[1], wanted[1])
+
+
+@given(
+    n_bytes=st.sampled_from([1, 2, 9, 31, 33, 64]),
+    m=st.integers(1, 64),
+    n=st.integers(0, 600),
+    k=st.integers(1, 40),
+    more=st.integers(0, 700),
+    pieces=st.integers(1, 4),
+    share=st.sampled_from([0.0, 0.3, 1.0]),
+    scaled=st.booleans(),
+    tied=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=60, deadline=None)
+def test_answers_are_the_first_of_all_sorted(
+    n_bytes: int, m: int, n: int, k: int, more: int, pieces: int, share: float, scaled: bool,
+    tied: bool, seed: int,
+) -> None:  # fmt: skip
+    rng = np.random.default_rng(seed)
+    codes = random_codes(n, n_bytes, seed)
+    ids = rng.permutation(3 * n + 5)[:n]
+    index = HammingIndex(8 * n_bytes, n_threads=2)
+    for piece in range(pieces):
+        index.add(codes[piece::pieces], ids[piece::pieces])
+    removed = rng.random(n) < 0.2
+    index.remove(ids[removed])
+    codes, ids = codes[~removed], ids[~removed]
+    tables = random_tables(3, n_bytes, seed)
+    if tied:
+        tables = tables.round()
+    factors = rng.random(256) if scaled else None
+    queries = random_codes(3, min(m, n_bytes), seed + 1)
+    ways: list[dict[str, Any]] = [{}, {"codes": queries, "shortlist": k + more}]
+    for way in ways:
+        few = rng.random(len(ids)) < share
+        for chosen in (None, ids[few], index.select(ids[few])):
+            some = slice(None) if chosen is None else few
+            found = index.search_tables(tables, k, factors=factors, filter=chosen, **way)
+            assert_same(
+                found,
+                expected(
+                    codes[some], ids[some], tables, k, factors=factors,
+                    queries=way.get("codes"), shortlist=way.get("shortlist", 0),
+                ),
+            )  # fmt: skip
+        snapshot = index.snapshot()
+        order = np.argsort(ids)
+        found = snapshot.search_tables(tables, k, factors=factors, filter=few[order], **way)
+        assert_same(found, index.search_tables(tables, k, factors=factors, filter=ids[few], **way))
+
+
+def test_threads_and_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes, queries = random_codes(5000, 12), random_codes(17, 8, seed=1)
+    tables = random_tables(17, 12).round()
+    index = HammingIndex(96, n_threads=1)
+    index.add(codes[:4500])
+    index.add(codes[4500:])
+    short = {"codes": queries, "shortlist": 300}
+    alone = index.search_tables(tables, 30), index.search_tables(tables, 30, **short)
+    assert_same(alone[0], expected(codes, np.arange(5000), tables, 30))
+    monkeypatch.setattr("sigah.search.scan.SMALL_BYTES", 1)
+    monkeypatch.setattr("sigah.search.scan.CALL_BYTES", 100_000)
+    monkeypatch.setattr(score_search, "PAIRS_PER_BLOCK", 1500)
+    for n_threads in (2, 3, 7):
+        index.n_threads = n_threads
+        for some in (slice(17), slice(1), slice(3)):
+            rows = {"codes": queries[some], "shortlist": 300}
+            found = (
+                index.search_tables(tables[some], 30),
+                index.search_tables(tables[some], 30, **rows),
+            )
+            for ours, theirs in zip(found, alone, strict=True):
+                assert_same(ours, (theirs[0][some], theirs[1][some]))
+
+
+def test_a_mapped_index_answers_as_one_in_memory(tmp_path: Path) -> None:
+    index = HammingIndex(80)
+    index.add(random_codes(900, 10), np.arange(0, 2700, 3))
+    index.save(tmp_path / "index")
+    mapped = HammingIndex.open(tmp_path / "index")
+    tables, queries = random_tables(2, 10), random_codes(2, 4, seed=1)
+    tables.flags.writeable = False
+    for way in ({}, {"codes": queries, "shortlist": 200}):
+        assert_same(mapped.search_tables(tables, 7, **way), index.search_tables(tables, 7, **way))
+    index.build_tables()  # serve whole codes only
+    for m in (4, 10):
+        queries = random_codes(2, m, seed=2)
+        way = {"codes": queries, "shortlist": 40}
+        assert_same(index.search_tables(tables, 7, **way), mapped.search_tables(tables, 7, **way))
+
+
+def test_prefixes_are_compared_as_codes_of_their_own() -> None:
+    for n_bytes, m in ((9, 8), (40, 31), (80, 32)):
+        codes, queries = random_codes(1000, n_bytes), random_codes(4, m, seed=1)
+        index, prefixes = HammingIndex(8 * n_bytes), HammingIndex(8 * m)
+        index.add(codes)
+        prefixes.add(codes[:, :m])
+        nearest = prefixes.search(queries, 50)[1]
+        none = np.zeros((4, n_bytes, 256), np.float32)
+        found = index.search_tables(none, 50, codes=queries, shortlist=50)[1]
+        np.testing.assert_array_equal(found, np.sort(nearest, axis=1))
+
+
+def test_scores_of_positions_are_those_that_rank() -> None:
+    codes, tables = random_codes(600, 5), random_tables(2, 5)
+    positions = np.array([[3, 599, -1], [0, 256, 255]])
+    scores = np.empty((2, 3), np.float32)
+    ones = np.ones(256, np.float32)
+    score_kernels().score_codes(to_planes(codes), positions, tables, ones, scores)
+    for q in range(2):
+        wanted = np.where(
+            positions[q] < 0, np.float32(np.inf), scores_of(codes[positions[q]], tables[q])
+        )
+        np.testing.assert_array_equal(scores[q], wanted)
+
+
+def test_infinite_scores_come_last_and_are_found() -> None:
+    index = HammingIndex(8)
+    index.add(np.array([[0], [1], [2]], np.uint8))
+    tables = np.zeros((1, 1, 256), np.float32)
+    tables[0, 0, [0, 1]] = np.inf
+    found = index.search_tables(tables, 4)
+    assert_same(found, (np.array([[0, np.inf, np.inf, np.inf]]), np.array([[2, 0, 1, -1]])))
+
+
+@pytest.mark.parametrize(
+    ("words", "change"),
+    [
+        ("tables must be numbers of shape \\(q, 2, 256\\)", {"tables": np.zeros((1, 3, 256))}),
+        ("tables must be numbers", {"tables": np.zeros((1, 2, 256), complex)}),
+        ("factors must be 256 numbers", {"factors": np.zeros(255)}),
+        ("together", {"shortlist": None}),
+        ("together", {"codes": None}),
+        ("one row for each query", {"codes": np.zeros((2, 1), np.uint8)}),
+        ("at most 2 bytes", {"codes": np.zeros((1, 3), np.uint8)}),
+        ("codes must be packed", {"codes": np.zeros((1, 2))}),
+        ("shortlist must be a whole number of at least 2", {"shortlist": 1}),
+        ("k must be", {"k": 0}),
+        ("a score is NaN", {"tables": np.full((1, 2, 256), np.nan)}),
+    ],
+)
+def test_bad_arguments_are_named(words: str, change: dict[str, Any]) -> None:
+    index = HammingIndex(16)
+    index.add(random_codes(10, 2))
+    arguments: dict[str, Any] = {
+        "tables": np.zeros((1, 2, 256)), "k": 2, "codes": np.zeros((1, 2), np.uint8),
+        "shortlist": 2,
+    }  # fmt: skip
+    index.search_tables(**arguments)
+    with pytest.raises(ValueError, match=words):
+        index.search_tables(**arguments | change)
+    nan = {"tables": np.full((1, 2, 256), np.nan), "k": 1}
+    with pytest.raises(ValueError, match="a score is NaN"):
+        index.search_tables(**nan)
