@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigah.evaluation.truth import cached_neighbors, content_hash
+from sigah.metric import check_metric
 
 __all__ = ["EvaluationData"]
 
@@ -28,6 +29,8 @@ class EvaluationData:
         True neighbours of each query.
     n_train : int, optional
         Hashers learn from this many vectors of the base, drawn by each seed, instead of all.
+    metric : {"l2", "cosine", "ip"}
+        By which neighbours are true; hashers must have the same.
     base_labels, query_labels : ndarray, optional
         Classes, for the metrics that use labels.
     picture : tuple of int, optional
@@ -40,7 +43,7 @@ class EvaluationData:
     Raises
     ------
     ValueError
-        If ``k`` or ``n_train`` exceeds the base.
+        If ``k`` or ``n_train`` exceeds the base, or the metric is unknown.
     """
 
     name: str
@@ -48,6 +51,7 @@ class EvaluationData:
     queries: Any
     k: int
     n_train: int | None = None
+    metric: str = "l2"
     base_labels: NDArray[Any] | None = None
     query_labels: NDArray[Any] | None = None
     picture: tuple[int, int] | None = None
@@ -55,6 +59,7 @@ class EvaluationData:
     quick: bool = False
 
     def __post_init__(self) -> None:
+        check_metric(self.metric)
         n_base = len(self.base)
         if self.n_train is not None and not 1 <= self.n_train <= n_base:
             raise ValueError(
@@ -77,6 +82,7 @@ class EvaluationData:
             "dim": self.base.shape[1],
             "k": self.k,
             "n_train": self.n_train or len(self.base),
+            "metric": self.metric,
             "base_sha256": content_hash(self.base),
             "queries_sha256": content_hash(self.queries),
         }
@@ -84,7 +90,7 @@ class EvaluationData:
     @cached_property
     def truth(self) -> NDArray[np.int32]:
         """The exact neighbours of each query, from the cache if it has them."""
-        return cached_neighbors(self.base, self.queries, self.k).ids
+        return cached_neighbors(self.base, self.queries, self.k, self.metric).ids
 
     def training_rows(self, seed: int) -> Any:
         """The training rows for this seed: the base, or rows of the base drawn by the seed."""

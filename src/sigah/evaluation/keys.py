@@ -1,7 +1,7 @@
 """Keys that identify a measurement by everything that its result depends on.
 
-A key covers the data (checksums, neighbours, training rows), the method with all settings that
-differ from the defaults, and the code length; the seed is kept beside the key. An earlier
+A key covers the data (checksums, neighbours, training rows, metric), the method with all settings
+that differ from the defaults, and the code length; the seed is kept beside the key. An earlier
 measurement is still valid if the ``revision`` of the method and the versions of the packages that
 it uses are the same.
 """
@@ -130,6 +130,8 @@ def _key(
 ) -> str:
     content = {
         **{key: data[key] for key in ("base_sha256", "queries_sha256", "k", "n_train")},
+        # keys of before there were metrics remain
+        **({} if data.get("metric", "l2") == "l2" else {"metric": data["metric"]}),
         "method": name,
         "parameters": changed(method, parameters),
         "n_bits": n_bits,

@@ -257,7 +257,8 @@ def place(run: Mapping[str, Any]) -> tuple[str, int, int]:
 
 def check_same_data(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Refuse to mix runs on different data."""
-    for key in ("base_sha256", "queries_sha256", "k", "n_train"):
+    before = {"metric": "l2", **before}  # of before there were metrics
+    for key in ("base_sha256", "queries_sha256", "k", "n_train", "metric"):
         if before.get(key) != now[key]:
             raise ValueError(
                 f"cannot resume: the results were measured with {key} {before.get(key)}, not"
