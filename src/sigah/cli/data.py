@@ -1,9 +1,12 @@
-"""``sigah data``: the named data sets."""
+"""``sigah data``: the named data sets, and test collections of texts."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich import box
@@ -18,16 +21,27 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from sigah.cli.inputs import naming
 from sigah.lab import datasets
 from sigah.progress import running
 
 __all__ = ["app", "fetch_with_bar"]
 
-app = typer.Typer(help="List, fetch, check and find the named data sets.", no_args_is_help=True)
+app = typer.Typer(
+    help="List, fetch, check and find the named data sets; embed collections of texts.",
+    no_args_is_help=True,
+)
 
 
 def fetch_with_bar(name: str) -> Path:
     """Fetch a named set into the cache, with a bar for each download."""
+    with download_bars() as show:
+        return datasets.fetch(name, progress=show)
+
+
+@contextmanager
+def download_bars() -> Iterator[Callable[[str, int, int | None], None]]:
+    """Show a bar for each label of what is done inside."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     progress = Progress(*columns, TransferSpeedColumn(), console=Console(stderr=True))
     with running(progress):
@@ -38,7 +52,41 @@ def fetch_with_bar(name: str) -> Path:
                 tasks[label] = progress.add_task(label, total=total)
             progress.update(tasks[label], completed=done, total=total)
 
-        return datasets.fetch(name, progress=show)
+        yield show
+
+
+@app.command()
+def embed(
+    collection: Annotated[
+        Path,
+        typer.Argument(
+            metavar="COLLECTION",
+            help="A folder in the form of BEIR, or with the raw files of a Glasgow collection.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="A new folder for the vectors.")],
+    encoder: Annotated[str, typer.Option(help="Which sentence encoder: use.")] = "use",
+    split: Annotated[str, typer.Option(help="Which judgements of a BEIR folder.")] = "test",
+) -> None:
+    """Embed a test collection: base.parquet, queries.parquet and qrels.tsv for `evaluate`.
+
+    The encoder is downloaded; vectors are cached.
+
+    Example: sigah data embed cran --out cran-vectors
+    """
+    from sigah.lab.collections import embed as embed_collection
+    from sigah.lab.collections import read_collection, write_embedded
+
+    if out.exists():
+        raise FileExistsError(f"--out {out} exists already; remove it or choose another name")
+    with naming("COLLECTION", collection):
+        texts = read_collection(collection, split=split)
+    typer.echo(str(texts))
+    with naming("--encoder", encoder, only="encoder must be"), download_bars() as show:
+        embedded = embed_collection(texts, encoder, progress=show)
+    write_embedded(embedded, out)
+    n, dim = embedded.base.shape
+    typer.echo(f"{out}: {n:,} texts and {len(embedded.queries):,} queries in {dim} dimensions")
 
 
 @app.command("list")

