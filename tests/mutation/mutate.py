@@ -64,7 +64,8 @@ TESTS = {
     "streams/*.py": ["streams/test_encoding.py"],
 }  # fmt: skip
 SLOW = 3.0  # seconds of processor time
-COMPILED = ("kernels.py", "multi_index_kernels.py", "score_kernels.py", "layout.py")  # what Numba's cache is made of
+# what Numba's cache is made of
+COMPILED = ("kernels.py", "multi_index_kernels.py", "score_kernels.py", "layout.py")
 # libraries that have threads of their own are not safe to fork
 LIBRARIES = ("numpy", "safetensors.numpy", "rich.progress", "typer")
 

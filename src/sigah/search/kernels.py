@@ -37,8 +37,10 @@ from sigah.search.layout import (
 
 __all__ = [
     "capacity",
+    "collect_nearest",
     "count_at_distances",
     "count_within",
+    "drop_far",
     "from_planes",
     "mark_consecutive",
     "mark_listed",
@@ -51,6 +53,9 @@ __all__ = [
 VECTORS = GROUP // LANES
 BYTES_PER_RUN = 31  # the sum of their popcounts, at most 248, fits in a byte
 STRIDE = 16  # ids that a search for one id skips at a time
+SAMPLED = 16  # groups that are read first if k is large
+SAMPLED_SHARE = 64  # 1 / this of the groups, if that is more
+SAMPLE_HOLDS = 8  # of the k nearest at least, or it would say too little
 TILE_BYTES = 1 << 14  # codes that all queries are compared with while the L1 cache holds them
 
 
@@ -204,31 +209,94 @@ def scan_nearest(
     distances: Any,
     positions: Any,
 ) -> None:
-    """The ``k`` nearest of the selected codes of groups ``first`` to ``last``, of each query.
+    """The ``k`` nearest of the selected codes of groups ``first`` to ``last``, of each query."""
+    candidates, held, seen, _, _ = collect_nearest(planes, selected, first, last, queries, k)
+    for q in range(len(queries)):
+        _sort(candidates[q], held[q], seen[q], k, distances[q], positions[q])
 
-    A query accepts only codes nearer than its k-th nearest so far. Codes are read in order of
-    position, so a later code at that same distance loses the tie.
+
+@compiled
+def collect_nearest(
+    planes: Any, selected: Any, first: int, last: int, queries: Any, k: int
+) -> tuple[Any, Any, Any, Any, Any]:
+    """Candidates that contain the ``k`` nearest of each query, by position.
+
+    Returns the candidates, their number, how many were accepted at each distance, the k-th smallest
+    distance, and how many of the candidates are no farther.
+
+    If ``k`` is large, most candidates would be accepted before the limit is near its final value.
+    So a sample of the groups is read first, and the scan begins with a limit that the sample makes
+    likely to be sufficient. A query for which it was not is scanned again without.
     """
     n_queries, n_bytes = queries.shape
-    k = min(k, (last - first) * GROUP)
+    n_groups = last - first
+    k = min(k, n_groups * GROUP)
     farthest = 8 * n_bytes + 1
     candidates = np.empty((n_queries, capacity(k)), np.int64)
     held = np.zeros(n_queries, np.int64)
     limits = np.full(n_queries, farthest, np.int64)  # the k-th smallest distance so far
     seen = np.zeros((n_queries, farthest + 1), np.int64)  # accepted codes at each distance
     near = np.zeros(n_queries, np.int64)  # accepted codes no farther than the limit
+    step = max(1, n_groups // max(SAMPLED, n_groups // SAMPLED_SHARE))
+    expected = k / step  # of the k nearest, in the sample
+    sampling = step > 1 and expected >= SAMPLE_HOLDS
+    if sampling:
+        enough = np.int64(expected + 3 * np.sqrt(expected)) + 1
+        _collect(
+            planes, selected, first, last, step, queries, enough,
+            candidates, held, limits, seen, near,
+        )  # fmt: skip
+        for q in range(n_queries):
+            limits[q] = min(limits[q] + 1, farthest)
+        held[:], near[:], seen[:] = 0, 0, 0
+    guesses = limits.copy()
+    _collect(planes, selected, first, last, 1, queries, k, candidates, held, limits, seen, near)
+    if sampling:
+        for q in range(n_queries):
+            if near[q] < k and guesses[q] < farthest:
+                one = slice(q, q + 1)
+                limits[q], held[q], near[q], seen[q] = farthest, 0, 0, 0
+                _collect(
+                    planes, selected, first, last, 1, queries[one], k,
+                    candidates[one], held[one], limits[one], seen[one], near[one],
+                )  # fmt: skip
+    return candidates, held, seen, limits, near
+
+
+@compiled
+def _collect(
+    planes: Any,
+    selected: Any,
+    first: int,
+    last: int,
+    step: int,
+    queries: Any,
+    k: int,
+    candidates: Any,
+    held: Any,
+    limits: Any,
+    seen: Any,
+    near: Any,
+) -> None:
+    """Collect candidates from every ``step``-th group.
+
+    A query accepts only codes nearer than its k-th nearest so far. Codes are read in order of
+    position, so a later code at that same distance loses the tie.
+    """
+    n_queries, n_bytes = queries.shape
     group_distances = np.empty(GROUP, np.uint16)
     below = np.empty(VECTORS, np.uint64)
-    tile = max(1, TILE_BYTES // (n_bytes * GROUP))
+    room = candidates.shape[1] - GROUP
+    tile = step * max(1, TILE_BYTES // (n_bytes * GROUP))
     for start in range(first, last, tile):
         stop = min(start + tile, last)
         for q in range(n_queries):
             query_at = queries.ctypes.data + q * n_bytes
-            limit = limits[q]
-            for group in range(start, stop):
+            own, counts = candidates[q], seen[q]
+            limit, count, closer = limits[q], held[q], near[q]
+            for group in range(start, stop, step):
                 if not _compare(planes, group, query_at, n_bytes, limit, group_distances, below):
                     continue
-                count, closer = held[q], near[q]
                 for v in range(VECTORS):
                     bits = below[v] & selected[group * VECTORS + v]
                     while bits != 0:
@@ -237,24 +305,20 @@ def scan_nearest(
                         d = np.int64(group_distances[lane])
                         if d >= limit:
                             continue
-                        candidates[q, count] = d << POSITION_BITS | (group * GROUP + lane)
+                        own[count] = d << POSITION_BITS | (group * GROUP + lane)
                         count += 1
                         closer += 1
-                        seen[q, d] += 1
-                        while closer - seen[q, limit] >= k:
-                            closer -= seen[q, limit]
+                        counts[d] += 1
+                        while closer - counts[limit] >= k:
+                            closer -= counts[limit]
                             limit -= 1
-                if count > capacity(k) - GROUP:
-                    room = k - (closer - seen[q, limit])
-                    count = _drop_far(candidates[q], count, limit, room)
-                held[q], near[q] = count, closer
-            limits[q] = limit
-    for q in range(n_queries):
-        _sort(candidates[q], held[q], seen[q], k, distances[q], positions[q])
+                if count > room:
+                    count = drop_far(own, count, limit, k - (closer - counts[limit]))
+            limits[q], held[q], near[q] = limit, count, closer
 
 
 @compiled
-def _drop_far(candidates: Any, held: int, limit: int, room: int) -> int:
+def drop_far(candidates: Any, held: int, limit: int, room: int) -> int:
     """Keep candidates below the limit, and the first ``room`` of those at it."""
     kept = 0
     for i in range(held):

@@ -16,7 +16,14 @@ from sigah.search.layout import GROUP
 from sigah.search.plain_scan import nearest_in_numpy, worth_no_kernels
 from sigah.threads import run_together
 
-__all__ = ["nearest_by_scan", "scan_costs", "share_queries", "useful_threads", "within_by_scan"]
+__all__ = [
+    "most_queries",
+    "nearest_by_scan",
+    "scan_costs",
+    "share_queries",
+    "useful_threads",
+    "within_by_scan",
+]
 
 # A second thread takes about 50 us to wake; one core compares this many bytes in that time.
 SMALL_BYTES = 1 << 23
@@ -58,7 +65,7 @@ def nearest_by_scan(
     distances = np.empty((n_queries, k), np.int32)
     positions = np.empty((n_queries, k), np.int64)
     n_parts = useful_threads(n_bytes, n_queries, n_threads)
-    room = STATE_BYTES // (8 * kernels().capacity(min(k, n_groups * GROUP)))
+    room = most_queries(k, n_groups)
     if n_queries * n_bytes < SMALL_BYTES and n_queries <= room:  # the usual single query
         kernels().scan_nearest(planes, selected, 0, n_groups, queries, k, distances, positions)
         return distances, positions
@@ -83,6 +90,12 @@ def nearest_by_scan(
     )  # fmt: skip
     kernels().merge_nearest(part_distances, part_positions, distances, positions)
     return distances, positions
+
+
+def most_queries(k: int, n_groups: int) -> int:
+    """For how many queries one kernel call can collect candidates."""
+    capacity: int = kernels().capacity.py_func(min(k, n_groups * GROUP))
+    return STATE_BYTES // (8 * capacity)
 
 
 def useful_threads(n_bytes: int, n_queries: int, n_threads: int) -> int:

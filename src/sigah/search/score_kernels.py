@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from sigah.search.kernel_cache import compiled
-from sigah.search.kernels import trailing_zeros
-from sigah.search.layout import GROUP, LANES, MISSING_ID
+from sigah.search.kernels import collect_nearest, drop_far, trailing_zeros
+from sigah.search.layout import GROUP, LANES, MISSING_ID, POSITION_MASK
 
-__all__ = ["rank_codes", "scan_scores", "score_codes"]
+__all__ = ["rank_codes", "rank_nearest", "scan_scores", "score_codes"]
 
 VECTORS = GROUP // LANES
 _LOW = np.uint64(GROUP - 1)
@@ -56,19 +56,59 @@ def rank_codes(
 
     Returns whether every score is a number.
     """
+    sound = True
+    for q in range(len(candidates)):
+        count = 0
+        while count < candidates.shape[1] and candidates[q, count] != MISSING_ID:
+            count += 1
+        some = candidates[q, :count]
+        sound &= _rank(planes, some, tables[q], factors, scores[q], positions[q])
+    return sound
+
+
+@compiled
+def rank_nearest(
+    planes: Any,
+    selected: Any,
+    queries: Any,
+    shortlist: int,
+    tables: Any,
+    factors: Any,
+    scores: Any,
+    positions: Any,
+) -> bool:
+    """The nearest by score among the ``shortlist`` nearest of each query by Hamming distance.
+
+    Returns whether every score is a number.
+    """
+    candidates, held, seen, limits, near = collect_nearest(
+        planes, selected, 0, len(planes), queries, shortlist
+    )
+    shortlist = min(shortlist, len(planes) * GROUP)
+    sound = True
+    for q in range(len(queries)):
+        room = shortlist - (near[q] - seen[q, limits[q]])
+        count = drop_far(candidates[q], held[q], limits[q], room)
+        some = candidates[q, :count]
+        sound &= _rank(planes, some, tables[q], factors, scores[q], positions[q])
+    return sound
+
+
+@compiled
+def _rank(
+    planes: Any, candidates: Any, table: Any, factors: Any, scores: Any, positions: Any
+) -> bool:
+    """The nearest by score of some codes; above their positions, candidates may hold more bits."""
     bytes_ = planes.reshape(planes.size)
     stride = np.uint64(planes.shape[1] * GROUP)
-    sound = True
-    for q in range(candidates.shape[0]):
-        held = 0
-        for c in range(candidates.shape[1]):
-            position = candidates[q, c]
-            if position == MISSING_ID:
-                break
-            score = _score(bytes_, stride, position, tables[q], factors)
-            sound = sound and score == score
-            held = _offer(scores[q], positions[q], held, score, position)
-        _sort_heap(scores[q], positions[q], held)
+    sound, held, k = True, 0, len(scores)
+    for c in range(len(candidates)):
+        position = candidates[c] & POSITION_MASK
+        score = _score(bytes_, stride, position, table, factors)
+        sound &= score == score
+        if held < k or score <= scores[0]:
+            held = _offer(scores, positions, held, score, position)
+    _sort_heap(scores, positions, held)
     return sound
 
 
@@ -89,8 +129,9 @@ def scan_scores(
     """
     totals = np.empty(GROUP, np.float32)
     n_bytes = tables.shape[1]
-    sound = True
+    sound, k = True, scores.shape[1]
     for q in range(tables.shape[0]):
+        nearest, places = scores[q], positions[q]
         held = 0
         for group in range(first, last):
             totals[:] = 0
@@ -103,9 +144,10 @@ def scan_scores(
                     nth = v * LANES + np.int64(trailing_zeros(bits))
                     bits &= bits - np.uint64(1)
                     score = factors[planes[group, planes.shape[1] - 1, nth]] * totals[nth]
-                    sound = sound and score == score
-                    held = _offer(scores[q], positions[q], held, score, group * GROUP + nth)
-        _sort_heap(scores[q], positions[q], held)
+                    sound &= score == score
+                    if held < k or score <= nearest[0]:
+                        held = _offer(nearest, places, held, score, group * GROUP + nth)
+        _sort_heap(nearest, places, held)
     return sound
 
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from sigah.search.compiled import kernels, score_kernels
 from sigah.search.layout import GROUP, MISSING_ID
 from sigah.search.merging import Nearest, merge_nearest
-from sigah.search.scan import share_queries, useful_threads
+from sigah.search.scan import most_queries, share_queries, useful_threads
 from sigah.search.segment_search import Counts, ids_found, nearest_positions
 from sigah.search.selection import Candidates
 from sigah.threads import run_together
@@ -33,7 +33,7 @@ def check_tables(tables: ArrayLike, n_bytes: int) -> NDArray[np.float32]:
             f"tables must be numbers of shape (q, {n_bytes}, 256), an entry for each value of each"
             f" byte of a code, got {array.dtype} of shape {array.shape}"
         )
-    return np.require(array, np.float32, ["C", "W"])  # kernels are compiled for writeable arrays
+    return _as_float32(array)
 
 
 def check_factors(factors: ArrayLike | None) -> NDArray[np.float32]:
@@ -46,6 +46,13 @@ def check_factors(factors: ArrayLike | None) -> NDArray[np.float32]:
             "factors must be 256 numbers, one for each value of a code's last byte, got"
             f" {array.dtype} of shape {array.shape}"
         )
+    return _as_float32(array)
+
+
+def _as_float32(array: NDArray[Any]) -> NDArray[np.float32]:
+    """An array as kernels are compiled for: also writeable, which costs a copy at worst."""
+    if array.dtype == np.float32 and array.flags.c_contiguous and array.flags.writeable:
+        return array
     return np.require(array, np.float32, ["C", "W"])
 
 
@@ -114,8 +121,13 @@ def rank_shortlist(
     The Hamming distance is that of the first ``codes.shape[1]`` bytes. Also returned: how the
     shortlist was found.
     """
-    counts = {"tables": 0, "scan": 0}
     shortlist = min(shortlist, sum(some.segment.n_alive for some in candidates))
+    if len(candidates) == 1:
+        (only,) = candidates
+        answer = _rank_nearest(only, codes, shortlist, tables, factors, k, n_threads)
+        if answer is not None:
+            return _merge(candidates, [answer], len(codes), k), {"tables": 0, "scan": len(codes)}
+    counts = {"tables": 0, "scan": 0}
     step = max(1, PAIRS_PER_BLOCK // max(1, shortlist))
     blocks = []
     for start in range(0, max(1, len(codes)), step):
@@ -135,6 +147,35 @@ def rank_shortlist(
         return blocks[0], counts
     scores, ids = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     return (scores, ids), counts
+
+
+def _rank_nearest(
+    candidates: Candidates,
+    codes: NDArray[np.uint8],
+    shortlist: int,
+    tables: NDArray[np.float32],
+    factors: NDArray[np.float32],
+    k: int,
+    n_threads: int,
+) -> Scores | None:
+    """Both stages in one kernel call for each thread; None where threads must share the codes."""
+    planes, bits = candidates.segment.planes, candidates.bits
+    n_queries, n_bytes = codes.shape
+    if candidates.segment.tables is not None and n_bytes == planes.shape[1]:
+        return None
+    n_bytes *= len(planes) * GROUP
+    n_parts = useful_threads(n_bytes, n_queries, n_threads)
+    if n_parts > 1 and n_queries < 4 * n_parts:
+        return None
+    scores, positions = np.empty((n_queries, k), np.float32), np.empty((n_queries, k), np.int64)
+    _call(
+        lambda q: score_kernels().rank_nearest(
+            planes, bits, codes[q], shortlist, tables[q], factors, scores[q], positions[q]
+        ),
+        share_queries(n_bytes, n_queries, n_parts, most_queries(shortlist, len(planes))),
+        n_parts,
+    )
+    return scores, positions
 
 
 def _shorten(candidates: Sequence[Candidates], lists: Sequence[Nearest], length: int) -> None:

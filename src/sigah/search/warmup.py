@@ -52,14 +52,14 @@ def _search_in_every_way(index: HammingIndex, queries: NDArray[np.uint8]) -> Non
             index.search(queries[:1], 5, filter=chosen)
             index.range_search(queries, 20, filter=chosen)
     index.search(queries, 5, metric="spherical")
-    tables = np.zeros((len(queries), index.n_bits // 8, 256), np.float32)
-    index.search_tables(tables, 5)
-    index.search_tables(tables, 5, codes=queries[:, :-1], shortlist=10)
+    entries = np.zeros((len(queries), index.n_bits // 8, 256), np.float32)
+    index.search_tables(entries, 5)
+    index.search_tables(entries, 5, codes=queries[:, :-1], shortlist=10)
     index.remove(held[:10])
     index.add(queries, held[-1] + 1 + np.arange(len(queries)))  # a second segment
     index.search(queries, 5)
     index.range_search(queries, 20)
-    index.search_tables(tables, 5)
+    index.search_tables(entries, 5)
 
 
 def _even(ids: NDArray[np.int64]) -> NDArray[np.bool_]:
