@@ -59,6 +59,18 @@ SAMPLE_HOLDS = 8  # of the k nearest at least, or it would say too little
 TILE_BYTES = 1 << 14  # codes that all queries are compared with while the L1 cache holds them
 
 
+def _prefetch(builder: Any, address: Any) -> None:
+    """Have the cache line at an address brought close; harmless if nothing is there."""
+    i32 = ir.IntType(32)
+    prefetch = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(ir.VoidType(), [address.type, i32, i32, i32]),
+        "llvm.prefetch.p0i8",
+    )
+    reading, keeping, data = i32(0), i32(3), i32(1)
+    builder.call(prefetch, [address, reading, keeping, data])
+
+
 def _group_distances(lane_bits: int) -> Any:
     """Make the kernel of one group, with distances of 8 or 16 bits."""
     lane = ir.IntType(lane_bits)
@@ -74,22 +86,33 @@ def _group_distances(lane_bits: int) -> Any:
 
     @intrinsic
     def group_distances(
-        typing: Any, group: Any, query: Any, n_bytes: Any, limit: Any, distances: Any, below: Any
+        typing: Any,
+        group: Any,
+        ahead: Any,
+        query: Any,
+        n_bytes: Any,
+        limit: Any,
+        distances: Any,
+        below: Any,
     ) -> Any:
         """Compare the 256 codes at address ``group`` with the code at address ``query``.
+
+        The group at address ``ahead`` will be compared next. If codes are wider than queries, the
+        processor cannot guess this from the addresses before.
 
         Returns whether any code is nearer than ``limit``. Only then are the distances written to
         ``distances`` (uint16), and a bit for each nearer code to ``below`` (uint64).
         """
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            group, query, n_bytes, limit, distances, below = arguments
+            group, ahead, query, n_bytes, limit, distances, below = arguments
             ctpop = cgutils.get_or_insert_function(
                 builder.module,
                 ir.FunctionType(bytes_vector, [bytes_vector]),
                 f"llvm.ctpop.v{LANES}i8",
             )
             group = builder.inttoptr(group, byte.as_pointer())
+            ahead = builder.inttoptr(ahead, byte.as_pointer())
             query = builder.inttoptr(query, byte.as_pointer())
             zero, one = word(0), word(1)
 
@@ -99,6 +122,9 @@ def _group_distances(lane_bits: int) -> Any:
                 with cgutils.for_range_slice(builder, first, last, one, word) as (b, _):
                     q = splat(builder, builder.load(builder.gep(query, [b])), bytes_vector)
                     plane = builder.gep(group, [builder.mul(b, word(GROUP))])
+                    next_plane = builder.gep(ahead, [builder.mul(b, word(GROUP))])
+                    for v in range(VECTORS):
+                        _prefetch(builder, builder.gep(next_plane, [word(v * LANES)]))
                     for v, total in enumerate(sums):
                         where = builder.bitcast(
                             builder.gep(plane, [word(v * LANES)]), bytes_vector.as_pointer()
@@ -147,8 +173,8 @@ def _group_distances(lane_bits: int) -> Any:
             return found
 
         address = types.uintp
-        signature = types.boolean(address, address, types.int64, types.int64, address, address)
-        return signature, generate
+        numbers = (types.int64, types.int64)
+        return types.boolean(address, address, address, *numbers, address, address), generate
 
     return group_distances
 
@@ -168,6 +194,16 @@ def trailing_zeros(typing: Any, value: Any) -> Any:
 
 
 @intrinsic
+def prefetch(typing: Any, address: Any) -> Any:
+    """Have the cache line at an address brought close; harmless if nothing is there."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _prefetch(builder, builder.inttoptr(arguments[0], ir.IntType(8).as_pointer()))
+
+    return types.void(types.uintp), generate
+
+
+@intrinsic
 def ones(typing: Any, value: Any) -> Any:
     """How many bits of a uint64 are set."""
 
@@ -182,13 +218,15 @@ def _compare(
     planes: Any, group: int, query_at: int, n_bytes: int, limit: int, distances: Any, below: Any
 ) -> bool:
     """Whether a group holds codes below the limit; if so, its distances and their bits."""
-    group_at = planes.ctypes.data + group * planes.shape[1] * GROUP
+    stride = planes.shape[1] * GROUP
+    group_at = planes.ctypes.data + group * stride
+    ahead = group_at + stride
     if n_bytes <= BYTES_PER_RUN:
         return _group_distances_8(
-            group_at, query_at, n_bytes, limit, distances.ctypes.data, below.ctypes.data
+            group_at, ahead, query_at, n_bytes, limit, distances.ctypes.data, below.ctypes.data
         )
     return _group_distances_16(
-        group_at, query_at, n_bytes, limit, distances.ctypes.data, below.ctypes.data
+        group_at, ahead, query_at, n_bytes, limit, distances.ctypes.data, below.ctypes.data
     )
 
 

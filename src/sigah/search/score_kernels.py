@@ -14,38 +14,45 @@ from typing import Any
 import numpy as np
 
 from sigah.search.kernel_cache import compiled
-from sigah.search.kernels import collect_nearest, drop_far, trailing_zeros
+from sigah.search.kernels import collect_nearest, drop_far, prefetch, trailing_zeros
 from sigah.search.layout import GROUP, LANES, MISSING_ID, POSITION_MASK
 
 __all__ = ["rank_codes", "rank_nearest", "scan_scores", "score_codes"]
 
+AHEAD = 3  # candidates that are prefetched before they are scored
 VECTORS = GROUP // LANES
-_LOW = np.uint64(GROUP - 1)
-_GROUP = np.uint64(GROUP)
+_GROUP, _LANE = np.uint64(GROUP), np.uint64(GROUP - 1)
 
 
 @compiled
-def _score(bytes_: Any, stride: Any, position: int, table: Any, factors: Any) -> Any:
-    """The score of the code at a position; ``bytes_`` are all planes, ``stride`` bytes a group."""
-    place = np.uint64(position)
-    place = (place // _GROUP) * stride + (place & _LOW)
+def _place(stride: Any, position: int) -> Any:
+    """Where the first byte of a code lies in the flat planes, which have ``stride`` bytes a group.
+
+    The kernels look bytes up by such unsigned places: a negative index would cost a comparison.
+    """
+    return (np.uint64(position) // _GROUP) * stride + (np.uint64(position) & _LANE)
+
+
+@compiled
+def _score(flat: Any, stride: Any, position: int, table: Any, factors: Any) -> Any:
+    """The score of the code at a position."""
+    place = _place(stride, position)
     total = np.float32(0)
     for j in range(len(table)):
-        total += table[j, bytes_[place + np.uint64(j) * _GROUP]]
-    return factors[bytes_[place + stride - _GROUP]] * total
+        total += table[j, flat[place + np.uint64(j) * _GROUP]]
+    return factors[flat[place + stride - _GROUP]] * total
 
 
 @compiled
 def score_codes(planes: Any, positions: Any, tables: Any, factors: Any, scores: Any) -> None:
     """Scores of the codes at some positions ``(q, c)``; infinity where a position is missing."""
-    bytes_ = planes.reshape(planes.size)
-    stride = np.uint64(planes.shape[1] * GROUP)
+    flat, stride = planes.reshape(planes.size), np.uint64(planes.shape[1]) * _GROUP
     for q in range(positions.shape[0]):
         for c in range(positions.shape[1]):
             if positions[q, c] == MISSING_ID:
                 scores[q, c] = np.inf
             else:
-                scores[q, c] = _score(bytes_, stride, positions[q, c], tables[q], factors)
+                scores[q, c] = _score(flat, stride, positions[q, c], tables[q], factors)
 
 
 @compiled
@@ -99,12 +106,16 @@ def _rank(
     planes: Any, candidates: Any, table: Any, factors: Any, scores: Any, positions: Any
 ) -> bool:
     """The nearest by score of some codes; above their positions, candidates may hold more bits."""
-    bytes_ = planes.reshape(planes.size)
-    stride = np.uint64(planes.shape[1] * GROUP)
+    flat, stride = planes.reshape(planes.size), np.uint64(planes.shape[1]) * _GROUP
+    start = np.uint64(planes.ctypes.data)
     sound, held, k = True, 0, len(scores)
     for c in range(len(candidates)):
+        if c + AHEAD < len(candidates):  # each byte of a code lies in a cache line of its own
+            place = start + _place(stride, candidates[c + AHEAD] & POSITION_MASK)
+            for j in range(planes.shape[1]):
+                prefetch(place + np.uint64(j) * _GROUP)
         position = candidates[c] & POSITION_MASK
-        score = _score(bytes_, stride, position, table, factors)
+        score = _score(flat, stride, position, table, factors)
         sound &= score == score
         if held < k or score <= scores[0]:
             held = _offer(scores, positions, held, score, position)

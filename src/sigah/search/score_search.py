@@ -167,9 +167,13 @@ def _rank_nearest(
     n_parts = useful_threads(n_bytes, n_queries, n_threads)
     if n_parts > 1 and n_queries < 4 * n_parts:
         return None
+    rank = score_kernels().rank_nearest
     scores, positions = np.empty((n_queries, k), np.float32), np.empty((n_queries, k), np.int64)
+    if n_queries == 1:  # without the time that sharing takes
+        _check(rank(planes, bits, codes, shortlist, tables, factors, scores, positions))
+        return scores, positions
     _call(
-        lambda q: score_kernels().rank_nearest(
+        lambda q: rank(
             planes, bits, codes[q], shortlist, tables[q], factors, scores[q], positions[q]
         ),
         share_queries(n_bytes, n_queries, n_parts, most_queries(shortlist, len(planes))),
@@ -216,7 +220,11 @@ def _call(kernel: Callable[..., bool], arguments: Sequence[tuple[Any]], n_thread
     """Run a kernel, and refuse tables in which it met a sum that is no number."""
     sound: list[bool] = []
     run_together(lambda some: sound.append(kernel(some)), arguments, n_threads)
-    if not all(sound):
+    _check(all(sound))
+
+
+def _check(sound: bool) -> None:
+    if not sound:
         raise ValueError("tables and factors must be finite, but a score is NaN")
 
 

@@ -101,8 +101,10 @@ def nearest_positions(
 
 
 def ids_found(segment: Segment, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Ids of the codes at some positions, of which some may be missing."""
+    """Ids of the codes at positions ``(q, k)``, of which the last ones may be missing."""
     ids = ids_at(segment, positions)
+    if len(positions) == 1 and positions[0, -1:] >= 0:  # the usual single query
+        return ids
     ids[positions < 0] = MISSING_ID
     return ids
 
