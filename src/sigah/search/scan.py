@@ -28,6 +28,8 @@ __all__ = [
 # A second thread takes about 50 us to wake; one core compares this many bytes in that time.
 SMALL_BYTES = 1 << 23
 STATE_BYTES = 1 << 25  # most bytes of candidates that one kernel call collects
+CACHED_STATE_BYTES = 1 << 18  # of candidates that stay in a core's own cache
+FEWEST_QUERIES = 8  # that share the reading of codes from memory, even if that cache overflows
 CALL_BYTES = 1 << 36  # bytes that one call compares, in about 1 s: it cannot be interrupted
 
 
@@ -93,9 +95,10 @@ def nearest_by_scan(
 
 
 def most_queries(k: int, n_groups: int) -> int:
-    """For how many queries one kernel call can collect candidates."""
-    capacity: int = kernels().capacity.py_func(min(k, n_groups * GROUP))
-    return STATE_BYTES // (8 * capacity)
+    """For how many queries one kernel call should collect candidates."""
+    state = 8 * kernels().capacity.py_func(min(k, n_groups * GROUP))  # bytes for each
+    wanted = max(FEWEST_QUERIES, CACHED_STATE_BYTES // state)
+    return max(1, min(wanted, STATE_BYTES // state))
 
 
 def useful_threads(n_bytes: int, n_queries: int, n_threads: int) -> int:
