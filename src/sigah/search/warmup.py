@@ -59,7 +59,7 @@ def _search_in_every_way(index: HammingIndex, queries: NDArray[np.uint8]) -> Non
     index.add(queries, held[-1] + 1 + np.arange(len(queries)))  # a second segment
     index.search(queries, 5)
     index.range_search(queries, 20)
-    index.search_tables(entries, 5)
+    index.search_tables(entries, 5, codes=queries[:, :-1], shortlist=10)
 
 
 def _even(ids: NDArray[np.int64]) -> NDArray[np.bool_]:
