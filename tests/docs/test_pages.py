@@ -174,7 +174,7 @@ def quickened(words: list[str]) -> list[str]:
     """The same command with little training."""
     if words[0] == "fit" and not {"--method", "--continue"} & set(words):
         return [*words, "--set", f"n_steps={QUICK}"]
-    if words[0] == "evaluate":
+    if words[0] == "evaluate" and not {"--truth", "--qrels", "--vectors"} & set(words):
         fewer = {"--seeds": "1", "--methods": "itq,lsh,sigah"}
         words = words if "--methods" in words else [*words, "--methods", "sigah,itq,lsh"]
         words = [fewer.get(before, word) for before, word in pairwise(["", *words])]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
+from sigah import files
 from sigah.cli.data import fetch_with_bar
 from sigah.cli.inputs import naming
 from sigah.cli.options import Header, Overwrite
@@ -21,14 +23,30 @@ from sigah.progress import phase
 __all__ = ["demo", "evaluate"]
 
 
+# options of one of the two uses of `evaluate`
+OF_METHODS = ("methods", "bits", "seeds", "train", "resume")
+OF_MODEL = ("by", "oversampling", "vectors", "truth", "qrels", "query_ids")
+
+
 def evaluate(
+    context: typer.Context,
     base: Annotated[
         str,
-        typer.Argument(metavar="BASE", help="Vectors to index and to train on, or a named set."),
+        typer.Argument(
+            metavar="BASE|MODEL",
+            help="Vectors to index and to train on, or a named set; or a model file.",
+        ),
     ],
     queries: Annotated[
         str | None,
-        typer.Argument(metavar="[QUERIES]", help="Vectors to look up; a named set has its own."),
+        typer.Argument(
+            metavar="[QUERIES|INDEX]",
+            help="Vectors to look up; a named set has its own. After MODEL: codes or an index.",
+        ),
+    ] = None,
+    deployed_queries: Annotated[
+        str | None,
+        typer.Argument(metavar="[QUERIES]", help="After MODEL and INDEX: vectors to look up."),
     ] = None,
     methods: Annotated[
         str,
@@ -42,7 +60,12 @@ def evaluate(
     seeds: Annotated[
         int, typer.Option(min=1, help="Number of seeds (0, 1, ...) to average over.")
     ] = 1,
-    k: Annotated[int, typer.Option("-k", min=1, help="True neighbours of each query.")] = 1000,
+    k: Annotated[
+        int | None,
+        typer.Option(
+            "-k", min=1, help="True neighbours of each query; default: 1000, with MODEL 10."
+        ),
+    ] = None,
     train: Annotated[
         int | None,
         typer.Option(
@@ -55,13 +78,67 @@ def evaluate(
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep the runs that the --json file already has.")
     ] = False,
+    by: Annotated[
+        str, typer.Option(help="With MODEL: how candidates are ranked, as in `sigah search`.")
+    ] = "hamming",
+    oversampling: Annotated[
+        str,
+        typer.Option(
+            metavar="NUMBERS",
+            help="With --by: candidates for each neighbour; several numbers, separated by commas,"
+            " are measured in turn.",
+        ),
+    ] = "10",
+    vectors: Annotated[
+        str | None,
+        typer.Option(help="With MODEL: the encoded vectors, for --by raw and for exact truth."),
+    ] = None,
+    truth: Annotated[
+        str | None,
+        typer.Option(
+            help="With MODEL: ids of the true neighbours of each query (.npy, .ivecs, .npz:ids,"
+            " .h5:neighbors)."
+        ),
+    ] = None,
+    qrels: Annotated[
+        str | None,
+        typer.Option(help="With MODEL: relevance judgements in the form of TREC or BEIR."),
+    ] = None,
+    query_ids: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="With --qrels: the column of QUERIES with their ids; default: row numbers.",
+        ),
+    ] = None,
     header: Header = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Fit methods, search with their codes, and measure the results.
 
+    With a model and an index, measure what is deployed instead: recall or relevance, latency, and
+    bytes per vector.
+
     Example: sigah evaluate mnist --methods all --bits 32,64 --seeds 5 --json mnist.json --resume
+
+    Example: sigah evaluate mnist.model codes.npy mnist:queries --vectors mnist --by raw
     """
+    if files.kind_of(base) == "model":
+        _evaluate_model(
+            context,
+            base,
+            queries,
+            deployed_queries,
+            (by, oversampling, vectors, truth, qrels, query_ids, k or 10),
+            json_file=json_file,
+            header=header,
+            overwrite=overwrite,
+        )
+        return
+    _refuse(context, OF_MODEL, "needs MODEL and INDEX before QUERIES")
+    if deployed_queries is not None:
+        raise ValueError(f"BASE {base} is not a model, so {deployed_queries} is one too many")
+    k = k or 1000
     from sigah.evaluation import evaluate as run_evaluation
     from sigah.evaluation import read_results, write_results
     from sigah.evaluation.loop import makers_of
@@ -110,6 +187,31 @@ def evaluate(
         )
     # columns are folded at the edge of a terminal, but never in a pipe
     Console(width=None if sys.stdout.isatty() else 160).print(results_table(results))
+
+
+def _evaluate_model(
+    context: typer.Context,
+    model: str,
+    index: str | None,
+    queries: str | None,
+    recipe: tuple[Any, ...],
+    **how: Any,
+) -> None:
+    """Measure what is deployed."""
+    from sigah.cli.deployed import Recipe, evaluate_deployed
+
+    _refuse(context, OF_METHODS, "fits methods; leave it out to measure MODEL")
+    if index is None or queries is None:
+        raise ValueError(f"MODEL {model} needs INDEX and QUERIES after it")
+    evaluate_deployed(Path(model), Path(index), queries, Recipe(*recipe), **how)
+
+
+def _refuse(context: typer.Context, names: Iterable[str], reason: str) -> None:
+    """Refuse options that were given but belong to the other use."""
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise ValueError(f"--{name.replace('_', '-')} {reason}")
 
 
 def demo(

@@ -17,9 +17,7 @@ from sigah.cli.inputs import (
     read_codes,
     read_ids,
     read_index,
-    read_model,
     read_numbered_codes,
-    reading,
 )
 from sigah.cli.options import (
     IDS,
@@ -34,10 +32,11 @@ from sigah.cli.options import (
     Overwrite,
 )
 from sigah.cli.outputs import check_output, show_neighbours
+from sigah.cli.searching import RANKINGS, check_ranking, check_raw, open_codes_of_model
 from sigah.cli.vectors import read_vectors
 from sigah.progress import bar, phase
 from sigah.rows import finite
-from sigah.search import HammingIndex, TwoStageSearch
+from sigah.search import HammingIndex
 
 __all__ = ["app", "at_most", "in_blocks", "search"]
 
@@ -47,14 +46,6 @@ app = typer.Typer(
 )
 
 BLOCK = 2000  # queries per step of the progress bar
-RANKINGS = ("asymmetric", "spherical", "decoded", "raw")
-
-
-def check_ranking(by: str) -> str:
-    """Refuse an unknown ranking."""
-    if by not in ("hamming", *RANKINGS):
-        raise typer.BadParameter(f"{by!r} is not one of hamming, {', '.join(RANKINGS)}.")
-    return by
 
 
 def search(
@@ -90,44 +81,28 @@ def search(
     """
     inputs = (model, base, queries, vectors, chosen)
     check_output(out, "neighbours", inputs, overwrite=overwrite)
-    if by == "raw" and vectors is None:
-        raise ValueError("--by raw needs --vectors, the vectors that were encoded")
+    check_raw(by, vectors)
     if by != "raw" and vectors is not None:
         raise ValueError("--vectors is for --by raw only; leave it out or add --by raw")
     if by != "hamming" and chosen is not None:
         raise ValueError("--filter works with the hamming distance only; leave out --by")
-    hasher = read_model(model)
-    index = _open_any(base)
-    with naming("CODES|INDEX", base):
-        if index.n_bits != hasher.n_bits:
-            raise ValueError(
-                f"its codes have {index.n_bits} bits, but those of MODEL have {hasher.n_bits}"
-            )
-        if index.fingerprint is not None:
-            made_by = {"fingerprint": index.fingerprint}
-            files.check_same_model(made_by, {"fingerprint": hasher.fingerprint})
-        else:
-            typer.echo(f"warning: {base} does not name the model that made it", err=True)
+    opened = open_codes_of_model(model, base)
+    hasher, index = opened.hasher, opened.index
     looked_up = read_vectors(queries, "QUERIES", hasher=hasher, header=header)
     allowed = None if chosen is None else index.select(read_ids(chosen, "--filter"))
     rows = None
     if vectors is not None:
         rows = read_vectors(vectors, "--vectors", hasher=hasher, header=header)
     k = at_most(k, len(index))
-    if by == "hamming":
+    find = opened.search(by, oversampling, rows, allowed)
 
-        def find(some: Any) -> Any:
-            return index.search(hasher.transform(some), k, filter=allowed)
-    else:
-        with naming("--by", by):
-            ranked = TwoStageSearch(index, hasher, by, oversampling=oversampling, vectors=rows)
-
-        def find(some: Any) -> Any:
-            with naming("--vectors", vectors, only="the index holds the id"):
-                return ranked.search(some, k)
+    def find_some(some: Any, first: int) -> Any:
+        checked = finite(some, first)
+        with naming("--vectors", vectors, only="the index holds the id"):
+            return find(checked, k)
 
     with naming("QUERIES", queries, only="Input X "):
-        found = in_blocks(looked_up, lambda some, first: find(finite(some, first)))
+        found = in_blocks(looked_up, find_some)
     show_neighbours(*found, out, len(index), by)
 
 
@@ -232,14 +207,6 @@ def stats(index: Index) -> None:
     with naming("INDEX", index):
         told = {**held.stats(), "file_bytes": index.stat().st_size}
     typer.echo(json.dumps(told, indent=2))
-
-
-def _open_any(path: Path) -> HammingIndex:
-    """Open an index file, or make an index from a file of codes."""
-    if files.kind_of(path) == "index":
-        return read_index(path)
-    with reading(path, "CODES|INDEX", "codes"):
-        return HammingIndex.of_codes(path)
 
 
 def _ids_of(codes: Path, ids: str | None) -> tuple[str, object]:

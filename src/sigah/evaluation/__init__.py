@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sigah.evaluation.data import EvaluationData
+from sigah.evaluation.deployed import Latency, SearchMeasurement, measure_search
 from sigah.evaluation.intervals import mean_interval, pr_area_interval
 from sigah.evaluation.labels import label_average_precision
 from sigah.evaluation.loop import evaluate
@@ -27,9 +28,11 @@ from sigah.evaluation.truth import Neighbors, cached_neighbors, content_hash, ex
 
 __all__ = [
     "EvaluationData",
+    "Latency",
     "Neighbors",
     "QueryScores",
     "RankCounts",
+    "SearchMeasurement",
     "Summary",
     "average_precision",
     "average_precision_stable",
@@ -43,6 +46,7 @@ __all__ = [
     "label_average_precision",
     "mean_interval",
     "measure",
+    "measure_search",
     "mrr",
     "ndcg",
     "pr_area",

@@ -194,7 +194,7 @@ def _json(file: Path, head: bytes) -> str | None:
     except (ValueError, RecursionError):
         return None
     keys = set(content)
-    if "results" in keys or {"runs", "data"} <= keys:
+    if "results" in keys or {"runs", "data"} <= keys or {"measurements", "data"} <= keys:
         return "results"
     return "drift" if {"verdict", "balance"} <= keys else None
 

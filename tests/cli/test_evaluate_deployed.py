@@ -1,0 +1,142 @@
+"""``sigah evaluate MODEL INDEX QUERIES`` measures what exists, and says what it measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from sigah import ITQ, HammingIndex, TwoStageSearch
+from sigah.cli import app
+from sigah.evaluation import exact_neighbors, ndcg, recall
+from sigah.files import save_codes
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model, its codes and index, vectors, queries, truth and judgements."""
+    at = tmp_path_factory.mktemp("deployed")
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(430, 24)).astype(np.float32)
+    base, queries = vectors[:400], vectors[400:]
+    hasher = ITQ(n_bits=16, random_state=0).fit(base)
+    hasher.save(at / "m.model")
+    header = {"method": "itq", "fingerprint": hasher.fingerprint}
+    save_codes(at / "codes.npy", hasher.transform(base), header)
+    index = HammingIndex.of(hasher)
+    index.add(hasher.transform(base))
+    index.save(at / "i.index")
+    shifted = HammingIndex.of(hasher)
+    shifted.add(hasher.transform(base), ids=np.arange(400) + 5)
+    shifted.save(at / "shifted.index")
+    np.save(at / "base.npy", base)
+    np.save(at / "queries.npy", queries)
+    truth = exact_neighbors(base, queries, 12).ids
+    np.save(at / "truth.npy", truth)
+    (at / "qrels.txt").write_text(
+        "".join(f"{q} 0 {truth[q, 0]} 2\n{q} 0 {truth[q, 5]} 1\n" for q in range(0, 30, 2))
+    )
+    return at
+
+
+def run(folder: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> Any:
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("SIGAH_CACHE", str(folder / "cache"))
+    return CliRunner().invoke(app, ["--threads", "1", "evaluate", *words])
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sigah.evaluation import deployed
+
+    timed = deployed.measure_latency
+    monkeypatch.setattr(
+        deployed, "measure_latency", lambda search, queries, k, _: timed(search, queries, k, 0.001)
+    )
+
+
+def test_metrics_are_those_of_the_same_search_in_python(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (
+        "m.model i.index queries.npy --vectors base.npy --by raw -k 5 --oversampling 1,4"
+        " --qrels qrels.txt --json r.json"
+    )
+    done = run(folder, monkeypatch, *words.split())
+    assert done.exit_code == 0, done.output
+    results = json.loads((folder / "r.json").read_text())
+    from sigah.hashers import load
+
+    hasher, base, queries = load(folder / "m.model"), np.load("base.npy"), np.load("queries.npy")
+    index, truth = HammingIndex.open(folder / "i.index"), np.load("truth.npy")
+    assert [row["oversampling"] for row in results["measurements"]] == [1, 4]
+    for row in results["measurements"]:
+        search = TwoStageSearch(
+            index, hasher, "raw", oversampling=row["oversampling"], vectors=base
+        )
+        found = search.search(queries, 5)[1]
+        true = [dict.fromkeys(ids, 1) for ids in truth[:, :5].tolist()]
+        judged = [
+            {int(truth[q, 0]): 2, int(truth[q, 5]): 1} if q % 2 == 0 else {} for q in range(30)
+        ]
+        assert row["metrics"]["recall5@5"] == recall(found, true, 5).mean
+        assert row["metrics"]["ndcg@5"] == ndcg(found, judged, 5).mean
+        assert row["n_judged"] == 15
+        assert row["latency"]["single"]["queries_per_call"] == 1
+    assert results["index"]["bytes_per_vector"] == index.stats()["code_bytes"] / 400
+    assert results["index"]["raw_bytes_per_vector"] == 96
+    assert results["environment"]["threads"] == 1
+
+
+def test_truth_of_a_file_and_of_the_vectors_agree_and_codes_serve_as_an_index(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = []
+    for source in ("--truth truth.npy", "--vectors base.npy"):
+        words = f"m.model codes.npy queries.npy {source} --by asymmetric --json t.json".split()
+        done = run(folder, monkeypatch, *words)
+        assert done.exit_code == 0, done.output
+        assert "recall10@10" in done.output and "1 thread" in done.output
+        shown.append(json.loads((folder / "t.json").read_text())["measurements"][0]["metrics"])
+    assert shown[0] == shown[1]
+    assert 0 < shown[0]["recall10@10"] < 1
+
+
+REFUSED = {
+    "m.model i.index queries.npy": "nothing says which neighbours are right: give --truth",
+    "m.model i.index": "MODEL m.model needs INDEX and QUERIES after it",
+    "m.model i.index queries.npy --truth truth.npy --methods itq": "--methods fits methods",
+    "m.model i.index queries.npy --truth truth.npy --seeds 2": "--seeds fits methods",
+    "base.npy queries.npy --truth truth.npy": "--truth needs MODEL and INDEX before QUERIES",
+    "base.npy queries.npy --query-ids id": "--query-ids needs MODEL and INDEX",
+    "base.npy i.index queries.npy": "BASE base.npy is not a model, so queries.npy is one too many",
+    "m.model i.index queries.npy --by raw --truth truth.npy": "--by raw needs --vectors",
+    "m.model i.index queries.npy --truth truth.npy --by decoded --oversampling 0":
+        "--oversampling 0: give numbers of at least 1",
+    "m.model i.index queries.npy --truth truth.npy --by raw --vectors base.npy --oversampling a,2":
+        "--oversampling a,2: give numbers of at least 1",
+    "m.model shifted.index queries.npy --vectors base.npy": "--vectors base.npy: the index does not"
+        " hold the codes of just these 400 rows",
+    "m.model i.index queries.npy --truth base.npy": "--truth base.npy: truth must be ids",
+    "m.model i.index queries.npy --truth none.npy": "--truth none.npy: no such file",
+    "m.model i.index queries.npy --qrels none.txt": "--qrels none.txt: no such file",
+    "m.model i.index queries.npy --qrels truth.npy": "--qrels truth.npy",
+    "m.model i.index queries.npy --qrels qrels.txt --query-ids id": "--query-ids id: only Parquet",
+    "m.model queries.npy queries.npy --truth truth.npy": "CODES|INDEX queries.npy",
+    "m.model i.index base.npy --truth truth.npy": "truth must be ids of shape (400, K)",
+    "m.model i.index queries.npy --truth truth.npy --json truth.npy": "--json truth.npy",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", list(REFUSED))
+def test_bad_input_is_named_as_the_user_wrote_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    done = run(folder, monkeypatch, *words.split())
+    assert done.exit_code != 0
+    assert isinstance(done.exception, (ValueError, OSError)), done.exception
+    assert REFUSED[words] in str(done.exception)
