@@ -12,14 +12,22 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
-__all__ = ["VARIABLE", "class_path", "load_class", "loaded_subclasses", "plugins", "split_words"]
+__all__ = [
+    "VARIABLE",
+    "class_path",
+    "load_class",
+    "load_function",
+    "loaded_subclasses",
+    "plugins",
+    "split_words",
+]
 
 VARIABLE = "SIGAH_PLUGINS"
 
@@ -83,6 +91,21 @@ def load_class(path: str, base: type) -> type[Any]:
         raise ValueError(f"{path} does not derive from sigah's {base.__name__}")
     _name(found)
     return found
+
+
+def load_function(path: str) -> Callable[..., Any]:
+    """The function that ``MODULE:FUNCTION`` or ``FILE.py:FUNCTION`` names.
+
+    Raises
+    ------
+    ValueError
+        If the module cannot be imported, or has no such function.
+    """
+    source, _, name = path.rpartition(":")
+    found: Any = getattr(_load_module(source), name, None)
+    if not callable(found):
+        raise ValueError(f"{source} has no function {name}")
+    return cast(Callable[..., Any], found)
 
 
 def plugins(group: str, base: type) -> dict[str, type[Any]]:

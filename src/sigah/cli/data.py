@@ -25,7 +25,7 @@ from sigah.cli.inputs import naming
 from sigah.lab import datasets
 from sigah.progress import running
 
-__all__ = ["app", "fetch_with_bar"]
+__all__ = ["app", "download_bars", "fetch_with_bar"]
 
 app = typer.Typer(
     help="List, fetch, check and find the named data sets; embed collections of texts.",

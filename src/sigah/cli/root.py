@@ -80,6 +80,10 @@ COMMANDS = {
         "search:app",
         "Keep codes in an index: build, add, remove, search, and show statistics.",
     ),
+    "features": (
+        "features:features",
+        "Compute a vector for each image; the same command resumes an interrupted run.",
+    ),
     "data": (
         "data:app",
         "List, fetch, check and find the named data sets; embed collections of texts.",

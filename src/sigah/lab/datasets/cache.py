@@ -30,7 +30,7 @@ from sigah.lab.datasets.downloads import Progress
 from sigah.rows.formats.plain import open_npy
 from sigah.rows.lazy import naming
 
-__all__ = ["check", "fetch", "load", "path"]
+__all__ = ["check", "fetch", "folder_of", "load", "path"]
 
 MANIFEST = "manifest.json"
 VERIFIED_ON_LOAD = 64 << 20  # bytes: hashed in well under a second
@@ -47,7 +47,7 @@ def fetch(entry: Dataset, *, progress: Progress | None = None) -> Path:
     fetched again. Files are replaced atomically, so an interrupted fetch harms nothing; what it
     had downloaded is used by the next one.
     """
-    folder = _folder(entry.name)
+    folder = folder_of(entry.name)
     try:
         _cached(entry, whole=True)
         return folder
@@ -76,7 +76,7 @@ def fetch(entry: Dataset, *, progress: Progress | None = None) -> Path:
 
 def path(entry: Dataset) -> Path:
     """The folder of a fetched data set, or a FileNotFoundError that says how to fetch it."""
-    folder = _folder(entry.name)
+    folder = folder_of(entry.name)
     needed = [f"{part}.npy" for part in entry.shapes]
     if set(entry.shapes) > set(entry.sha256):
         needed.append(MANIFEST)
@@ -109,7 +109,8 @@ def check(entry: Dataset) -> Path:
     return path(entry)
 
 
-def _folder(name: str) -> Path:
+def folder_of(name: str) -> Path:
+    """The folder of a name in the cache."""
     cache = os.environ.get("SIGAH_CACHE") or platformdirs.user_cache_dir("sigah", appauthor=False)
     return Path(cache) / name
 
@@ -121,7 +122,7 @@ def _silent(label: str, done: int, total: int | None) -> None:
 def _store(entry: Dataset, arrays: Mapping[str, Any], origin: str, progress: Progress) -> None:
     """Write the arrays of a set and its manifest, all or none, and verify them on the way."""
     entry.check(arrays)
-    folder = _folder(entry.name)
+    folder = folder_of(entry.name)
     with ExitStack() as files:  # the manifest is entered first, and so takes its place last
         manifest = files.enter_context(atomic_write(folder / MANIFEST))
         records = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -27,7 +27,15 @@ if TYPE_CHECKING:
     from sigah.lab.datasets.dataset import Dataset
     from sigah.lab.datasets.sources import Arrays
 
-__all__ = ["EFFICIENTNET_LITE0", "MOBILENET_V2", "DeepFeatures", "Network", "features"]
+__all__ = [
+    "EFFICIENTNET_LITE0",
+    "EFFICIENTNET_LITE1",
+    "EFFICIENTNET_LITE2",
+    "MOBILENET_V2",
+    "DeepFeatures",
+    "Network",
+    "features",
+]
 
 SIDE = 96  # pixels, to which pictures are enlarged; the networks learned from 224
 BATCH = 25  # images; their maps stay in the cache of a processor, which halves the time
@@ -136,6 +144,32 @@ EFFICIENTNET_LITE0 = Network(
     pads_after=True,
     mean=(127 / 255,) * 3,
     scale=(128 / 255,) * 3,
+)
+# Compound scaling by depth 1.1, and by width 1.1 and depth 1.2: widths are rounded to multiples of
+# 8, and the first and last stage, the first convolution and the last keep their size.
+EFFICIENTNET_LITE1 = replace(
+    EFFICIENTNET_LITE0,
+    stages=(
+        Stage(1, 16, 1, 1, 3),
+        Stage(6, 24, 3, 2, 3),
+        Stage(6, 40, 3, 2, 5),
+        Stage(6, 80, 4, 2, 3),
+        Stage(6, 112, 4, 1, 5),
+        Stage(6, 192, 5, 2, 5),
+        Stage(6, 320, 1, 1, 3),
+    ),
+)
+EFFICIENTNET_LITE2 = replace(
+    EFFICIENTNET_LITE0,
+    stages=(
+        Stage(1, 16, 1, 1, 3),
+        Stage(6, 24, 3, 2, 3),
+        Stage(6, 48, 3, 2, 5),
+        Stage(6, 88, 4, 2, 3),
+        Stage(6, 120, 4, 1, 5),
+        Stage(6, 208, 5, 2, 5),
+        Stage(6, 352, 1, 1, 3),
+    ),
 )
 
 
