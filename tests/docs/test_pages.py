@@ -25,7 +25,7 @@ ELSEWHERE = {  # pages whose blocks another test runs
     "docs/plugins.md": "test_plugins_page.py",
 }
 # What is parsed and not run: each takes minutes, or a network.
-PARSED = re.compile(r"\bsigah (reproduce|report|demo|data|cluster|export|query)\b")
+PARSED = re.compile(r"\bsigah (reproduce|report|demo|features|data|cluster|export|query)\b")
 QUICK = "5"  # steps of SiGAH's training
 
 Names = dict[str, Any]
