@@ -66,6 +66,24 @@ def test_encoders_give_the_same_bits(name: str, blobs: NDArray[np.float32], tmp_
         )
 
 
+@pytest.mark.parametrize("name", ["itq", "sign", "spherical", "spectral", "kmeans"])
+def test_graphs_scale_vectors_to_unit_length_by_cosine(
+    name: str, blobs: NDArray[np.float32], tmp_path: Path
+) -> None:
+    hasher = make_hasher(name, 24, 0, metric="cosine").fit(blobs[:1000])
+    export_encoder(hasher, tmp_path / "encoder.onnx")
+    factors = np.random.default_rng(0).uniform(1e-3, 1e3, size=(len(blobs), 1))
+    rows = np.vstack([blobs, blobs * factors, np.zeros((1, 24))]).astype(np.float32)
+    codes = run(tmp_path / "encoder.onnx", rows)
+    np.testing.assert_array_equal(codes, hasher.transform(rows))
+    properties = {e.key: e.value for e in onnx.load(tmp_path / "encoder.onnx").metadata_props}
+    assert properties["metric"] == "cosine"
+    if isinstance(hasher, DecoderMixin):
+        export_decoder(hasher, tmp_path / "decoder.onnx")
+        rebuilt = run(tmp_path / "decoder.onnx", codes)
+        np.testing.assert_allclose(rebuilt, hasher.reconstruct(codes), atol=1e-5)
+
+
 def across_borders(
     hasher: BinaryHasher, some: NDArray[np.float32], others: NDArray[np.float32]
 ) -> NDArray[np.float32]:
@@ -189,6 +207,7 @@ def test_files_say_what_they_are_and_are_deterministic(
     assert {entry.key: entry.value for entry in model.metadata_props} == {
         "kind": "encoder",
         "method": "itq",
+        "metric": "l2",
         "n_bits": "16",
         "fingerprint": hasher.fingerprint,
         "sigah_version": sigah.__version__,

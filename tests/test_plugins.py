@@ -73,7 +73,7 @@ def test_the_variable_makes_names_known(module: Path, monkeypatch: pytest.Monkey
     assert method_class("copy").__name__ == "Copy"
     assert method_names()[-1] == "liar"
     with pytest.raises(
-        ValueError, match="'seed=1' is not a setting; copy has n_bits, random_state"
+        ValueError, match="'seed=1' is not a setting; copy has metric, n_bits, random_state"
     ):
         make_hasher("copy:seed=1", 32, 0)
 

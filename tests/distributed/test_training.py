@@ -13,6 +13,7 @@ from sigah.distributed import fit
 from sigah.distributed.parquet import split
 from sigah.distributed.training_worker import Worker
 from sigah.hashers.sigah_parameters import Parameters
+from sigah.metric import normalized
 
 pytestmark = pytest.mark.engine
 
@@ -130,6 +131,16 @@ def test_a_killed_worker_changes_nothing(
     hasher = fit(SiGAH(16, **SETTINGS), write_parquet(blobs), n_workers=2)
     assert died.exists()
     assert_close(hasher, accumulated(SiGAH(16, **SETTINGS), blobs, 2))
+
+
+def test_workers_learn_from_unit_rows_by_cosine(blobs: Any, write_parquet: Any) -> None:
+    column, parts = split(write_parquet(blobs[:500]), vectors=None, ids=None, n_rows=1)
+    worker = Worker(SiGAH(metric="cosine"), 1, 3)
+    units = normalized(blobs[1:500:3])
+    count, mean, _ = worker.read(column, parts)
+    assert count == len(units)
+    assert np.array_equal(worker.sample(10**6), units)
+    assert np.allclose(mean, units.mean(axis=0, dtype=float))
 
 
 @pytest.mark.parametrize("rows", [7, 300, 5000])

@@ -17,6 +17,7 @@ from sigah.evaluation import (
     summarize,
     write_results,
 )
+from sigah.evaluation.table import results_table
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +131,56 @@ def test_a_sample_can_be_learned_from(
 def call(blobs: Any, methods: Any, **more: Any) -> dict[str, Any]:
     """An evaluation of little work."""
     return evaluate(methods, blobs[100:], blobs[:100], name="blobs", n_bits=[8], k=20, **more)
+
+
+def test_named_methods_learn_for_the_metric_of_the_evaluation(blobs: Any, apart: None) -> None:
+    lengths = np.random.default_rng(0).uniform(0.01, 100, size=(2000, 1))
+    vectors = (blobs * lengths).astype(np.float32)
+    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    results = call(vectors, ["lsh", "itq"], metric="cosine")
+    assert results["data"]["metric"] == "cosine"
+    assert all(run["parameters"]["metric"] == "cosine" for run in results["runs"])
+    # unit vectors have the same neighbours and the same codes by l2
+    expected = call(units, ["lsh", "itq"])
+    for run, other in zip(results["runs"], expected["runs"], strict=True):
+        for name in ("map", "recall10@10"):
+            assert run["metrics"][name] == pytest.approx(other["metrics"][name], abs=1e-3)
+        assert run["key"] != other["key"]
+    error = results["runs"][1]["metrics"]["relative_reconstruction_error"]
+    other = expected["runs"][1]["metrics"]["relative_reconstruction_error"]
+    assert error == pytest.approx(other, rel=1e-3)
+    assert "cosine" in str(results_table(results).title)
+    assert "l2" not in str(results_table(expected).title)
+    again = call(vectors, ["lsh", "itq"], metric="cosine", on_run=refuse, resume=results)
+    assert again["runs"] == results["runs"]
+    with pytest.raises(ValueError, match="measured with metric cosine, not ip"):
+        call(vectors, ["lsh"], metric="ip", resume=results)
+
+
+def test_a_hasher_of_another_metric_is_refused_before_any_work(blobs: Any, apart: None) -> None:
+    made: dict[str, Any] = {
+        "first": lambda r, s: LSH(r, metric="ip", random_state=s),
+        "other": lambda r, s: LSH(r, random_state=s),
+    }
+    with pytest.raises(ValueError, match="has the metric l2, but the evaluation has ip"):
+        call(blobs, made, metric="ip", on_run=refuse)
+    with pytest.raises(ValueError, match="two metrics: ip by its settings, and l2"):
+        call(blobs, ["itq", "lsh:metric=ip"], on_run=refuse)
+    with pytest.raises(ValueError, match="metric must be one of l2, cosine, ip"):
+        call(blobs, ["lsh"], metric="dot")
+
+
+def test_results_of_before_there_were_metrics_are_of_l2(blobs: Any, apart: None) -> None:
+    results = call(blobs, ["lsh"])
+    del results["data"]["metric"], results["runs"][0]["parameters"]["metric"]
+    again = call(blobs, ["lsh"], on_run=refuse, resume=results)
+    assert again["runs"] == results["runs"]
+    with pytest.raises(ValueError, match="measured with metric l2, not cosine"):
+        call(blobs, ["lsh"], metric="cosine", resume=results)
+
+
+def refuse(results: Any) -> None:
+    raise AssertionError("this must not be measured")
 
 
 @pytest.fixture

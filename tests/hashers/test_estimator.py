@@ -218,6 +218,7 @@ def test_numpy_scalars_are_as_good_as_pythons(
 @pytest.mark.parametrize("dtype", [np.int8, np.uint16, np.int64])
 def test_whole_numbers_of_any_width(dtype: Any, blobs: Any) -> None:
     assert LSH(dtype(64), random_state=dtype(3)).fit(blobs).get_params() == {
+        "metric": "l2",
         "n_bits": 64,
         "random_state": 3,
     }

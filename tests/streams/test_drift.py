@@ -142,7 +142,7 @@ def test_the_error_is_relative_to_the_variance_of_the_same_vectors() -> None:
 def test_recall_by_hand() -> None:
     rows = np.random.default_rng(0).normal(size=(600, 8)).astype(np.float32)
     codes = sigah.LSH(32, random_state=0).fit(rows).transform(rows)
-    found = half_recall(rows, codes)
+    found = half_recall(rows, codes, "l2")
     assert found.shape == (600,)
     for query, base in ((450, slice(0, 300)), (0, slice(300, 600)), (299, slice(300, 600))):
         true = np.argsort(((rows[base] - rows[query]) ** 2).sum(axis=1))[:NEIGHBORS]
@@ -151,6 +151,21 @@ def test_recall_by_hand() -> None:
         tied = (far[None, :] == far[true][:, None]).sum(axis=1)
         expected = np.clip((NEIGHBORS - nearer) / tied, 0, 1).mean()
         assert found[query] == pytest.approx(expected)
+
+
+def test_lengths_are_no_drift_by_cosine() -> None:
+    rng = np.random.default_rng(0)
+    old = rng.normal(size=(800, 16)).astype(np.float32)
+    new = np.ldexp(old, rng.integers(-8, 8, size=(800, 1)))
+    hasher = sigah.ITQ(16, metric="cosine", random_state=0).fit(old)
+    report = drift(hasher, old, new, n=800)
+    assert report.recall[1] == pytest.approx(report.recall[0], abs=0.03)  # of other halves
+    for before, after in report.statistics.values():
+        assert after == pytest.approx(before, rel=1e-6)
+    codes = hasher.transform(old)
+    by_cosine, by_l2 = (half_recall(new, codes, metric) for metric in ("cosine", "l2"))
+    np.testing.assert_array_equal(by_cosine, half_recall(old, codes, "cosine"))
+    assert by_l2.mean() < by_cosine.mean() / 2
 
 
 def test_the_same_seed_says_the_same() -> None:

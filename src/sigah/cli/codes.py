@@ -13,7 +13,7 @@ from rich.table import Table
 
 from sigah import files, rows, streams
 from sigah.cli.inputs import is_file, naming, read_model
-from sigah.cli.options import Bits, Header, Model, Overwrite, Seed, Vectors
+from sigah.cli.options import Bits, Header, Metric, Model, Overwrite, Seed, Vectors
 from sigah.cli.outputs import check_output
 from sigah.cli.vectors import read_vectors
 from sigah.files.folders import is_code_folder
@@ -31,6 +31,7 @@ def fit(
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the model.")],
     method: Annotated[str, typer.Option(help="A name from `sigah methods`.")] = "sigah",
     bits: Bits = 64,
+    metric: Metric = None,
     seed: Seed = 0,
     sample: Annotated[
         int | None,
@@ -64,13 +65,21 @@ def fit(
     Example: sigah fit mnist --bits 64 --out mnist.model
     """
     check_output(out, "model", [vectors, earlier], overwrite=overwrite)
-    with naming("--method", method, only="unknown method"):
-        hasher: Any = make_hasher(method, bits, seed, settings or [])
+    with (
+        naming("--method", method, only="unknown method"),
+        naming("--metric", metric, only=f"{method} "),
+    ):
+        hasher: Any = make_hasher(method, bits, seed, settings or [], metric=metric)
     if earlier is not None:
         hasher = read_model(earlier, "--continue")
         if not hasattr(hasher, "partial_fit"):
             raise ValueError(
                 f"--continue {earlier}: {hasher.name} cannot continue training; fit a new model"
+            )
+        if metric not in (None, hasher.metric):
+            raise ValueError(
+                f"--metric {metric}: the model {earlier} has the metric {hasher.metric}; leave the"
+                " option out, or fit a new model"
             )
     source = read_vectors(vectors, hasher=None if earlier is None else hasher, header=header)
     if source.shape[1] < hasher.n_bits and not hasher.exceeds_dimension:
@@ -103,6 +112,7 @@ def fit(
     hasher.save(out, overwrite=overwrite)
     typer.echo(
         f"{out}: {hasher.name}, {hasher.n_bits} bits from {hasher.n_features_in_} dimensions"
+        + (f", by {hasher.metric}" if hasher.metric != "l2" else "")
     )
     if interrupted:
         typer.echo(f"training was interrupted after {hasher.training_['steps']} steps", err=True)

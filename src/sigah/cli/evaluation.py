@@ -13,7 +13,7 @@ from rich.console import Console
 from sigah import files
 from sigah.cli.data import fetch_with_bar
 from sigah.cli.inputs import naming
-from sigah.cli.options import Header, Overwrite
+from sigah.cli.options import Header, Metric, Overwrite
 from sigah.cli.outputs import check_output
 from sigah.cli.vectors import read_vectors
 from sigah.hashers.registry import method_names
@@ -24,7 +24,7 @@ __all__ = ["demo", "evaluate"]
 
 
 # options of one of the two uses of `evaluate`
-OF_METHODS = ("methods", "bits", "seeds", "train", "resume")
+OF_METHODS = ("methods", "bits", "seeds", "metric", "train", "resume")
 OF_MODEL = ("by", "oversampling", "vectors", "truth", "qrels", "query_ids")
 
 
@@ -66,6 +66,7 @@ def evaluate(
             "-k", min=1, help="True neighbours of each query; default: 1000, with MODEL 10."
         ),
     ] = None,
+    metric: Metric = None,
     train: Annotated[
         int | None,
         typer.Option(
@@ -148,7 +149,8 @@ def evaluate(
         raise ValueError("--resume needs --json FILE, the file with the earlier runs")
     check_output(json_file, "results", [base, queries], overwrite=overwrite, option="--json")
     lengths = [whole_number(text, "--bits") for text in bits.split(",")]
-    makers = makers_of(method_names() if methods == "all" else methods.split(","))
+    metric = metric or "l2"
+    makers = makers_of(method_names() if methods == "all" else methods.split(","), metric)
     for make in makers.values():  # a wrong name or setting is reported before any work
         make(lengths[0], 0)
     if queries is None:
@@ -182,6 +184,7 @@ def evaluate(
             seeds=range(seeds),
             k=k,
             n_train=train,
+            metric=metric,
             on_run=report,
             resume=read_results(json_file) if resume and json_file and json_file.exists() else None,
         )

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from sigah.metric import METRICS
+
 __all__ = [
     "LAST_SEED",
     "Bits",
@@ -17,6 +19,7 @@ __all__ = [
     "Header",
     "Ids",
     "Index",
+    "Metric",
     "Model",
     "Neighbours",
     "Out",
@@ -36,6 +39,13 @@ def check_bits(bits: int) -> int:
     return bits
 
 
+def check_metric(metric: str | None) -> str | None:
+    """Refuse an unknown metric."""
+    if metric is not None and metric not in METRICS:
+        raise typer.BadParameter(f"{metric!r} is not one of {', '.join(METRICS)}.")
+    return metric
+
+
 def suggestion(word: str, known: Iterable[str]) -> str:
     """``; did you mean ...?`` if a known word is similar, otherwise an empty string."""
     near = get_close_matches(word, list(known), n=1)
@@ -47,6 +57,13 @@ Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file made 
 Index = Annotated[Path, typer.Argument(metavar="INDEX", help="Made by `sigah index build`.")]
 Codes = Annotated[Path, typer.Argument(metavar="CODES", help="Made by `sigah encode`.")]
 Bits = Annotated[int, typer.Option(callback=check_bits, help="Code length, a multiple of 8.")]
+Metric = Annotated[
+    str | None,
+    typer.Option(
+        callback=check_metric,
+        help="What makes vectors near: l2 (the default), cosine, or ip (the inner product).",
+    ),
+]
 LAST_SEED = 2**32 - 1
 Seed = Annotated[
     int | None, typer.Option(min=0, max=LAST_SEED, help="The same seed gives the same model.")

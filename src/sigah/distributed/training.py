@@ -194,6 +194,7 @@ def adopt(
 ) -> None:
     """Set the fitted attributes, as ``SiGAH.fit`` does."""
     with hasher._all_or_nothing():
+        hasher.metric_ = hasher.metric
         hasher.n_features_in_ = len(trained.mean)
         if hasattr(hasher, "feature_names_in_"):
             del hasher.feature_names_in_

@@ -16,6 +16,7 @@ from sigah.distributed.cluster import require_ray
 from sigah.distributed.parquet import Part, read_part
 from sigah.hashers.sigah_parameters import Parameters
 from sigah.hashers.sigah_training import Trained, Trainer, batches, quiet_cpu, to_numpy
+from sigah.metric import as_compared
 from sigah.rows.blocks import LARGEST, Rows
 
 __all__ = ["Worker"]
@@ -44,7 +45,7 @@ class Worker:
                         f" the data has {mine[0].shape[1]}"
                     )
                 some = block[(self.rank - seen) % self.n_workers :: self.n_workers]
-                mine.append(some.astype(np.float32))
+                mine.append(as_compared(some.astype(np.float32), self.params.metric))
                 seen += len(block)
         held: Any = np.concatenate(mine)
         self.rows = Rows(held, largest=LARGEST)

@@ -20,6 +20,7 @@ from sigah.evaluation.provenance import environment, provenance
 from sigah.evaluation.store import Run, RunStore
 from sigah.hashers import METHODS, BinaryHasher
 from sigah.hashers.registry import make_hasher, method_label
+from sigah.metric import check_same_metric
 from sigah.plugins import class_path
 
 __all__ = ["Measured", "Unit", "evaluate", "measure_units"]
@@ -87,10 +88,14 @@ def measure_units(
 
     Raises
     ------
+    ValueError
+        Before any work, if a hasher has another metric than the data.
     KeyboardInterrupt
         On Ctrl-C, even if a method ends its training early and keeps what it learned.
     """
-    needs = tuple(needs)
+    units, needs = list(units), tuple(needs)
+    for unit in units:
+        check_same_metric(unit.make(), data.metric, "the evaluation")
     for unit in units:
         found = store.find(data.description, unit, needs)
         run = found or measure_unit(unit, data, measure)
@@ -144,6 +149,7 @@ def evaluate(
     seeds: Iterable[int] = (0,),
     k: int = 1000,
     n_train: int | None = None,
+    metric: str = "l2",
     on_run: Callable[[dict[str, Any]], None] = lambda results: None,
     resume: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -165,6 +171,9 @@ def evaluate(
         True neighbours of each query.
     n_train : int, optional
         Learn from this many vectors of the base, drawn by each seed, instead of all.
+    metric : {"l2", "cosine", "ip"}
+        By which neighbours are true. Named methods learn for it; functions must make hashers of the
+        same metric.
     on_run : callable
         Called after each new run with the results so far, the latest run last, to show progress and
         to save them.
@@ -182,8 +191,8 @@ def evaluate(
     Raises
     ------
     ValueError
-        If ``k`` exceeds the base, no method can make the code lengths, or ``resume`` was measured
-        on other data.
+        If ``k`` exceeds the base, no method can make the code lengths, a method has another metric,
+        or ``resume`` was measured on other data.
     KeyboardInterrupt
         On Ctrl-C. The results last given to ``on_run`` are complete.
 
@@ -197,9 +206,9 @@ def evaluate(
     True
     """
     makers: Mapping[str, Maker] = (
-        methods if isinstance(methods, Mapping) else makers_of(list(methods))
+        methods if isinstance(methods, Mapping) else makers_of(list(methods), metric)
     )
-    data = EvaluationData(name, base, queries, k, n_train)
+    data = EvaluationData(name, base, queries, k, n_train, metric)
     seeds = list(seeds)
     units = [
         Unit(label, bits, seed, partial(make, bits, seed))
@@ -233,8 +242,8 @@ def evaluate(
     return {**results, "runs": [*others, *results["runs"]]}
 
 
-def makers_of(methods: Iterable[str]) -> dict[str, Maker]:
-    """Functions that make the hashers of methods, by their names in results.
+def makers_of(methods: Iterable[str], metric: str = "l2") -> dict[str, Maker]:
+    """Functions that make the hashers of methods for a metric, by their names in results.
 
     Raises
     ------
@@ -246,7 +255,7 @@ def makers_of(methods: Iterable[str]) -> dict[str, Maker]:
         label = method_label(method)
         if label in makers:
             raise ValueError(f"two methods have the name {label}; give them different names")
-        makers[label] = partial(make_hasher, method)
+        makers[label] = partial(make_hasher, method, metric=metric)
     return makers
 
 

@@ -20,6 +20,8 @@ from sigah.evaluation.metrics import (
     reconstruction_error,
 )
 from sigah.hashers import BinaryHasher
+from sigah.metric import normalized
+from sigah.rows.dtypes import as_numbers
 
 __all__ = ["RECALL_SIZES", "measure"]
 
@@ -41,7 +43,7 @@ def measure(
         Fitted.
     base, queries : array-like, shapes (n, d) and (q, d)
     truth : ndarray of int, shape (q, k)
-        Exact neighbours of each query in the base, nearest first.
+        Exact neighbours of each query in the base by the hasher's metric, nearest first.
 
     Returns
     -------
@@ -84,7 +86,8 @@ def measure(
         **bit_statistics(base_codes),
     }
     if hasattr(hasher, "reconstruct"):
-        error, relative = reconstruction_error(queries, hasher.reconstruct(query_codes))
+        original = normalized(as_numbers(queries)) if hasher.metric == "cosine" else queries
+        error, relative = reconstruction_error(original, hasher.reconstruct(query_codes))
         metrics |= {"reconstruction_error": error, "relative_reconstruction_error": relative}
     curves |= {
         "depths": [float(depth) for depth in depths],

@@ -56,7 +56,7 @@ def results_table(results: Mapping[str, Any]) -> Table:
     columns = [c for c in COLUMNS if any(c in row.mean for row in rows)]
     table = Table(
         title=f"{data['name']}: {data['n_base']:,} base, {data['n_queries']:,} queries, K ="
-        f" {data['k']:,}, {seeds_of(rows)}",
+        f" {data['k']:,}, {metric_of(data)}{seeds_of(rows)}",
         caption=notes(rows) or None,
     )
     table.add_column("bits", justify="right", no_wrap=True)
@@ -73,6 +73,12 @@ def results_table(results: Mapping[str, Any]) -> Table:
         if i + 1 < len(rows) and rows[i + 1].n_bits != row.n_bits:
             table.add_section()
     return table
+
+
+def metric_of(data: Mapping[str, Any]) -> str:
+    """The metric of the data and a comma; nothing for l2, and for results without a metric."""
+    metric = data.get("metric", "l2")
+    return "" if metric == "l2" else f"{metric}, "
 
 
 def seeds_of(rows: Sequence[Summary]) -> str:

@@ -196,6 +196,8 @@ class AnchorGraphHashing(AnchorGraphHasher):
     ----------
     n_bits : int, default=64
         Code length, a multiple of 8; less than ``n_anchors``.
+    metric : {"l2", "cosine", "ip"}, default="l2"
+        What makes vectors near; for "cosine", they are scaled to unit length.
     n_layers : {1, 2}, default=1
         On held-out queries, one layer had the higher precision@100 at both code lengths tried; two
         layers had the higher ``map`` at 64 bits.
@@ -243,6 +245,7 @@ class AnchorGraphHashing(AnchorGraphHasher):
         self,
         n_bits: int = 64,
         *,
+        metric: str = "l2",
         n_layers: int = 1,
         n_anchors: int = 300,
         n_nearest: int = 2,
@@ -250,6 +253,7 @@ class AnchorGraphHashing(AnchorGraphHasher):
         random_state: Any = None,
     ) -> None:
         self.n_bits = n_bits
+        self.metric = metric
         self.n_layers = n_layers
         self.n_anchors = n_anchors
         self.n_nearest = n_nearest

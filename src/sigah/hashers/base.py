@@ -22,6 +22,7 @@ from sigah.checks import check_flag, check_random_state, plain
 from sigah.codes import check_codes, check_n_bits, signs
 from sigah.hashers.estimator import Estimator
 from sigah.hashers.rounding import mend_signs
+from sigah.metric import METRICS, as_compared, check_metric
 from sigah.plugins import class_path
 from sigah.rows.blocks import BLOCK_BYTES, LARGEST, Rows
 from sigah.rows.dtypes import check_rows
@@ -37,6 +38,8 @@ class BinaryHasher(Estimator, ABC):
     """Vectors in, packed binary codes out.
 
     Subclasses store parameters in ``__init__``, learn in :meth:`_fit` and encode in :meth:`_bits`.
+    If ``__init__`` has a parameter ``metric``, this class serves it: for ``"cosine"``, the vectors
+    that a subclass learns from and encodes have unit length, and so have those that it rebuilds.
     """
 
     name: ClassVar[str]  # name of the method on the command line and in model files
@@ -48,6 +51,8 @@ class BinaryHasher(Estimator, ABC):
     optional_arrays: ClassVar[tuple[str, ...]] = ()  # arrays that only some settings learn
 
     n_bits: int
+    metric: str = "l2"  # by which codes of near vectors shall be near; a class may know l2 only
+    metric_: str = "l2"  # the metric of the fit
     random_state: Any = None  # deterministic methods have no such parameter
     training_: dict[str, Any]  # a summary of the fit
 
@@ -173,12 +178,12 @@ class BinaryHasher(Estimator, ABC):
         return contained
 
     def _codes(self, block: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Packed codes of a block of vectors that are known to be finite."""
+        """Packed codes of a block of vectors, as they were given, that are known to be finite."""
         codes = np.empty((len(block), self.n_bits // 8), np.uint8)
         # a code may be wider than its vector, so scores are computed for a few rows at a time
         step = max(1, BLOCK_BYTES // (4 * self.n_bits))
         for start in range(0, len(block), step):
-            part = block[start : start + step]
+            part = as_compared(block[start : start + step], self.metric_)
             codes[start : start + step] = np.packbits(self._bits(part), axis=1)
         return codes
 
@@ -213,6 +218,12 @@ class BinaryHasher(Estimator, ABC):
     def _from_model(cls, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Self:
         """Rebuild a fitted hasher from the content of a model file."""
         hasher = cls(**header["parameters"])
+        if hasher.metric not in METRICS:
+            raise files.FileFormatError(
+                f"the model has the metric {hasher.metric!r}, which this sigah does not know;"
+                " upgrade sigah"
+            )
+        hasher.metric_ = hasher.metric
         missing = set(cls.fitted_arrays) - set(arrays)
         if missing:
             raise files.FileFormatError(f"the model lacks the arrays {sorted(missing)}")
@@ -228,9 +239,10 @@ class BinaryHasher(Estimator, ABC):
     def fingerprint(self) -> str:
         """Identity of the fitted model (hex); code files carry it."""
         self._check_is_fitted()
-        return files.fingerprint(
-            {"method": self.name, "n_bits": plain(self.n_bits)}, self._learned_arrays()
-        )
+        identity = {"method": self.name, "n_bits": plain(self.n_bits)}
+        if self.metric_ != "l2":  # fingerprints of before there were metrics remain
+            identity["metric"] = self.metric_
+        return files.fingerprint(identity, self._learned_arrays())
 
     def _learned_arrays(self) -> dict[str, NDArray[Any]]:
         optional = (name for name in self.optional_arrays if hasattr(self, name))
@@ -257,12 +269,27 @@ class BinaryHasher(Estimator, ABC):
                 " and encode with sigah.streams.encode(hasher, X, file)"
             )
         source = check_rows(X)
+        if reset:
+            self.metric_ = check_metric(self.metric)
+        else:
+            self._check_is_fitted()
         self._check_features(X, int(source.shape[1]), reset=reset)
-        return Rows(source, largest=LARGEST if reset or learn else np.inf)
+        if not (reset or learn):
+            return Rows(source)
+        return Rows(source, largest=LARGEST, unit=self.metric_ == "cosine")
 
     def _fitted_rows(self, X: Any) -> Rows:
+        """Rows to encode, as they were given."""
         self._check_is_fitted()
         return self._rows(X, reset=False)
+
+    def _check_is_fitted(self) -> None:
+        super()._check_is_fitted()
+        if self.metric != self.metric_:
+            raise ValueError(
+                f"the hasher was fitted with metric={self.metric_!r}, but metric is now"
+                f" {self.metric!r}: fit it again, or set the metric back"
+            )
 
     @property
     def _n_features_out(self) -> int:
@@ -289,7 +316,7 @@ class ScoringHasher(BinaryHasher):
         rows = self._fitted_rows(X)
         scores = np.empty((len(rows), self.n_bits), np.float32)
         for where, block in rows.blocks():
-            scores[where] = self._scores(block)
+            scores[where] = self._scores(as_compared(block, self.metric_))
         return scores
 
 
@@ -332,7 +359,8 @@ class DecoderMixin(ABC):
         Returns
         -------
         X : ndarray of float32, shape (n, d)
-            In the units of the training data.
+            In the units of the training data; for the metric ``"cosine"``, those of vectors of unit
+            length.
         """
         self._check_is_fitted()
         packed = check_codes(codes, n_bits=self.n_bits)
@@ -345,11 +373,13 @@ class DecoderMixin(ABC):
     def score(self: Any, X: ArrayLike, y: object = None) -> float:
         """Negative mean squared reconstruction error of the binary codes (higher is better).
 
-        The error of a vector is ``||x - reconstruct(transform(x))||^2`` in original units.
+        The error of a vector is ``||x - reconstruct(transform(x))||^2`` in original units; for the
+        metric ``"cosine"``, x is scaled to unit length.
         """
         rows = self._fitted_rows(X)
         total = 0.0
-        for _, block in rows.blocks():
+        for _, given in rows.blocks():
+            block = as_compared(given, self.metric_)
             code_signs = np.where(self._bits(block), np.float32(1), np.float32(-1))
             total += float(np.square(block - self._decode(code_signs), dtype=np.float64).sum())
         return -total / len(rows)

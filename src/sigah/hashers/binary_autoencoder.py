@@ -361,6 +361,8 @@ class BinaryAutoencoder(DecoderMixin, LinearHasher):
     ----------
     n_bits : int, default=64
         Code length r, a multiple of 8; may exceed the dimension of the vectors.
+    metric : {"l2", "cosine", "ip"}, default="l2"
+        What makes vectors near; for "cosine", they are scaled to unit length.
     mu : float, default=0.1
         First penalty of a differing bit, in units of the variance per bit: the total variance of
         the vectors divided by ``n_bits``.
@@ -423,6 +425,7 @@ class BinaryAutoencoder(DecoderMixin, LinearHasher):
         self,
         n_bits: int = 64,
         *,
+        metric: str = "l2",
         mu: float = 0.1,
         growth: float = 1.2,
         n_iter: int = 26,
@@ -432,6 +435,7 @@ class BinaryAutoencoder(DecoderMixin, LinearHasher):
         verbose: bool = False,
     ) -> None:
         self.n_bits = n_bits
+        self.metric = metric
         self.mu = mu
         self.growth = growth
         self.n_iter = n_iter

@@ -98,6 +98,8 @@ class DiscreteGraphHashing(AnchorGraphHasher):
     ----------
     n_bits : int, default=64
         Code length r, a multiple of 8; less than ``n_anchors``.
+    metric : {"l2", "cosine", "ip"}, default="l2"
+        What makes vectors near; for "cosine", they are scaled to unit length.
     rho : float, default=10
         Weight of balance and decorrelation, which the paper tunes for each data set. At 0.1, the
         value of later implementations, bits collapse onto a few clusters: on held-out queries of
@@ -144,6 +146,7 @@ class DiscreteGraphHashing(AnchorGraphHasher):
         self,
         n_bits: int = 64,
         *,
+        metric: str = "l2",
         rho: float = 10.0,
         max_iter: int = 20,
         n_anchors: int = 300,
@@ -153,6 +156,7 @@ class DiscreteGraphHashing(AnchorGraphHasher):
         verbose: bool = False,
     ) -> None:
         self.n_bits = n_bits
+        self.metric = metric
         self.rho = rho
         self.max_iter = max_iter
         self.n_anchors = n_anchors

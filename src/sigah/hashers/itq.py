@@ -111,6 +111,8 @@ class ITQ(DecoderMixin, LinearHasher):
     ----------
     n_bits : int, default=64
         Code length r, a multiple of 8, at most the dimension of the vectors.
+    metric : {"l2", "cosine", "ip"}, default="l2"
+        What makes vectors near; for "cosine", they are scaled to unit length.
     n_iter : int, default=50
         Rounds of the alternation, as in the paper.
     random_state : int, RandomState or None, default=None
@@ -147,11 +149,13 @@ class ITQ(DecoderMixin, LinearHasher):
         self,
         n_bits: int = 64,
         *,
+        metric: str = "l2",
         n_iter: int = 50,
         random_state: Any = None,
         verbose: bool = False,
     ) -> None:
         self.n_bits = n_bits
+        self.metric = metric
         self.n_iter = n_iter
         self.random_state = random_state
         self.verbose = verbose

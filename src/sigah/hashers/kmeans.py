@@ -126,6 +126,8 @@ class KMeansHashing(DecoderMixin, BinaryHasher):
     ----------
     n_bits : int, default=64
         Code length, a multiple of 8, at most the dimension of the vectors.
+    metric : {"l2", "cosine", "ip"}, default="l2"
+        What makes vectors near; for "cosine", they are scaled to unit length.
     bits_per_subspace : {1, 2, 4, 8}, default=4
         b.
     affinity : float, default=10
@@ -175,6 +177,7 @@ class KMeansHashing(DecoderMixin, BinaryHasher):
         self,
         n_bits: int = 64,
         *,
+        metric: str = "l2",
         bits_per_subspace: int = 4,
         affinity: float = 10.0,
         max_iter: int = 50,
@@ -183,6 +186,7 @@ class KMeansHashing(DecoderMixin, BinaryHasher):
         verbose: bool = False,
     ) -> None:
         self.n_bits = n_bits
+        self.metric = metric
         self.bits_per_subspace = bits_per_subspace
         self.affinity = affinity
         self.max_iter = max_iter

@@ -26,6 +26,8 @@ class LSH(LinearHasher):
     ----------
     n_bits : int, default=64
         Code length, a multiple of 8; may exceed the dimension of the vectors.
+    metric : {"l2", "cosine", "ip"}, default="l2"
+        What makes vectors near; for "cosine", they are scaled to unit length.
     random_state : int, RandomState or None, default=None
         Draws the hyperplanes.
 
@@ -54,8 +56,9 @@ class LSH(LinearHasher):
     exceeds_dimension = True
     min_rows_per_bit = 0
 
-    def __init__(self, n_bits: int = 64, *, random_state: Any = None) -> None:
+    def __init__(self, n_bits: int = 64, *, metric: str = "l2", random_state: Any = None) -> None:
         self.n_bits = n_bits
+        self.metric = metric
         self.random_state = random_state
 
     def _fit(self, rows: Rows, random_state: np.random.RandomState) -> None:

@@ -137,6 +137,8 @@ class OrdinalConstrainedHashing(LinearHasher):
     ----------
     n_bits : int, default=64
         Code length r, a multiple of 8, at most the dimension of the vectors.
+    metric : {"l2", "cosine", "ip"}, default="l2"
+        What makes vectors near; for "cosine", they are scaled to unit length.
     n_principal : int or None, default=None
         Principal coordinates to project from, at least ``n_bits``; by default ``n_bits``, so that W
         is a rotation. More coordinates fit the anchors better and the data worse: on held-out
@@ -188,6 +190,7 @@ class OrdinalConstrainedHashing(LinearHasher):
         self,
         n_bits: int = 64,
         *,
+        metric: str = "l2",
         n_principal: int | None = None,
         n_anchors: int = 300,
         n_neighbors: int = 10,
@@ -197,6 +200,7 @@ class OrdinalConstrainedHashing(LinearHasher):
         verbose: bool = False,
     ) -> None:
         self.n_bits = n_bits
+        self.metric = metric
         self.n_principal = n_principal
         self.n_anchors = n_anchors
         self.n_neighbors = n_neighbors

@@ -29,6 +29,8 @@ class PCARotation(DecoderMixin, LinearHasher):
     ----------
     n_bits : int, default=64
         Code length r, a multiple of 8, at most the dimension of the vectors.
+    metric : {"l2", "cosine", "ip"}, default="l2"
+        What makes vectors near; for "cosine", they are scaled to unit length.
     random_state : int, RandomState or None, default=None
         Draws the rotation, which is also the start of ITQ with the same seed.
 
@@ -54,8 +56,9 @@ class PCARotation(DecoderMixin, LinearHasher):
     fit_cost = "instant"
     fitted_arrays = ("weights_", "thresholds_", "mean_", "scale_")
 
-    def __init__(self, n_bits: int = 64, *, random_state: Any = None) -> None:
+    def __init__(self, n_bits: int = 64, *, metric: str = "l2", random_state: Any = None) -> None:
         self.n_bits = n_bits
+        self.metric = metric
         self.random_state = random_state
 
     def _fit(self, rows: Rows, random_state: np.random.RandomState) -> None:

@@ -110,6 +110,8 @@ class QoLSH(DecoderMixin, BinaryHasher):
     ----------
     n_bits : int, default=64
         Code length r, a multiple of 8; may exceed the dimension d of the vectors.
+    metric : {"l2", "cosine", "ip"}, default="l2"
+        What makes vectors near; for "cosine", they are scaled to unit length.
     frame : {"tight", "gaussian"}, default="tight"
         The columns of W. "gaussian" draws their entries from N(0, 1). "tight" draws a random frame
         with orthonormal rows if r > d. If r <= d, its columns are orthonormal, ``||W b||`` is the
@@ -154,8 +156,16 @@ class QoLSH(DecoderMixin, BinaryHasher):
     mean_: NDArray[np.float64]
     scale_: NDArray[np.float64]
 
-    def __init__(self, n_bits: int = 64, *, frame: str = "tight", random_state: Any = None) -> None:
+    def __init__(
+        self,
+        n_bits: int = 64,
+        *,
+        metric: str = "l2",
+        frame: str = "tight",
+        random_state: Any = None,
+    ) -> None:
         self.n_bits = n_bits
+        self.metric = metric
         self.frame = frame
         self.random_state = random_state
 

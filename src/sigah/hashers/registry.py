@@ -15,6 +15,7 @@ from typing import Any
 
 from sigah.hashers.base import BinaryHasher
 from sigah.hashers.methods import METHODS
+from sigah.metric import check_metric
 from sigah.plugins import (
     VARIABLE,
     class_path,
@@ -88,7 +89,12 @@ def method_label(method: str) -> str:
 
 
 def make_hasher(
-    method: str, n_bits: int, seed: int | None, settings: Iterable[str] = ()
+    method: str,
+    n_bits: int,
+    seed: int | None,
+    settings: Iterable[str] = (),
+    *,
+    metric: str | None = None,
 ) -> BinaryHasher:
     """Make an unfitted hasher by the name of its method.
 
@@ -101,11 +107,13 @@ def make_hasher(
         Deterministic methods ignore it.
     settings : iterable of str
         More ``name=value`` pairs.
+    metric : {"l2", "cosine", "ip"}, optional
+        By default the method's own, which is l2 unless a setting says otherwise.
 
     Raises
     ------
     ValueError
-        If there is no such method or setting.
+        If there is no such method, setting or metric, or the method does not know the metric.
 
     Examples
     --------
@@ -118,6 +126,13 @@ def make_hasher(
     hasher: BinaryHasher = (kind.paper if name == "sigah.paper" else kind)(n_bits)
     if "random_state" in hasher.get_params():  # some are deterministic
         hasher.set_params(random_state=seed)
+    if metric is not None and hasher.metric != check_metric(metric):
+        if "metric" not in hasher.get_params():
+            raise ValueError(
+                f"{name} knows the metric {hasher.metric} only, not {metric}: its __init__ has no"
+                " parameter metric"
+            )
+        hasher.set_params(metric=metric)
     for setting in [*attached, *settings]:
         key, equals, value = setting.partition("=")
         if not equals or key not in hasher.get_params():
@@ -128,6 +143,10 @@ def make_hasher(
             hasher.set_params(**{key: json.loads(value.lower())})
         except json.JSONDecodeError:
             hasher.set_params(**{key: value})
+    if metric is not None and hasher.metric != metric:
+        raise ValueError(
+            f"{name} cannot have two metrics: {hasher.metric} by its settings, and {metric}"
+        )
     return hasher
 
 

@@ -172,6 +172,8 @@ class ScalableGraphHashing(ScoringHasher):
     ----------
     n_bits : int, default=64
         Code length r, a multiple of 8; may exceed the dimension of the vectors.
+    metric : {"l2", "cosine", "ip"}, default="l2"
+        What makes vectors near; for "cosine", they are scaled to unit length.
     n_bases : int, default=300
         m; training vectors drawn as centres of the kernel, as in the paper. On MNIST, 1,000 bases
         gave no higher precision.
@@ -233,6 +235,7 @@ class ScalableGraphHashing(ScoringHasher):
         self,
         n_bits: int = 64,
         *,
+        metric: str = "l2",
         n_bases: int = 300,
         n_iter: int = 10,
         n_samples: int = 100000,
@@ -240,6 +243,7 @@ class ScalableGraphHashing(ScoringHasher):
         verbose: bool = False,
     ) -> None:
         self.n_bits = n_bits
+        self.metric = metric
         self.n_bases = n_bases
         self.n_iter = n_iter
         self.n_samples = n_samples

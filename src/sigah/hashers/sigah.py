@@ -55,6 +55,8 @@ class SiGAH(DecoderMixin, LinearHasher):
     ----------
     n_bits : int, default=64
         Code length r, a multiple of 8; may exceed the dimension of the vectors.
+    metric : {"l2", "cosine", "ip"}, default="l2"
+        What makes vectors near; for "cosine", they are scaled to unit length.
     n_neighbors : int, default=1000
         The size of the neighbourhoods that the pair term learns, in rows of the training data
         (at most a twentieth of them is used).
@@ -159,6 +161,7 @@ class SiGAH(DecoderMixin, LinearHasher):
         self,
         n_bits: int = 64,
         *,
+        metric: str = "l2",
         n_neighbors: int = 1000,
         reconstruction: float = 0.3,
         sparsity: float = 0.003,
@@ -186,6 +189,7 @@ class SiGAH(DecoderMixin, LinearHasher):
         verbose: bool = False,
     ) -> None:
         self.n_bits = n_bits
+        self.metric = metric
         self.n_neighbors = n_neighbors
         self.reconstruction = reconstruction
         self.sparsity = sparsity

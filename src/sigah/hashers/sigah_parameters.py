@@ -7,10 +7,12 @@ from typing import Any
 
 from sigah.checks import check_nonnegative, check_positive, check_whole
 from sigah.hashers.sigah_decoder import ACTIVATIONS
+from sigah.metric import METRICS
 
 __all__ = ["Parameters"]
 
 CHOICES = {
+    "metric": METRICS,
     "activation": ACTIVATIONS,
     "dictionary": ("refitted", "gaussian", "learned", "identity"),
     "relaxation": ("sign", "tanh"),
@@ -42,6 +44,7 @@ class Parameters:
     """
 
     n_bits: int
+    metric: str
     n_neighbors: int
     reconstruction: float
     sparsity: float

@@ -29,6 +29,8 @@ class SignHashing(LinearHasher):
     ----------
     n_bits : int, default=64
         Code length, a multiple of 8, at most the dimension of the vectors.
+    metric : {"l2", "cosine", "ip"}, default="l2"
+        What makes vectors near; for "cosine", they are scaled to unit length.
     center : bool, default=True
         Compare with the training mean instead of 0. With 0, a dimension that is never negative
         gives a bit that is always 1.
@@ -53,8 +55,9 @@ class SignHashing(LinearHasher):
     fit_cost = "instant"
     min_rows_per_bit = 0
 
-    def __init__(self, n_bits: int = 64, *, center: bool = True) -> None:
+    def __init__(self, n_bits: int = 64, *, metric: str = "l2", center: bool = True) -> None:
         self.n_bits = n_bits
+        self.metric = metric
         self.center = center
 
     def _fit(self, rows: Rows, random_state: np.random.RandomState) -> None:

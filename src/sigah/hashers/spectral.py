@@ -67,6 +67,8 @@ class SpectralHashing(ScoringHasher):
     ----------
     n_bits : int, default=64
         Code length r, a multiple of 8; may exceed the dimension of the vectors.
+    metric : {"l2", "cosine", "ip"}, default="l2"
+        What makes vectors near; for "cosine", they are scaled to unit length.
 
     Attributes
     ----------
@@ -98,8 +100,9 @@ class SpectralHashing(ScoringHasher):
     exceeds_dimension = True
     fitted_arrays = ("directions_", "starts_", "axes_", "frequencies_")
 
-    def __init__(self, n_bits: int = 64) -> None:
+    def __init__(self, n_bits: int = 64, *, metric: str = "l2") -> None:
         self.n_bits = n_bits
+        self.metric = metric
 
     def _fit(self, rows: Rows, random_state: np.random.RandomState) -> None:
         _, covariance = rows.mean_and_covariance()

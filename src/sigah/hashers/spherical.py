@@ -105,6 +105,8 @@ class SphericalHashing(ScoringHasher):
     ----------
     n_bits : int, default=64
         Code length r, a multiple of 8; may exceed the dimension of the vectors.
+    metric : {"l2", "cosine", "ip"}, default="l2"
+        What makes vectors near; for "cosine", they are scaled to unit length.
     max_iter : int, default=100
         Most rounds of moving centres.
     n_samples : int, default=20000
@@ -157,12 +159,14 @@ class SphericalHashing(ScoringHasher):
         self,
         n_bits: int = 64,
         *,
+        metric: str = "l2",
         max_iter: int = 100,
         n_samples: int = 20000,
         random_state: Any = None,
         verbose: bool = False,
     ) -> None:
         self.n_bits = n_bits
+        self.metric = metric
         self.max_iter = max_iter
         self.n_samples = n_samples
         self.random_state = random_state

@@ -22,7 +22,7 @@ import numpy as np
 from sigah.hashers import BinaryHasher
 from sigah.onnx.decoders import vectors_of
 from sigah.onnx.encoders import bits_of
-from sigah.onnx.graph import Graph, numbers_of
+from sigah.onnx.graph import Graph, numbers_of, unit_rows
 
 __all__ = ["export_decoder", "export_encoder"]
 
@@ -31,7 +31,8 @@ def export_encoder(hasher: BinaryHasher, path: str | PathLike[str]) -> None:
     """Write a fitted hasher as an ONNX graph from float32 vectors to packed codes.
 
     The codes are those of ``hasher.transform``, bit by bit. Unlike ``transform``, the graph does
-    not refuse non-finite vectors; their codes mean nothing. The file's metadata name the method,
+    not refuse non-finite vectors; their codes mean nothing. For the metric ``"cosine"``, the graph
+    itself scales the vectors to unit length. The file's metadata name the method, the metric,
     ``n_bits``, the fingerprint of the model and the version of sigah; the same model gives the same
     bytes.
 
@@ -66,7 +67,8 @@ def export_encoder(hasher: BinaryHasher, path: str | PathLike[str]) -> None:
     True
     """
     graph = Graph(hasher)
-    bits = bits_of(hasher, graph, "vectors")
+    vectors = unit_rows(graph, "vectors") if hasher.metric == "cosine" else "vectors"
+    bits = bits_of(hasher, graph, vectors)
     graph.cast(numbers_of(graph, graph.cast(bits, np.float32), hasher.n_bits, 8), np.uint8, "codes")
     graph.write(
         path,
@@ -79,7 +81,8 @@ def export_encoder(hasher: BinaryHasher, path: str | PathLike[str]) -> None:
 def export_decoder(hasher: BinaryHasher, path: str | PathLike[str]) -> None:
     """Write the decoder of a fitted hasher as an ONNX graph from packed codes to float32 vectors.
 
-    The vectors are those of ``hasher.reconstruct``, up to the rounding of float32. SiGAH's
+    The vectors are those of ``hasher.reconstruct``, up to the rounding of float32: for the metric
+    ``"cosine"``, rebuilt from vectors of unit length. SiGAH's
     dictionary takes ``4 d n`` bytes for vectors of d dimensions and n units in the sparse layer.
     This includes the Gaussian dictionary, of which a model file stores only the seed.
 

@@ -13,7 +13,7 @@ from sigah.extras import require
 from sigah.files import atomic_write
 from sigah.hashers import BinaryHasher
 
-__all__ = ["Graph", "numbers_of", "squared_norms"]
+__all__ = ["Graph", "numbers_of", "squared_norms", "unit_rows"]
 
 OPSET, IR_VERSION = 17, 8  # of ONNX 1.12 (2022); later runtimes read them
 LARGEST = 2**31  # bytes of one protobuf message
@@ -31,6 +31,7 @@ class Graph:
         self.properties = {  # the fingerprint refuses a hasher that is not fitted
             "fingerprint": hasher.fingerprint,
             "method": hasher.name,
+            "metric": hasher.metric,
             "n_bits": str(hasher.n_bits),
             "sigah_version": __version__,
         }
@@ -99,6 +100,15 @@ def numbers_of(graph: Graph, bits: str, n_bits: int, width: int) -> str:
     """The number that each ``width`` bits of a row form, highest bit first, as float32."""
     places = 2.0 ** np.arange(width)[::-1, None]
     return graph("MatMul", bits, np.kron(np.eye(n_bits // width), places).astype(np.float32))
+
+
+def unit_rows(graph: Graph, vectors: str) -> str:
+    """:func:`sigah.metric.normalized`, operation by operation."""
+    wide = graph.cast(vectors, np.float64)
+    lengths = graph("Sqrt", squared_norms(graph, wide))
+    zero = graph("Equal", lengths, np.zeros(()))
+    lengths = graph("Where", zero, np.ones(()), lengths)
+    return graph.cast(graph("Div", wide, lengths), np.float32)
 
 
 def squared_norms(graph: Graph, rows: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from sigah.metric import normalized
 from sigah.rows.dtypes import RowSource, as_float32, is_row_source
 
 __all__ = ["LARGEST", "RowSource", "Rows", "finite", "is_row_source"]
@@ -28,11 +29,14 @@ class Rows:
         Read only through slices (and, for NumPy arrays, fancy row indices).
     largest : float
         Blocks that hold values beyond it are refused.
+    unit : bool
+        Whether rows are scaled to unit length as they are read.
     """
 
-    def __init__(self, source: RowSource, *, largest: float = np.inf) -> None:
+    def __init__(self, source: RowSource, *, largest: float = np.inf, unit: bool = False) -> None:
         self.source = source
         self.largest = largest
+        self.unit = unit
         self.dim = int(source.shape[1])
         self.block_rows = max(1, BLOCK_BYTES // (4 * self.dim))
 
@@ -43,7 +47,8 @@ class Rows:
         """Yield ``(slice, float32 block)`` over the rows in order, from the row ``first`` on."""
         for start in range(first, len(self), self.block_rows):
             where = slice(start, min(start + self.block_rows, len(self)))
-            yield where, finite(self.source[where], start, largest=self.largest)
+            block = finite(self.source[where], start, largest=self.largest)
+            yield where, normalized(block) if self.unit else block
 
     def take(
         self, indices: NDArray[np.intp], out: NDArray[np.float32] | None = None
@@ -53,13 +58,15 @@ class Rows:
             out = np.empty((len(indices), self.dim), np.float32)
         if isinstance(self.source, np.ndarray) and self.source.dtype == np.float32:
             # indices are in range; any mode but "raise" writes to `out` without a second copy
-            return np.take(self.source, indices, axis=0, out=out, mode="clip")
-        if isinstance(self.source, np.ndarray):
+            np.take(self.source, indices, axis=0, out=out, mode="clip")
+        elif isinstance(self.source, np.ndarray):
             out[:] = as_float32(self.source[indices])
-            return out
-        for position in np.argsort(indices):  # HDF5 and its like read forward, slice by slice
-            row = int(indices[position])
-            out[position] = as_float32(self.source[row : row + 1])[0]
+        else:
+            for position in np.argsort(indices):  # HDF5 and its like read forward, slice by slice
+                row = int(indices[position])
+                out[position] = as_float32(self.source[row : row + 1])[0]
+        if self.unit:
+            out[:] = normalized(out)
         return out
 
     def in_memory(self) -> Rows:

@@ -22,6 +22,7 @@ from sigah.checks import check_nonnegative, check_whole
 from sigah.codes import unpack
 from sigah.evaluation import exact_neighbors, rank_counts, recall_at
 from sigah.hashers import BinaryHasher, DecoderMixin, ScoringHasher
+from sigah.metric import as_compared
 from sigah.rows.blocks import RowSource
 from sigah.rows.sampling import sample
 from sigah.rows.sources import Batches
@@ -53,7 +54,8 @@ class Drift:
         The arguments.
     recall : tuple of float
         Recall10@10 of the old and of the new vectors: the share of the 10 true neighbours of a
-        vector, in the other half of its sample, that are among its 10 nearest codes.
+        vector by the hasher's metric, in the other half of its sample, that are among its 10
+        nearest codes.
     statistics : dict of str to tuple of float
         Values for the old and the new vectors. ``entropy``: mean entropy of a bit. ``error``: of
         reconstruction, relative to the variance of the vectors (methods that decode).
@@ -159,7 +161,7 @@ def drift(
         )
     rows = [some[:m] for some in drawn]
     codes = [hasher.transform(some) for some in rows]
-    found = [half_recall(*pair) for pair in zip(rows, codes, strict=True)]
+    found = [half_recall(*pair, hasher.metric) for pair in zip(rows, codes, strict=True)]
     losses = np.array(
         [
             np.subtract(*(some[generator.integers(m, size=m)].mean() for some in found))
@@ -191,12 +193,12 @@ def _naming(name: str) -> Iterator[None]:
         raise ValueError(f"{name}: {error}") from error
 
 
-def half_recall(rows: NDArray[np.float32], codes: NDArray[np.uint8]) -> Float:
+def half_recall(rows: NDArray[np.float32], codes: NDArray[np.uint8], metric: str) -> Float:
     """Recall10@10 of every vector in the other half of the vectors, ``(n,)``."""
     half = len(rows) // 2
     found = []
     for queries, base in ((slice(half), slice(half, None)), (slice(half, None), slice(half))):
-        truth = exact_neighbors(rows[base], rows[queries], NEIGHBORS).ids
+        truth = exact_neighbors(rows[base], rows[queries], NEIGHBORS, metric).ids
         counts = rank_counts(codes[base], codes[queries], truth, ks=[NEIGHBORS])[NEIGHBORS]
         found.append(recall_at(counts, NEIGHBORS))
     return np.concatenate(found)
@@ -208,10 +210,11 @@ def statistics(
     """Statistics of the codes of old and new vectors."""
     pairs = {"entropy": [entropy(unpack(some).mean(axis=0)) for some in codes]}
     if isinstance(hasher, DecoderMixin):
+        compared = [as_compared(some, hasher.metric) for some in rows]
         pairs["error"] = [
             float(np.square(some - hasher.reconstruct(code), dtype=np.float64).sum())
             / max(len(some) * float(some.var(axis=0, dtype=np.float64).sum()), 1e-300)
-            for some, code in zip(rows, codes, strict=True)
+            for some, code in zip(compared, codes, strict=True)
         ]
     if isinstance(hasher, ScoringHasher):
         sizes = [np.abs(hasher.project(some)) for some in rows]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sigah.codes import unpack
 from sigah.hashers import BinaryHasher, DecoderMixin, ScoringHasher, load
+from sigah.metric import as_compared
 from sigah.testing.expect import expect, refused
 
 __all__ = ["HASHER_CHECKS", "check_hasher"]
@@ -87,7 +88,10 @@ def codes_are_packed_bits(hasher: BinaryHasher, X: Vectors) -> None:
     shape = (len(X), hasher.n_bits // 8)
     expect(codes.shape == shape, f"codes have shape {codes.shape}, not {shape}")
     expect(len(hasher.get_feature_names_out()) == shape[1], "there is not one name per column")
-    bits = hasher.project(X) >= 0 if isinstance(hasher, ScoringHasher) else hasher._bits(X)
+    if isinstance(hasher, ScoringHasher):
+        bits = hasher.project(X) >= 0
+    else:
+        bits = hasher._bits(as_compared(X, hasher.metric))
     expect((unpack(codes) == bits).all(), "codes are not the signs of the scores")
 
 
@@ -189,7 +193,7 @@ def decoding_is_scored(hasher: BinaryHasher, X: Vectors) -> None:
     decoded = decoder.reconstruct(decoder.transform(X))
     expect(decoded.dtype == np.float32, f"decoded vectors are {decoded.dtype}, not float32")
     expect(decoded.shape == X.shape, f"decoded vectors have shape {decoded.shape}")
-    error = float(np.square(X - decoded).sum(axis=1).mean())
+    error = float(np.square(as_compared(X, hasher.metric) - decoded).sum(axis=1).mean())
     expect(np.isclose(decoder.score(X), -error, rtol=1e-4), "score is not the negative error")
     with refused("codes of another length", f"expected {hasher.n_bits}"):
         decoder.reconstruct(np.zeros((3, hasher.n_bits // 8 + 2), np.uint8))
