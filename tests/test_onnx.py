@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 import sigah
 from sigah.hashers import METHODS, BinaryHasher, DecoderMixin, LinearHasher
+from sigah.hashers.deep.heads import TrainedHead
 from sigah.hashers.registry import make_hasher
 from sigah.onnx import export_decoder, export_encoder
 
@@ -37,7 +38,10 @@ def run(path: Path, rows: NDArray[Any]) -> NDArray[Any]:
 
 
 def fitted(name: str, vectors: NDArray[np.float32], n_bits: int = 24) -> BinaryHasher:
-    return make_hasher(name, n_bits, 0, QUICK.get(name, [])).fit(vectors)
+    hasher = make_hasher(name, n_bits, 0, QUICK.get(name, []))
+    if isinstance(hasher, TrainedHead):
+        hasher.set_params(n_steps=5)
+    return hasher.fit(vectors)
 
 
 def at_thresholds(hasher: BinaryHasher, vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -37,6 +37,7 @@ ROOMS = {
     "sigah.lab": ("lab", "photos"),
     "sigah.hashers.sigah_networks": ("train",),
     "sigah.hashers.sigah_training": ("train",),
+    "sigah.hashers.deep.training": ("train",),
     "sigah.distributed.training_worker": ("train",),
     "sigah.testing": ("dev",),
 }

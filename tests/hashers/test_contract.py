@@ -13,10 +13,18 @@ from sklearn.utils.estimator_checks import check_estimator
 from sigah import BinaryHasher, SiGAH
 from sigah.codes import unpack
 from sigah.hashers import METHODS, ScoringHasher
+from sigah.hashers.deep.heads import TrainedHead
 from sigah.rows.blocks import Rows
 from sigah.testing import HASHER_CHECKS
 
+# heads on features, which a few steps train
+HEADS = {
+    name: {"n_steps": 2, "batch_size": 32}
+    for name, method in METHODS.items()
+    if issubclass(method, TrainedHead)
+}
 QUICK: dict[str, dict[str, Any]] = {
+    **HEADS,
     "sigah": {"n_steps": 20},
     "stochastic_generative": {"n_steps": 50},
     "ordinal_constrained": {"max_iter": 20},
@@ -24,6 +32,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "kmeans": {"n_samples": 1000},  # a sample is all that its seed draws
 }
 QUICKER: dict[str, dict[str, Any]] = {
+    **HEADS,
     "sigah": {"n_steps": 2},
     "stochastic_generative": {"n_steps": 2},
 }

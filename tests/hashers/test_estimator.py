@@ -23,8 +23,16 @@ import sigah
 from sigah import ITQ, LSH, SiGAH
 from sigah.checks import plain
 from sigah.hashers import METHODS, TrainingInterrupted
+from sigah.hashers.deep.heads import TrainedHead
 
+# heads on features, which a few steps train
+HEADS = {
+    name: {"n_steps": 2, "batch_size": 32}
+    for name, method in METHODS.items()
+    if issubclass(method, TrainedHead)
+}
 QUICK: dict[str, dict[str, Any]] = {
+    **HEADS,
     "sigah": {"n_steps": 3},
     "stochastic_generative": {"n_steps": 3},
     "ordinal_constrained": {"max_iter": 2, "n_anchors": 30},
@@ -299,7 +307,7 @@ def test_what_stops_a_fit_gets_out_and_leaves_the_hasher_as_it_was(
 ) -> None:
     hasher = quick(name).fit(blobs[:300])
     codes, fingerprint = hasher.transform(blobs), hasher.fingerprint
-    once = name in ("sigah", "stochastic_generative", "lsh", "sign")  # they read a source once
+    once = name in ("sigah", "stochastic_generative", "lsh", "sign", *HEADS)  # read a source once
     for after in (0,) if once else (0, 1):
         for some in (hasher, clone(hasher)):
             with pytest.raises(type(error)):

@@ -12,9 +12,17 @@ import pytest
 
 from sigah import streams
 from sigah.hashers import METHODS, DecoderMixin
+from sigah.hashers.deep.heads import TrainedHead
 
 N, D, N_BITS = 6000, 48, 48
+# heads on features, which a few steps train
+HEADS = {
+    name: {"n_steps": 2, "batch_size": 32}
+    for name, method in METHODS.items()
+    if issubclass(method, TrainedHead)
+}
 QUICK: dict[str, dict[str, Any]] = {
+    **HEADS,
     "sigah": {"n_steps": 20, "dictionary_ratio": 2},
     "stochastic_generative": {"n_steps": 20},
     "ordinal_constrained": {"n_anchors": 100, "max_iter": 5},

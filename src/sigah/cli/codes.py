@@ -185,7 +185,7 @@ def methods() -> None:
     """List the methods for `fit` and `evaluate`, including installed plug-ins, one per line.
 
     The column fit is the time for 60,000 vectors of 784 dimensions and 64 bits on two cores:
-    instant (under a second) or seconds (under a minute).
+    instant (under a second), seconds (under a minute) or minutes.
     """
     table = Table(box=None, padding=(0, 1), header_style="bold")
     for heading in ("name", "fit", "scores", "decodes", "bits > dim"):

@@ -14,6 +14,11 @@ from sigah.hashers.base import (
     TrainingInterrupted,
 )
 from sigah.hashers.binary_autoencoder import BinaryAutoencoder
+from sigah.hashers.deep.bi_half import BiHalf
+from sigah.hashers.deep.cib_hash import CIBHash
+from sigah.hashers.deep.crovca import CroVCA
+from sigah.hashers.deep.greedy_hash import GreedyHash
+from sigah.hashers.deep.sdc import SDC
 from sigah.hashers.discrete_graph import DiscreteGraphHashing
 from sigah.hashers.itq import ITQ
 from sigah.hashers.kmeans import KMeansHashing
@@ -34,11 +39,16 @@ __all__ = [
     "ITQ",
     "LSH",
     "METHODS",
+    "SDC",
     "AnchorGraphHashing",
+    "BiHalf",
     "BinaryAutoencoder",
     "BinaryHasher",
+    "CIBHash",
+    "CroVCA",
     "DecoderMixin",
     "DiscreteGraphHashing",
+    "GreedyHash",
     "KMeansHashing",
     "LinearHasher",
     "OrdinalConstrainedHashing",

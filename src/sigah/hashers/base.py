@@ -44,7 +44,8 @@ class BinaryHasher(Estimator, ABC):
 
     name: ClassVar[str]  # name of the method on the command line and in model files
     revision: ClassVar[int] = 1  # raised when the same data and seed learn or encode differently
-    fit_cost: ClassVar[str]  # "instant" or "seconds" (at most 60): 60,000 x 784, 64 bits, two cores
+    # "instant", "seconds" (at most 60) or "minutes": 60,000 x 784, 64 bits, two cores
+    fit_cost: ClassVar[str]
     exceeds_dimension: ClassVar[bool] = False  # whether n_bits may exceed the vectors' dimension
     min_rows_per_bit: ClassVar[int] = 1  # training rows needed for each bit; 0: any number
     fitted_arrays: ClassVar[tuple[str, ...]]  # the learned arrays, saved in model files

@@ -5,6 +5,11 @@ from __future__ import annotations
 from sigah.hashers.anchor_graph import AnchorGraphHashing
 from sigah.hashers.base import BinaryHasher
 from sigah.hashers.binary_autoencoder import BinaryAutoencoder
+from sigah.hashers.deep.bi_half import BiHalf
+from sigah.hashers.deep.cib_hash import CIBHash
+from sigah.hashers.deep.crovca import CroVCA
+from sigah.hashers.deep.greedy_hash import GreedyHash
+from sigah.hashers.deep.sdc import SDC
 from sigah.hashers.discrete_graph import DiscreteGraphHashing
 from sigah.hashers.itq import ITQ
 from sigah.hashers.kmeans import KMeansHashing
@@ -39,6 +44,12 @@ METHODS: dict[str, type[BinaryHasher]] = {
         AnchorGraphHashing,
         DiscreteGraphHashing,
         ScalableGraphHashing,
+        # heads on features of images
+        GreedyHash,
+        BiHalf,
+        CIBHash,
+        SDC,
+        CroVCA,
         # no training
         LSH,
         QoLSH,

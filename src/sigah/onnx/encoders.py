@@ -18,6 +18,7 @@ from sigah.hashers import (
     SpectralHashing,
     SphericalHashing,
 )
+from sigah.hashers.deep.heads import GELU_CUBE, GELU_SCALE, MLPHead
 from sigah.onnx.graph import Graph, squared_norms
 
 __all__ = ["bits_of"]
@@ -111,6 +112,30 @@ def _(hasher: KMeansHashing, graph: Graph, vectors: str) -> str:
     b = hasher.bits_per_subspace  # bits of the nearest centre's number, highest first
     bits = (np.arange(n_centres)[:, None] >> np.arange(b)[::-1] & 1).astype(np.bool_)
     return graph("Reshape", graph("Gather", bits, nearest), np.array([0, hasher.n_bits]))
+
+
+@bits_of.register
+def _(hasher: MLPHead, graph: Graph, vectors: str) -> str:
+    *hidden, (W, c) = hasher.layers()
+    units = graph("Sub", graph.cast(vectors, np.float64), hasher.mean_)
+    for weights, bias in hidden:
+        units = graph("MatMul", units, graph.cast(weights, np.float64))
+        units = activated(graph, hasher.activation, graph("Add", units, bias))
+    return signs_of(graph, graph("Add", graph("MatMul", units, graph.cast(W, np.float64)), c))
+
+
+def activated(graph: Graph, name: str, units: str) -> str:
+    """:func:`sigah.hashers.deep.heads.activate`."""
+    if name == "relu":
+        return graph("Max", units, np.zeros(()))
+    if name == "tanh":
+        return graph("Tanh", units)
+    inner = graph("Min", graph("Max", units, np.array(-1e3)), np.array(1e3))
+    cube = graph("Mul", graph("Mul", inner, inner), inner)
+    inner = graph("Add", inner, graph("Mul", cube, np.array(GELU_CUBE)))
+    share = graph("Tanh", graph("Mul", inner, np.array(GELU_SCALE)))
+    share = graph("Add", graph("Mul", share, np.array(0.5)), np.array(0.5))
+    return graph("Mul", units, share)
 
 
 def squared_distances(graph: Graph, rows: str, anchors: NDArray[np.float64]) -> str:
