@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sigah.codes import unpack
 from sigah.hashers import BinaryHasher, DecoderMixin, ScoringHasher, load
-from sigah.metric import as_compared
+from sigah.metric import as_compared, normalized
 from sigah.testing.expect import expect, refused
 
 __all__ = ["HASHER_CHECKS", "check_hasher"]
@@ -183,6 +183,29 @@ def fingerprints_tell_models_apart(hasher: BinaryHasher, X: Vectors) -> None:
     expect(other.fingerprint != first, "two models have one fingerprint")
 
 
+def cosine_is_l2_of_unit_rows(hasher: BinaryHasher, X: Vectors) -> None:
+    """With a parameter metric: by cosine, vectors are learned from and encoded at unit length."""
+    if "metric" not in hasher.get_params():
+        expect(hasher.metric == "l2", "a metric other than l2 must be a parameter")
+        return
+    lengths = np.random.RandomState(0).uniform(0.1, 10, (len(X), 1))
+    scaled = (X * lengths).astype(np.float32)
+    units = normalized(scaled)
+    by_cosine = copy(seeded(hasher), metric="cosine").fit(scaled)
+    by_l2 = copy(seeded(hasher), metric="l2").fit(units)
+    codes = by_cosine.transform(scaled)
+    expect((codes == by_l2.transform(units)).all(), "by cosine, the codes are not of unit rows")
+    expect(by_cosine.fingerprint != by_l2.fingerprint, "two metrics have one fingerprint")
+    if isinstance(hasher, ScoringHasher):
+        same = by_cosine.project(scaled) == by_l2.project(units)
+        expect(same.all(), "by cosine, the scores are not of unit rows")
+    if isinstance(hasher, DecoderMixin):
+        same = by_cosine.reconstruct(codes) == by_l2.reconstruct(codes)
+        expect(same.all(), "by cosine, decoded vectors are not those of unit rows")
+        same = by_cosine.score(scaled) == by_l2.score(units)
+        expect(bool(same), "by cosine, the score is not that of unit rows")
+
+
 def decoding_is_scored(hasher: BinaryHasher, X: Vectors) -> None:
     """The score is the negative error of the binary codes; wrong codes are refused."""
     if not isinstance(hasher, DecoderMixin):
@@ -274,6 +297,7 @@ HASHER_CHECKS: tuple[Callable[[BinaryHasher, Vectors], None], ...] = (
     sources_of_any_kind_are_read,
     a_saved_model_is_the_same_model,
     fingerprints_tell_models_apart,
+    cosine_is_l2_of_unit_rows,
     decoding_is_scored,
     bad_vectors_are_refused,
     impossible_code_lengths_are_refused,
