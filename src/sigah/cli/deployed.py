@@ -16,15 +16,17 @@ from rich.table import Table
 from sigah.cli.inputs import naming
 from sigah.cli.outputs import check_output
 from sigah.cli.searching import Opened, check_ranking, check_raw, open_codes_of_model
-from sigah.cli.vectors import read_vectors
+from sigah.cli.vectors import file_named, read_vectors
 from sigah.evaluation.deployed import measure_search
 from sigah.evaluation.provenance import provenance
 from sigah.evaluation.qrels import judgements_of, read_qrels
 from sigah.evaluation.relevance import Grades
 from sigah.evaluation.results import write_results
 from sigah.evaluation.truth import cached_neighbors, content_hash
+from sigah.metric import check_same_metric
 from sigah.progress import phase
 from sigah.rows import finite, open_array
+from sigah.rows.formats.hdf5 import metric_stated_in
 from sigah.rows.ids import IdColumn
 
 __all__ = ["Recipe", "evaluate_deployed"]
@@ -137,6 +139,9 @@ def _truth(
     if recipe.truth is not None:
         with naming("--truth", recipe.truth):
             truth = np.asarray(open_array(recipe.truth))
+            file = file_named(recipe.truth)
+            if file.suffix.lower() in (".h5", ".hdf5") and (metric := metric_stated_in(file)):
+                check_same_metric(opened.hasher, metric, "the truth")
         return truth, recipe.truth
     if rows is None:
         return None, None

@@ -14,9 +14,14 @@ import numpy as np
 
 from sigah.rows.lazy import Array, LazyRows, is_numeric, require
 
-__all__ = ["open_hdf5"]
+__all__ = ["metric_stated_in", "open_hdf5"]
 
 LARGEST_CHUNK = 1 << 30  # bytes: reading one row decodes its whole chunk
+# the attribute "distance" of benchmark files, as metrics of sigah
+METRICS = {
+    **{"euclidean": "l2", "l2": "l2", "angular": "cosine", "cosine": "cosine"},
+    **{"dot": "ip", "ip": "ip"},
+}
 
 
 def open_hdf5(file: Path, name: str | None, *, by_columns: bool = False) -> LazyRows:
@@ -39,6 +44,12 @@ def open_hdf5(file: Path, name: str | None, *, by_columns: bool = False) -> Lazy
         return np.transpose(rows) if by_columns else rows
 
     return LazyRows(file, shape, table.dtype, read)
+
+
+def metric_stated_in(file: Path) -> str | None:
+    """The metric of the neighbours in an HDF5 file in the form of ann-benchmarks, if it says so."""
+    with require("h5py", "HDF5 files").File(file, "r") as stored:
+        return METRICS.get(str(stored.attrs.get("distance")))
 
 
 def _dataset(h5py: Any, stored: Any, file: Path, name: str | None) -> Any:
