@@ -42,6 +42,7 @@ def test_models_encode_and_rebuild_as_they_did(folder: Path, name: str, entry: A
     vectors = rows.open_vectors(folder / "vectors.npy")
     hasher = sigah.load(folder / name)
     assert (hasher.name, hasher.fingerprint) == (entry["method"], entry["fingerprint"])
+    assert hasher.metric == entry.get("metric", "l2")  # models of before there were metrics: l2
     codes = hasher.transform(vectors)
     np.testing.assert_array_equal(codes, packed(entry["codes"], len(vectors)))
     assert ("rebuilt_mean" in entry) == hasattr(hasher, "reconstruct")

@@ -18,7 +18,11 @@ from sigah.files import save_codes
 from sigah.files.folders import CODES_FOLDER, new_folder, write_manifest
 from sigah.hashers.registry import make_hasher
 
-METHODS = {"itq.model": ("itq", 8, ()), "sigah.model": ("sigah", 24, ("n_steps=20",))}
+METHODS = {
+    "itq.model": ("itq", 8, ()),
+    "cosine.model": ("itq", 8, ("metric=cosine",)),
+    "sigah.model": ("sigah", 24, ("n_steps=20",)),
+}
 QUERIES, K = (150, 160), 5
 
 
@@ -38,6 +42,7 @@ def main(folder: Path) -> None:
         codes = hasher.transform(vectors)
         models[name] = {
             "method": hasher.name,
+            "metric": hasher.metric,
             "fingerprint": hasher.fingerprint,
             "codes": codes.tobytes().hex(),
             "rebuilt_mean": hasher.reconstruct(codes).mean(axis=0).round(4).tolist(),  # type: ignore[attr-defined]
