@@ -320,6 +320,54 @@ def test_more_candidates_never_lower_the_recall_of_raw(
     assert recalls[0] < recalls[-1] == 1
 
 
+@pytest.mark.parametrize("by", DISTANCES)
+def test_filters_say_which_codes_are_candidates(
+    by: str, index: Any, hasher: Any, base: Any, queries: Any
+) -> None:
+    search = two_stages(by, index, hasher, base, oversampling=3)
+    everything = all_distances(by, hasher, base, queries)
+    chosen = np.arange(0, N_BASE, 7)
+    filters = [chosen, lambda ids: ids % 7 == 0, index.select(chosen), np.arange(0)]
+    for few in (chosen, chosen[: K - 2]):
+        _, candidates = index.search(hasher.transform(queries), 3 * K, filter=few)
+        for filter in filters[:3] if few is chosen else [few]:
+            distances, ids = search.search(queries, K, filter=filter)
+            for row, own in enumerate(candidates):
+                own = own[own >= 0]
+                nearest = np.sort(everything[row, own])[:K]
+                np.testing.assert_allclose(
+                    distances[row, : len(nearest)], nearest, rtol=1e-5, atol=1e-5
+                )
+                assert set(ids[row, : len(nearest)]) <= set(own)
+                assert (distances[row, len(nearest) :] == np.inf).all()
+                assert (ids[row, len(nearest) :] == -1).all()
+    assert (search.search(queries, K, filter=filters[3])[1] == -1).all()
+
+
+@pytest.mark.parametrize("by", DISTANCES)
+def test_infinite_oversampling_ranks_the_whole_index(
+    by: str, index: Any, hasher: Any, base: Any, queries: Any
+) -> None:
+    whole = two_stages(by, index, hasher, base, oversampling=math.inf).search(queries, K)
+    all_of_it = two_stages(by, index, hasher, base, oversampling=N_BASE).search(queries, K)
+    np.testing.assert_array_equal(whole, all_of_it)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int8, ">f4"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_raw_vectors_of_every_type_are_compared_exactly(
+    dtype: Any, order: Any, index: Any, hasher: Any, base: Any, queries: Any
+) -> None:
+    vectors = np.array(np.clip(base, -100, 100).astype(dtype), dtype, order=order)
+    search = TwoStageSearch(index, hasher, "raw", vectors=vectors)
+    distances, ids = search.search(queries, K)
+    expected = squared(queries, vectors)
+    np.testing.assert_allclose(distances, np.take_along_axis(expected, ids, axis=1), rtol=1e-6)
+    own = index.search(hasher.transform(queries), 10 * K)[1]
+    kept = np.sort(np.take_along_axis(expected, own, axis=1), axis=1)[:, :K]
+    np.testing.assert_allclose(distances, kept, rtol=1e-6)
+
+
 # -- calibration
 
 
@@ -379,13 +427,13 @@ def test_an_oversampling_of_so_many_candidates_takes_so_many(
     asked: list[int] = []
     plain = IndexSnapshot.search
 
-    def counting(self: Any, codes: Any, k: int) -> Any:
+    def counting(self: Any, codes: Any, k: int, **options: Any) -> Any:
         asked.append(k)
-        return plain(self, codes, k)
+        return plain(self, codes, k, **options)
 
     monkeypatch.setattr(IndexSnapshot, "search", counting)
     for count in range(k, 4 * k):
-        search = TwoStageSearch(index, hasher, "asymmetric", oversampling=count / k)
+        search = TwoStageSearch(index, hasher, "decoded", oversampling=count / k)
         search.search(queries[:1], k)
     assert asked == list(range(k, 4 * k))
 
@@ -422,7 +470,7 @@ def test_vectors_go_with_raw_and_nothing_else(index: Any, hasher: Any, base: Any
         TwoStageSearch(index, hasher, "raw", vectors=base[0])
 
 
-@pytest.mark.parametrize("oversampling", [0.99, 0, -1, math.nan, math.inf, 10**400, "10", None])
+@pytest.mark.parametrize("oversampling", [0.99, 0, -1, math.nan, -math.inf, 10**400, "10", None])
 def test_oversampling_below_one_is_refused(oversampling: Any, index: Any, hasher: Any) -> None:
     with pytest.raises(ValueError, match="oversampling must be a number of at least 1, got"):
         TwoStageSearch(index, hasher, "decoded", oversampling=oversampling)
@@ -531,17 +579,18 @@ def test_both_stages_see_one_snapshot(
     index = index_of(hasher.transform(base))
     search = two_stages(by, index, hasher, base)
     expected = search.search(queries, K)
-    first_stage = IndexSnapshot.search
+    name = "search_asymmetric" if by == "asymmetric" else "search"  # the first stage, or both
+    first_stage = getattr(IndexSnapshot, name)
 
     def meanwhile(self: IndexSnapshot, *arguments: Any, **options: Any) -> Any:
-        found = first_stage(self, *arguments, **options)
+        found = None if by == "asymmetric" else first_stage(self, *arguments, **options)
         if len(index) == N_BASE:
             nearest = np.unique(expected[1][:, 0])
             index.remove(nearest[::2])
             index.update(~index.get(nearest[1::2]), nearest[1::2])
-        return found
+        return found or first_stage(self, *arguments, **options)
 
-    monkeypatch.setattr(IndexSnapshot, "search", meanwhile)
+    monkeypatch.setattr(IndexSnapshot, name, meanwhile)
     found = search.search(queries, K)
     assert len(index) < N_BASE
     for ours, before in zip(found, expected, strict=True):

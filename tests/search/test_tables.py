@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sigah import HammingIndex
-from sigah.search import score_search
-from sigah.search.compiled import score_kernels
-from sigah.search.layout import to_planes
+from sigah.search import asymmetric_distances, score_search
 
 Codes = NDArray[np.uint8]
 Tables = NDArray[np.float32]
@@ -169,17 +167,45 @@ def test_prefixes_are_compared_as_codes_of_their_own() -> None:
         np.testing.assert_array_equal(found, np.sort(nearest, axis=1))
 
 
-def test_scores_of_positions_are_those_that_rank() -> None:
-    codes, tables = random_codes(600, 5), random_tables(2, 5)
-    positions = np.array([[3, 599, -1], [0, 256, 255]])
-    scores = np.empty((2, 3), np.float32)
-    ones = np.ones(256, np.float32)
-    score_kernels().score_codes(to_planes(codes), positions, tables, ones, scores)
-    for q in range(2):
-        wanted = np.where(
-            positions[q] < 0, np.float32(np.inf), scores_of(codes[positions[q]], tables[q])
-        )
-        np.testing.assert_array_equal(scores[q], wanted)
+@given(
+    n_bytes=st.integers(1, 40),
+    n=st.integers(0, 600),
+    k=st.integers(1, 40),
+    more=st.integers(0, 300),
+    pieces=st.integers(1, 3),
+    exact=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=50, deadline=None)
+def test_asymmetric_answers_are_the_first_of_all_sorted(
+    n_bytes: int, n: int, k: int, more: int, pieces: int, exact: bool, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    codes = random_codes(n, n_bytes, seed)
+    ids = rng.permutation(3 * n + 5)[:n]
+    index = HammingIndex(8 * n_bytes)
+    for piece in range(pieces):
+        index.add(codes[piece::pieces], ids[piece::pieces])
+    projections = rng.normal(size=(3, 8 * n_bytes)).astype(np.float32)
+    if exact:
+        projections = (4 * projections).round()  # many ties
+    distances = asymmetric_distances(codes, projections)
+    queries = np.packbits(projections >= 0, axis=1)
+    few = rng.random(n) < 0.5
+    for chosen, some in ((None, np.ones(n, np.bool_)), (ids[few], few)):
+        for shortlist in (None, k + more):
+            way = {} if shortlist is None else {"codes": queries, "shortlist": shortlist}
+            found = index.search_asymmetric(projections, k, filter=chosen, **way)
+            wanted = np.full((3, k), np.inf, np.float32), np.full((3, k), -1)
+            for q in range(3):
+                places = np.flatnonzero(some)
+                if shortlist is not None:
+                    differing = np.bitwise_count(codes[places] ^ queries[q]).sum(axis=1)
+                    places = places[np.lexsort((ids[places], differing))[:shortlist]]
+                places = places[np.lexsort((ids[places], distances[q, places]))[:k]]
+                wanted[0][q, : len(places)] = distances[q, places]
+                wanted[1][q, : len(places)] = ids[places]
+            assert_same(found, wanted)
 
 
 def test_infinite_scores_come_last_and_are_found() -> None:

@@ -63,7 +63,8 @@ def search(
         ),
     ] = "hamming",
     oversampling: Annotated[
-        float, typer.Option(min=1, help="Candidates for each neighbour, with --by.")
+        float,
+        typer.Option(min=1, help="Candidates for each neighbour, with --by; inf: all codes."),
     ] = 10,
     vectors: Annotated[
         str | None, typer.Option(help="The encoded vectors, for --by raw; ids are their rows.")
@@ -84,8 +85,6 @@ def search(
     check_raw(by, vectors)
     if by != "raw" and vectors is not None:
         raise ValueError("--vectors is for --by raw only; leave it out or add --by raw")
-    if by != "hamming" and chosen is not None:
-        raise ValueError("--filter works with the hamming distance only; leave out --by")
     opened = open_codes_of_model(model, base)
     hasher, index = opened.hasher, opened.index
     looked_up = read_vectors(queries, "QUERIES", hasher=hasher, header=header)

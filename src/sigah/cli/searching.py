@@ -48,7 +48,7 @@ class Opened:
     ) -> Find:
         """A function from queries and ``k`` to distances and ids.
 
-        ``vectors`` are needed for raw ranking only; ``allowed`` is for the Hamming distance only.
+        ``vectors`` are needed for raw ranking only; ``allowed`` is a filter of the index.
         """
         if by == "hamming":
             index, hasher = self.index, self.hasher
@@ -58,7 +58,7 @@ class Opened:
             ranked = TwoStageSearch(
                 self.index, self.hasher, by, oversampling=oversampling, vectors=rows
             )
-        return ranked.search
+        return lambda some, k: ranked.search(some, k, filter=allowed)
 
 
 def open_codes_of_model(model: Path, base: Path) -> Opened:

@@ -48,6 +48,7 @@ __all__ = [
     "positions_of_bits",
     "scan_nearest",
     "scan_within",
+    "splat",
 ]
 
 VECTORS = GROUP // LANES
@@ -57,6 +58,14 @@ SAMPLED = 16  # groups that are read first if k is large
 SAMPLED_SHARE = 64  # 1 / this of the groups, if that is more
 SAMPLE_HOLDS = 8  # of the k nearest at least, or it would say too little
 TILE_BYTES = 1 << 14  # codes that all queries are compared with while the L1 cache holds them
+
+
+def splat(builder: Any, value: Any, kind: Any) -> Any:
+    """A vector with one value in all lanes."""
+    undefined, i32 = ir.Constant(kind, ir.Undefined), ir.IntType(32)
+    vector = builder.insert_element(undefined, value, i32(0))
+    lanes = ir.Constant(ir.VectorType(i32, kind.count), [0] * kind.count)
+    return builder.shuffle_vector(vector, undefined, lanes)
 
 
 def _prefetch(builder: Any, address: Any) -> None:
@@ -76,13 +85,6 @@ def _group_distances(lane_bits: int) -> Any:
     lane = ir.IntType(lane_bits)
     byte, word = ir.IntType(8), ir.IntType(64)
     bytes_vector, lanes_vector = ir.VectorType(byte, LANES), ir.VectorType(lane, LANES)
-
-    def splat(builder: Any, value: Any, kind: Any) -> Any:
-        vector = builder.insert_element(
-            ir.Constant(kind, ir.Undefined), value, ir.Constant(ir.IntType(32), 0)
-        )
-        lanes = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
-        return builder.shuffle_vector(vector, ir.Constant(kind, ir.Undefined), lanes)
 
     @intrinsic
     def group_distances(

@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sigah.checks import check_whole
+from sigah.search.compiled import score_kernels
 from sigah.search.layout import MISSING_ID
 from sigah.search.scoring import Scorer, check_scoring, check_vectors, make_scorer
+from sigah.search.selection import Filter, Selection
 from sigah.search.snapshot import CodeSearch, IndexSnapshot
 
 __all__ = ["Calibration", "TwoStageSearch"]
@@ -85,10 +87,10 @@ class TwoStageSearch:
         :func:`spherical_distances`; the squared Euclidean distance from the query to the vector
         that the code decodes to (needs ``reconstruct``), or to the vector itself (``vectors``).
     oversampling : float, default=10
-        Candidates for each of the ``k`` neighbours, at least 1.
+        Candidates for each of the ``k`` neighbours, at least 1; ``math.inf``: all codes.
     vectors : array-like, shape (n, d), optional
-        Only for "raw": a NumPy array or memory map. The ids of the index are its row numbers. Only
-        rows of candidates are read.
+        Only for "raw": a NumPy array or memory map, fastest as float32 in C order. The ids of the
+        index are its row numbers. Only rows of candidates are read.
 
     Raises
     ------
@@ -140,7 +142,9 @@ class TwoStageSearch:
         self.oversampling = _check_oversampling(oversampling)
         self.vectors = vectors
 
-    def search(self, queries: ArrayLike, k: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def search(
+        self, queries: ArrayLike, k: int, *, filter: Filter | Selection | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Find the ``k`` nearest among each query's candidates.
 
         Parameters
@@ -150,35 +154,42 @@ class TwoStageSearch:
         k : int
             Neighbours wanted, at least 1. The candidates are the nearest ``oversampling * k`` codes
             in Hamming distance.
+        filter : array-like, callable or Selection, optional
+            Which codes may be candidates, as in :meth:`HammingIndex.search`.
 
         Returns
         -------
         distances : ndarray of float32, shape (q, k)
-            Ascending. Columns beyond the size of the index hold infinity.
+            Ascending. Where fewer than ``k`` codes may be found, the rest is infinity.
         ids : ndarray of int64, shape (q, k)
-            Columns beyond the size of the index hold -1.
+            The rest is -1.
 
         Raises
         ------
         ValueError
             If the queries are not finite vectors of the hasher's dimension, ``k`` is not a positive
-            whole number, or an id is not a row of ``vectors``.
+            whole number, the index does not accept the filter, or an id is not a row of
+            ``vectors``.
         """
         k = check_whole(k, "k", least=1)
         index = self.index.snapshot()
         scorer = self._scorer(index, queries)
-        n_queries = len(scorer.codes)
-        distances = np.full((n_queries, k), np.inf, np.float32)
-        ids = np.full((n_queries, k), MISSING_ID, np.int64)
         # an oversampling stored as c / k must give c again, not c + 1 from a rounding error
-        width = max(k, math.ceil(round(self.oversampling * k, 6)))
-        for rows, candidates, measured in _measured(index, scorer, width):
-            nearest = np.lexsort((candidates, measured), axis=1)[:, :k]
-            n_found = nearest.shape[1]
-            ids[rows, :n_found] = np.take_along_axis(candidates, nearest, axis=1)
-            with np.errstate(over="ignore"):  # beyond float32 is infinitely far
-                distances[rows, :n_found] = np.take_along_axis(measured, nearest, axis=1)
-        return distances, ids
+        width = max(k, math.ceil(round(min(self.oversampling * k, len(index)), 6)))
+        if self.by == "asymmetric":  # both stages in one kernel
+            if width >= len(index):
+                return index.search_asymmetric(scorer.views, k, filter=filter)
+            return index.search_asymmetric(
+                scorer.views, k, codes=scorer.codes, shortlist=width, filter=filter
+            )
+        nearest = np.full((len(scorer.codes), k), np.inf)
+        ids = np.full((len(scorer.codes), k), MISSING_ID)
+        if filter is not None and not isinstance(filter, Selection):
+            filter = index.select(filter)  # once for all blocks
+        for rows, candidates, measured in _measured(index, scorer, width, filter):
+            score_kernels().select_nearest(measured, candidates, nearest[rows], ids[rows])
+        with np.errstate(over="ignore"):  # beyond float32 is infinitely far
+            return nearest.astype(np.float32), ids
 
     def calibrate(
         self, queries: ArrayLike, truth: ArrayLike, *, target_recall: float = 0.9
@@ -259,8 +270,8 @@ class TwoStageSearch:
 
 
 def _measured(
-    index: IndexSnapshot, scorer: Scorer, width: int
-) -> Iterator[tuple[slice, NDArray[np.int64], NDArray[np.float64]]]:
+    index: IndexSnapshot, scorer: Scorer, width: int, filter: Selection | None = None
+) -> Iterator[tuple[slice, NDArray[np.int64], NDArray[Any]]]:
     """Yield blocks of queries with their candidates, nearest codes first, and distances."""
     width, n_queries = min(width, len(index)), len(scorer.codes)
     if not width:
@@ -268,7 +279,7 @@ def _measured(
     step = max(1, PAIRS_PER_BLOCK // width)
     for start in range(0, n_queries, step):
         rows = slice(start, min(start + step, n_queries))
-        _, candidates = index.search(scorer.codes[rows], width)
+        _, candidates = index.search(scorer.codes[rows], width, filter=filter)
         yield rows, candidates, scorer.distances_of(rows, candidates)
 
 
@@ -301,6 +312,8 @@ def _hits(
 
 
 def _check_oversampling(oversampling: float) -> float:
+    if _is_number(oversampling) and oversampling == math.inf:
+        return math.inf
     if not _is_number(oversampling) or not 1 <= oversampling <= sys.maxsize:
         raise ValueError(f"oversampling must be a number of at least 1, got {oversampling!r}")
     return float(oversampling)

@@ -1,8 +1,14 @@
-"""Kernels that rank codes by a sum of table entries, one entry for each byte of a code.
+"""Kernels that rank codes by a score for each query: the smallest scores are the nearest.
 
-A *score* of a code is ``factors[code[-1]] * sum_j tables[j, code[j]]``, in float32. In every kernel
-the sum runs from the first byte to the last, so equal codes have equal scores and the kernels agree
-bit by bit. The smallest scores are the nearest; ties go to the lower position.
+A query comes as one of two arrays of float32:
+
+- *tables* ``(n_bytes, 256)``: the score of a code is ``factors[code[-1]] * sum_j tables[j,
+  code[j]]``, added up from the first byte to the last;
+- *projections* ``(n_bits,)``: the score is their asymmetric distance, the sum of ``|projection|``
+  over the bits in which the code differs from the signs of the projections.
+
+Every kernel adds up in the same order, so equal codes have equal scores. Ties go to the lower
+position.
 
 :mod:`sigah.search.compiled` imports this module when a kernel is first called.
 """
@@ -12,16 +18,77 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 from sigah.search.kernel_cache import compiled
-from sigah.search.kernels import collect_nearest, drop_far, prefetch, trailing_zeros
+from sigah.search.kernels import collect_nearest, drop_far, ones, prefetch, trailing_zeros
 from sigah.search.layout import GROUP, LANES, MISSING_ID, POSITION_MASK
 
-__all__ = ["rank_codes", "rank_nearest", "scan_scores", "score_codes"]
+__all__ = [
+    "asymmetric_of_all",
+    "asymmetric_of_rows",
+    "rank_codes",
+    "rank_nearest",
+    "scan_scores",
+    "select_nearest",
+    "spherical_of_rows",
+    "squared_of_rows",
+]
 
-AHEAD = 3  # candidates that are prefetched before they are scored
+AHEAD = 1  # candidates that are prefetched before they are scored
 VECTORS = GROUP // LANES
 _GROUP, _LANE = np.uint64(GROUP), np.uint64(GROUP - 1)
+
+
+@intrinsic
+def _asymmetric_distance(typing: Any, code: Any, stride: Any, projection: Any, n_bytes: Any) -> Any:
+    """The asymmetric distance of one code, whose bytes lie ``stride`` bytes apart.
+
+    ``code`` and ``projection`` are addresses. The projections of set bits change their sign; those
+    that are positive then are added. A vector holds the projections of one byte's bits; four sums,
+    of every fourth byte, do not wait for each other.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        code, stride, projection, n_bytes = arguments
+        byte, i32, word = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+        integers, floats = ir.VectorType(i32, 8), ir.VectorType(ir.FloatType(), 8)
+        code = builder.inttoptr(code, byte.as_pointer())
+        projection = builder.inttoptr(projection, integers.as_pointer())
+        zeros = ir.Constant(floats, [0.0] * 8)
+        of_byte = [[(byte_ >> (7 - bit) & 1) << 31 for bit in range(8)] for byte_ in range(256)]
+        rows = ir.ArrayType(integers, 256)
+        signs = cgutils.global_constant(
+            builder, "signs_of_bits", ir.Constant(rows, [ir.Constant(integers, r) for r in of_byte])
+        )
+        sums = [cgutils.alloca_once_value(builder, zeros) for _ in range(4)]
+
+        def add(b: Any, total: Any) -> None:
+            value = builder.load(builder.gep(code, [builder.mul(b, stride)]))
+            flips = builder.load(builder.gep(signs, [i32(0), builder.zext(value, word)]))
+            scores = builder.load(builder.gep(projection, [b]), align=4)
+            charge = builder.bitcast(builder.xor(scores, flips), floats)
+            charge = builder.select(builder.fcmp_ordered(">", charge, zeros), charge, zeros)
+            builder.store(builder.fadd(builder.load(total), charge), total)
+
+        whole = builder.and_(n_bytes, word(-4))
+        with cgutils.for_range_slice(builder, word(0), whole, word(4), word) as (b, _):
+            for i, total in enumerate(sums):
+                add(builder.add(b, word(i)), total)
+        with cgutils.for_range_slice(builder, whole, n_bytes, word(1), word) as (b, _):
+            add(b, sums[0])
+        first, second, third, fourth = map(builder.load, sums)
+        total = builder.fadd(builder.fadd(first, second), builder.fadd(third, fourth))
+        lanes = [builder.extract_element(total, i32(lane)) for lane in range(8)]
+        while len(lanes) > 1:
+            lanes = [builder.fadd(*pair) for pair in zip(lanes[::2], lanes[1::2], strict=True)]
+        return lanes[0]
+
+    address = types.uintp
+    return types.float32(address, types.int64, address, types.int64), generate
 
 
 @compiled
@@ -37,6 +104,9 @@ def _place(stride: Any, position: int) -> Any:
 def _score(flat: Any, stride: Any, position: int, table: Any, factors: Any) -> Any:
     """The score of the code at a position."""
     place = _place(stride, position)
+    if table.ndim == 1:
+        code, query = np.uint64(flat.ctypes.data) + place, np.uint64(table.ctypes.data)
+        return _asymmetric_distance(code, GROUP, query, len(table) // 8)
     total = np.float32(0)
     for j in range(len(table)):
         total += table[j, flat[place + np.uint64(j) * _GROUP]]
@@ -44,15 +114,83 @@ def _score(flat: Any, stride: Any, position: int, table: Any, factors: Any) -> A
 
 
 @compiled
-def score_codes(planes: Any, positions: Any, tables: Any, factors: Any, scores: Any) -> None:
-    """Scores of the codes at some positions ``(q, c)``; infinity where a position is missing."""
-    flat, stride = planes.reshape(planes.size), np.uint64(planes.shape[1]) * _GROUP
-    for q in range(positions.shape[0]):
-        for c in range(positions.shape[1]):
-            if positions[q, c] == MISSING_ID:
-                scores[q, c] = np.inf
-            else:
-                scores[q, c] = _score(flat, stride, positions[q, c], tables[q], factors)
+def asymmetric_of_all(codes: Any, projections: Any, distances: Any) -> None:
+    """Asymmetric distances of queries from codes in rows."""
+    n, n_bytes = codes.shape
+    for q in range(len(projections)):
+        query = projections[q].ctypes.data
+        for i in range(n):
+            code = codes.ctypes.data + i * n_bytes
+            distances[q, i] = _asymmetric_distance(code, 1, query, n_bytes)
+
+
+@compiled
+def asymmetric_of_rows(codes: Any, rows: Any, projections: Any, distances: Any) -> None:
+    """Asymmetric distances of each query from its own rows ``(q, c)`` of codes; -1: none."""
+    n_bytes = codes.shape[1]
+    for q in range(rows.shape[0]):
+        query = projections[q].ctypes.data
+        for c in range(rows.shape[1]):
+            if rows[q, c] >= 0:
+                code = codes.ctypes.data + rows[q, c] * n_bytes
+                distances[q, c] = _asymmetric_distance(code, 1, query, n_bytes)
+
+
+@compiled
+def spherical_of_rows(codes: Any, rows: Any, queries: Any, distances: Any) -> None:
+    """Spherical distances of each query from its own rows ``(q, c)`` of codes; -1: none."""
+    for q in range(rows.shape[0]):
+        query = queries[q]
+        for c in range(rows.shape[1]):
+            if rows[q, c] < 0:
+                continue
+            code = codes[rows[q, c]]
+            differing, shared = np.uint64(0), np.uint64(0)
+            for j in range(len(query)):
+                differing += ones(np.uint64(code[j] ^ query[j]))
+                shared += ones(np.uint64(code[j] & query[j]))
+            # d / (s + 0.1) = 10 d / (10 s + 1), of whole numbers that float32 holds exactly
+            above, under = np.float32(10 * differing), np.float32(10 * shared + np.uint64(1))
+            distances[q, c] = above / under
+
+
+@njit(nogil=True, fastmath={"reassoc"})
+def _squared_distance(query: Any, vector: Any) -> Any:
+    """In float64, added up in an order that depends on the number of dimensions alone."""
+    total = 0.0
+    for j in range(len(query)):
+        difference = query[j] - np.float64(vector[j])
+        total += difference * difference
+    return total
+
+
+@compiled
+def squared_of_rows(vectors: Any, rows: Any, queries: Any, distances: Any) -> bool:
+    """Squared distances of each query from its own rows ``(q, c)``; -1: none.
+
+    Returns whether all distances are finite.
+    """
+    finite = True
+    for q in range(rows.shape[0]):
+        query = queries[q]
+        for c in range(rows.shape[1]):
+            if rows[q, c] >= 0:
+                distances[q, c] = _squared_distance(query, vectors[rows[q, c]])
+                finite &= distances[q, c] < np.inf
+    return finite
+
+
+@compiled
+def select_nearest(distances: Any, ids: Any, nearest: Any, nearest_ids: Any) -> None:
+    """The nearest of each query's candidates ``(q, c)`` by distance, then by id; -1: none."""
+    k = nearest.shape[1]
+    for q in range(len(ids)):
+        held = 0
+        for c in range(ids.shape[1]):
+            d, i = distances[q, c], ids[q, c]
+            if i != MISSING_ID and (held < k or d <= nearest[q, 0]):
+                held = _offer(nearest[q], nearest_ids[q], held, d, i)
+        _sort_heap(nearest[q], nearest_ids[q], held)
 
 
 @compiled
@@ -138,28 +276,39 @@ def scan_scores(
 
     Returns whether every score is a number.
     """
+    flat, stride = planes.reshape(planes.size), np.uint64(planes.shape[1]) * _GROUP
     totals = np.empty(GROUP, np.float32)
-    n_bytes = tables.shape[1]
     sound, k = True, scores.shape[1]
-    for q in range(tables.shape[0]):
-        nearest, places = scores[q], positions[q]
+    for q in range(len(tables)):
+        table, nearest, places = tables[q], scores[q], positions[q]
         held = 0
         for group in range(first, last):
-            totals[:] = 0
-            for j in range(n_bytes):
-                for lane in range(GROUP):
-                    totals[lane] += tables[q, j, planes[group, j, lane]]
+            if tables.ndim == 3:
+                _add_up(planes, group, table, totals)
             for v in range(VECTORS):
                 bits = selected[group * VECTORS + v]
                 while bits != 0:
-                    nth = v * LANES + np.int64(trailing_zeros(bits))
+                    lane = v * LANES + np.int64(trailing_zeros(bits))
                     bits &= bits - np.uint64(1)
-                    score = factors[planes[group, planes.shape[1] - 1, nth]] * totals[nth]
+                    position = group * GROUP + lane
+                    if tables.ndim == 3:
+                        score = factors[planes[group, planes.shape[1] - 1, lane]] * totals[lane]
+                    else:
+                        score = _score(flat, stride, position, table, factors)
                     sound &= score == score
                     if held < k or score <= nearest[0]:
-                        held = _offer(nearest, places, held, score, group * GROUP + nth)
+                        held = _offer(nearest, places, held, score, position)
         _sort_heap(nearest, places, held)
     return sound
+
+
+@compiled
+def _add_up(planes: Any, group: int, table: Any, totals: Any) -> None:
+    """The sums of table entries of all codes of a group."""
+    totals[:] = 0
+    for j in range(len(table)):
+        for lane in range(GROUP):
+            totals[lane] += table[j, planes[group, j, lane]]
 
 
 @compiled

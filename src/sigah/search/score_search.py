@@ -1,4 +1,7 @@
-"""Rank the codes of an index by tables: all of them, or those nearest by Hamming distance."""
+"""Rank the codes of an index by scores: all of them, or those nearest by Hamming distance.
+
+Queries are tables or projections, the two forms that :mod:`sigah.search.score_kernels` describes.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,14 @@ from sigah.search.segment_search import Counts, ids_found, nearest_positions
 from sigah.search.selection import Candidates
 from sigah.threads import run_together
 
-__all__ = ["Scores", "check_factors", "check_tables", "nearest_by_tables", "rank_shortlist"]
+__all__ = [
+    "Scores",
+    "check_factors",
+    "check_projections",
+    "check_tables",
+    "nearest_by_scores",
+    "rank_shortlist",
+]
 
 Scores = tuple[NDArray[np.float32], NDArray[np.int64]]  # scores and ids, both (q, k)
 
@@ -34,6 +44,21 @@ def check_tables(tables: ArrayLike, n_bytes: int) -> NDArray[np.float32]:
             f" byte of a code, got {array.dtype} of shape {array.shape}"
         )
     return _as_float32(array)
+
+
+def check_projections(projections: ArrayLike, n_bits: int) -> NDArray[np.float32]:
+    """Projections as kernels take them, one for each bit of a code."""
+    array = np.asarray(projections)
+    if array.shape[1:] != (n_bits,) or array.dtype.kind not in "fiu":
+        raise ValueError(
+            f"projections must be numbers of shape (q, {n_bits}), one for each bit of a code, got"
+            f" {array.dtype} of shape {array.shape}"
+        )
+    with np.errstate(over="ignore"):
+        scores = _as_float32(array)
+    if not np.isfinite(scores).all():
+        raise ValueError("projections contain NaN, infinity or a value too large for float32")
+    return scores
 
 
 def check_factors(factors: ArrayLike | None) -> NDArray[np.float32]:
@@ -56,37 +81,37 @@ def _as_float32(array: NDArray[Any]) -> NDArray[np.float32]:
     return np.require(array, np.float32, ["C", "W"])
 
 
-def nearest_by_tables(
+def nearest_by_scores(
     candidates: Sequence[Candidates],
-    tables: NDArray[np.float32],
+    views: NDArray[np.float32],
     factors: NDArray[np.float32],
     k: int,
     n_threads: int,
 ) -> Scores:
     """The ``k`` nearest of all candidates by their scores, then by id."""
     answers = [
-        _scan(some.segment.planes, some.bits, tables, factors, k, n_threads) for some in candidates
+        _scan(some.segment.planes, some.bits, views, factors, k, n_threads) for some in candidates
     ]
-    return _merge(candidates, answers, len(tables), k)
+    return _merge(candidates, answers, len(views), k)
 
 
 def _scan(
     planes: NDArray[np.uint8],
     selected: NDArray[np.uint64],
-    tables: NDArray[np.float32],
+    views: NDArray[np.float32],
     factors: NDArray[np.float32],
     k: int,
     n_threads: int,
 ) -> Scores:
-    n_groups, n_queries = len(planes), len(tables)
-    n_bytes = LOOKUP_BYTES * n_groups * GROUP * tables.shape[1]
+    n_groups, n_queries = len(planes), len(views)
+    n_bytes = LOOKUP_BYTES * n_groups * GROUP * _n_bytes(views)
     n_parts = useful_threads(n_bytes, n_queries, n_threads)
     if n_parts == 1 or n_queries >= 4 * n_parts:  # threads share the queries
         scores = np.empty((n_queries, k), np.float32)
         positions = np.empty((n_queries, k), np.int64)
         _call(
             lambda q: score_kernels().scan_scores(
-                planes, selected, 0, n_groups, tables[q], factors, scores[q], positions[q]
+                planes, selected, 0, n_groups, views[q], factors, scores[q], positions[q]
             ),
             share_queries(n_bytes, n_queries, n_parts, n_queries),
             n_parts,
@@ -97,7 +122,7 @@ def _scan(
     _call(  # threads share the codes
         lambda part: score_kernels().scan_scores(
             planes, selected, n_groups * part // n_parts, n_groups * (part + 1) // n_parts,
-            tables, factors, part_scores[part], part_positions[part],
+            views, factors, part_scores[part], part_positions[part],
         ),
         [(part,) for part in range(n_parts)],
         n_parts,
@@ -111,7 +136,7 @@ def rank_shortlist(
     candidates: Sequence[Candidates],
     codes: NDArray[np.uint8],
     shortlist: int,
-    tables: NDArray[np.float32],
+    views: NDArray[np.float32],
     factors: NDArray[np.float32],
     k: int,
     n_threads: int,
@@ -124,7 +149,7 @@ def rank_shortlist(
     shortlist = min(shortlist, sum(some.segment.n_alive for some in candidates))
     if len(candidates) == 1:
         (only,) = candidates
-        answer = _rank_nearest(only, codes, shortlist, tables, factors, k, n_threads)
+        answer = _rank_nearest(only, codes, shortlist, views, factors, k, n_threads)
         if answer is not None:
             return _merge(candidates, [answer], len(codes), k), {"tables": 0, "scan": len(codes)}
     counts = {"tables": 0, "scan": 0}
@@ -139,7 +164,7 @@ def rank_shortlist(
         if len(candidates) > 1:
             _shorten(candidates, lists, shortlist)
         answers = [
-            _rank(some.segment.planes, positions, tables[rows], factors, k, n_threads)
+            _rank(some.segment.planes, positions, views[rows], factors, k, n_threads)
             for some, (_, positions) in zip(candidates, lists, strict=True)
         ]
         blocks.append(_merge(candidates, answers, len(codes[rows]), k))
@@ -153,7 +178,7 @@ def _rank_nearest(
     candidates: Candidates,
     codes: NDArray[np.uint8],
     shortlist: int,
-    tables: NDArray[np.float32],
+    views: NDArray[np.float32],
     factors: NDArray[np.float32],
     k: int,
     n_threads: int,
@@ -170,11 +195,11 @@ def _rank_nearest(
     rank = score_kernels().rank_nearest
     scores, positions = np.empty((n_queries, k), np.float32), np.empty((n_queries, k), np.int64)
     if n_queries == 1:  # without the time that sharing takes
-        _check(rank(planes, bits, codes, shortlist, tables, factors, scores, positions))
+        _check(rank(planes, bits, codes, shortlist, views, factors, scores, positions))
         return scores, positions
     _call(
         lambda q: rank(
-            planes, bits, codes[q], shortlist, tables[q], factors, scores[q], positions[q]
+            planes, bits, codes[q], shortlist, views[q], factors, scores[q], positions[q]
         ),
         share_queries(n_bytes, n_queries, n_parts, most_queries(shortlist, len(planes))),
         n_parts,
@@ -197,7 +222,7 @@ def _shorten(candidates: Sequence[Candidates], lists: Sequence[Nearest], length:
 def _rank(
     planes: NDArray[np.uint8],
     positions: NDArray[np.int64],
-    tables: NDArray[np.float32],
+    views: NDArray[np.float32],
     factors: NDArray[np.float32],
     k: int,
     n_threads: int,
@@ -208,12 +233,17 @@ def _rank(
     n_parts = useful_threads(n_bytes, len(positions), n_threads)
     _call(
         lambda q: score_kernels().rank_codes(
-            planes, positions[q], tables[q], factors, scores[q], ranked[q]
+            planes, positions[q], views[q], factors, scores[q], ranked[q]
         ),
         share_queries(n_bytes, len(positions), n_parts, len(positions)),
         n_parts,
     )
     return scores, ranked
+
+
+def _n_bytes(views: NDArray[np.float32]) -> int:
+    """The width of the codes that tables or projections are for."""
+    return views.shape[1] if views.ndim == 3 else views.shape[1] // 8
 
 
 def _call(kernel: Callable[..., bool], arguments: Sequence[tuple[Any]], n_threads: int) -> None:

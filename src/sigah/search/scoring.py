@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from sigah.codes import check_codes
 from sigah.rows.dtypes import as_numbers
-from sigah.search.distances import spherical_distances
+from sigah.search.compiled import score_kernels
+from sigah.search.layout import MISSING_ID
 from sigah.search.snapshot import IndexSnapshot
 
 __all__ = ["Scorer", "asymmetric_distances", "check_scoring", "check_vectors", "make_scorer"]
@@ -69,8 +70,7 @@ def asymmetric_distances(codes: ArrayLike, projections: ArrayLike) -> NDArray[np
             " both must come from the same hasher"
         )
     distances = np.empty((len(scores), len(packed)), np.float32)
-    for query, projection in enumerate(scores):
-        distances[query] = _weighted_differences(projection, packed)
+    score_kernels().asymmetric_of_all(packed, np.ascontiguousarray(scores), distances)
     return distances
 
 
@@ -84,37 +84,18 @@ class Scorer:
         Codes of the queries, used to find candidates.
     views : ndarray, shape (q, ...)
         The queries in the form that the distance takes.
-    items : callable
-        Maps distinct ids to the distinct items behind them, and each id to its item.
-    read : callable
-        Maps items to the rows that the distance compares with a query.
-    between : callable
-        Maps one view and some rows to a distance for each row.
+    measure : callable
+        Maps some views and the ids of their candidates, shapes (m, ...) and (m, c), to distances
+        (m, c); where an id is -1, the distance means nothing.
     """
 
     codes: NDArray[np.uint8]
     views: NDArray[Any]
-    items: Callable[[NDArray[np.int64]], tuple[NDArray[Any], NDArray[np.intp]]]
-    read: Callable[[NDArray[Any]], NDArray[Any]]
-    between: Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
+    measure: Callable[[NDArray[Any], NDArray[np.int64]], NDArray[Any]]
 
-    def distances_of(self, rows: slice, candidates: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Distances ``(q, c)`` of some queries from their candidates ``(q, c)``.
-
-        Each distinct candidate is read once for all of these queries.
-        """
-        ids, where = np.unique(candidates, return_inverse=True)
-        items, item_of = self.items(ids)
-        where = item_of[where]
-        distances = np.empty(candidates.shape)
-        for start in range(0, len(items), ITEMS_PER_BLOCK):
-            read = self.read(items[start : start + ITEMS_PER_BLOCK])
-            inside = (where >= start) & (where < start + len(read))
-            for query, view in enumerate(self.views[rows]):
-                here = np.flatnonzero(inside[query])
-                if len(here):
-                    distances[query, here] = self.between(view, read[where[query, here] - start])
-        return distances
+    def distances_of(self, rows: slice, candidates: NDArray[np.int64]) -> NDArray[Any]:
+        """Distances ``(m, c)`` of some queries from their candidates ``(m, c)``."""
+        return self.measure(self.views[rows], candidates)
 
 
 def make_scorer(
@@ -124,34 +105,73 @@ def make_scorer(
     array = check_vectors(queries, "queries")
     codes = hasher.transform(queries)  # not the array: data frames have feature names
 
-    def codes_of(ids: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.intp]]:
-        return np.unique(index.get(ids), axis=0, return_inverse=True)  # many ids may share a code
+    def asymmetric(scores: NDArray[Any], candidates: NDArray[np.int64]) -> NDArray[Any]:
+        ids, where = _distinct(candidates)
+        distances = np.empty(candidates.shape, np.float32)
+        score_kernels().asymmetric_of_rows(index.get(ids), where, scores, distances)
+        return distances
 
-    def ids_themselves(ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
-        return ids, np.arange(len(ids))
+    def spherical(codes: NDArray[Any], candidates: NDArray[np.int64]) -> NDArray[Any]:
+        ids, where = _distinct(candidates)
+        distances = np.empty(candidates.shape, np.float32)
+        score_kernels().spherical_of_rows(index.get(ids), where, codes, distances)
+        return distances
 
-    def as_they_are(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return codes
+    def decoded(views: NDArray[Any], candidates: NDArray[np.int64]) -> NDArray[Any]:
+        ids, where = _distinct(candidates)
+        distinct, code_of = np.unique(index.get(ids), axis=0, return_inverse=True)
+        code_of = np.append(code_of, MISSING_ID)  # for candidates that are missing
 
-    def decode(codes: NDArray[np.uint8]) -> NDArray[Any]:
-        return check_vectors(hasher.reconstruct(codes), "decoded vectors")
+        def decode(some: slice) -> NDArray[Any]:
+            return check_vectors(hasher.reconstruct(distinct[some]), "decoded vectors")
 
-    def look_up(ids: NDArray[np.int64]) -> NDArray[Any]:
-        if ids[-1] >= vectors.shape[0]:  # ids ascend, so files are read in order
+        return _squared_distances(views, len(distinct), decode, code_of[where])
+
+    def raw(views: NDArray[Any], candidates: NDArray[np.int64]) -> NDArray[Any]:
+        if len(candidates) and candidates.max() >= vectors.shape[0]:
             raise ValueError(
-                f"the index holds the id {ids[-1]}, but vectors have {vectors.shape[0]} rows; ids"
-                " must be row numbers of vectors"
+                f"the index holds the id {candidates.max()}, but vectors have {vectors.shape[0]}"
+                " rows; ids must be row numbers of vectors"
             )
-        return check_vectors(vectors[ids], "vectors", numbers=ids)
+        if _is_plain(vectors):
+            _check_dimensions(views, vectors.shape[1])
+            distances = np.empty(candidates.shape)
+            if score_kernels().squared_of_rows(np.asarray(vectors), candidates, views, distances):
+                return distances
+        ids, where = _distinct(candidates)
+
+        def look_up(some: slice) -> NDArray[Any]:  # ids ascend, so files are read in order
+            return check_vectors(vectors[ids[some]], "vectors", numbers=ids[some])
+
+        return _squared_distances(views, len(ids), look_up, where)
 
     if by == "asymmetric":
-        scores = check_vectors(hasher.project(queries), "projections").astype(np.float32)
-        return Scorer(codes, scores, codes_of, as_they_are, _weighted_differences)
+        scores = check_vectors(hasher.project(queries), "projections")
+        return Scorer(codes, np.ascontiguousarray(scores, np.float32), asymmetric)
     if by == "spherical":
-        return Scorer(codes, codes, codes_of, as_they_are, _spherical_distances)
-    if by == "decoded":
-        return Scorer(codes, array, codes_of, decode, _squared_distances)
-    return Scorer(codes, array, ids_themselves, look_up, _squared_distances)
+        return Scorer(codes, codes, spherical)
+    return Scorer(
+        codes, np.ascontiguousarray(array, np.float64), decoded if by == "decoded" else raw
+    )
+
+
+def _distinct(candidates: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The distinct ids of candidates, and where in them each candidate is; -1: no candidate."""
+    ids, where = np.unique(candidates, return_inverse=True)
+    where = where.reshape(candidates.shape)
+    if len(ids) and ids[0] == MISSING_ID:
+        return ids[1:], where - 1
+    return ids, where
+
+
+def _is_plain(vectors: Any) -> bool:
+    """Whether a kernel can read the rows where they are."""
+    return (
+        isinstance(vectors, np.ndarray)
+        and vectors.dtype == np.float32  # in the machine's byte order
+        and vectors.flags.c_contiguous
+        and vectors.flags.aligned
+    )
 
 
 def check_scoring(hasher: Any, by: str) -> None:
@@ -188,31 +208,28 @@ def check_vectors(
     return array
 
 
-def _weighted_differences(
-    projection: NDArray[np.float32], codes: NDArray[np.uint8]
-) -> NDArray[np.float32]:
-    """Asymmetric distances ``(n,)`` of one query, by table lookup for each byte."""
-    if_unset, if_set = np.maximum(projection, 0), np.maximum(-projection, 0)
-    charges = np.stack([if_unset, if_set], axis=1).reshape(-1, 8, 1, 2)
-    table = np.zeros((len(charges), 1), np.float32)  # cost of each value of each byte
-    for bit in range(8):
-        table = (table[:, :, None] + charges[:, bit]).reshape(len(charges), -1)
-    distances = np.zeros(len(codes), np.float32)
-    for costs, values in zip(table, codes.T, strict=True):
-        distances += costs[values]
+def _squared_distances(
+    queries: NDArray[np.float64],
+    n_vectors: int,
+    read: Callable[[slice], NDArray[Any]],
+    where: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Squared distances of queries from their candidates, which are read block by block."""
+    distances = np.full(where.shape, np.inf)
+    for start in range(0, n_vectors, ITEMS_PER_BLOCK):
+        vectors = read(slice(start, start + ITEMS_PER_BLOCK))
+        _check_dimensions(queries, vectors.shape[1])
+        inside = (where >= start) & (where < start + len(vectors))
+        rows = np.where(inside, where - start, MISSING_ID)
+        wide = np.float32 if np.can_cast(vectors.dtype, np.float32) else np.float64
+        block = np.require(vectors, wide, ["C", "W"])
+        score_kernels().squared_of_rows(block, rows, queries, distances)
     return distances
 
 
-def _spherical_distances(query: NDArray[np.uint8], codes: NDArray[np.uint8]) -> NDArray[np.float32]:
-    return spherical_distances(codes, query[None])[0]
-
-
-def _squared_distances(query: NDArray[Any], vectors: NDArray[Any]) -> NDArray[np.float64]:
-    if len(query) != vectors.shape[1]:
+def _check_dimensions(queries: NDArray[Any], n_dimensions: int) -> None:
+    if queries.shape[1] != n_dimensions:
         raise ValueError(
-            f"queries have {len(query)} dimensions, but the vectors to compare with have"
-            f" {vectors.shape[1]}"
+            f"queries have {queries.shape[1]} dimensions, but the vectors to compare with have"
+            f" {n_dimensions}"
         )
-    difference = np.subtract(vectors, query, dtype=np.float64)
-    # Ties must stay ties: einsum and BLAS may add up equal rows in different orders.
-    return np.square(difference, out=difference).sum(axis=1)

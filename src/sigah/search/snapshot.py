@@ -16,8 +16,9 @@ from sigah.search.checks import check_ids
 from sigah.search.merging import WithinRadius
 from sigah.search.score_search import (
     check_factors,
+    check_projections,
     check_tables,
-    nearest_by_tables,
+    nearest_by_scores,
     rank_shortlist,
 )
 from sigah.search.segment import Segment, ids_of, positions_of, rows_of
@@ -229,25 +230,85 @@ class CodeSearch(ABC):
         >>> index.search_tables(tables, k=2, codes=np.array([[0]], np.uint8), shortlist=2)
         (array([[5., 7.]], dtype=float32), array([[1, 0]]))
         """
-        n_bytes = self.n_bits // 8
-        entries, multipliers = check_tables(tables, n_bytes), check_factors(factors)
+        entries = check_tables(tables, self.n_bits // 8)
+        return self._search_scores(entries, check_factors(factors), k, codes, shortlist, filter)
+
+    def search_asymmetric(
+        self,
+        projections: ArrayLike,
+        k: int,
+        *,
+        codes: ArrayLike | None = None,
+        shortlist: int | None = None,
+        filter: Filter | Selection | None = None,
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Find the ``k`` nearest codes of each query by :func:`asymmetric_distances`.
+
+        Parameters
+        ----------
+        projections : array-like of float, shape (q, n_bits)
+            Queries, as ``hasher.project`` returns them.
+        k : int
+            Neighbours wanted, at least 1.
+        codes, shortlist, filter
+            As in :meth:`search_tables`. Without a shortlist, the answer is exact over all codes.
+
+        Returns
+        -------
+        distances : ndarray of float32, shape (q, k)
+            Ascending, in units of the projections. Where fewer than ``k`` codes may be found, the
+            rest is infinity.
+        ids : ndarray of int64, shape (q, k)
+            Ascending where distances tie. The rest is -1.
+
+        Raises
+        ------
+        ValueError
+            If the projections are not finite numbers, one for each bit, or as in
+            :meth:`search_tables`.
+        FileFormatError
+            If the file that the index was opened from proves damaged.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sigah.search import HammingIndex
+        >>> index = HammingIndex(n_bits=8)
+        >>> index.add(np.array([[0b11], [0b10], [0b01]], np.uint8))
+        >>> query = np.array([[-3.0, -3.0, -3.0, -3.0, -3.0, -3.0, 2.0, 0.5]])
+        >>> index.search_asymmetric(query, k=2)
+        (array([[0. , 0.5]], dtype=float32), array([[0, 1]]))
+        """
+        scores = check_projections(projections, self.n_bits)
+        return self._search_scores(scores, check_factors(None), k, codes, shortlist, filter)
+
+    def _search_scores(
+        self,
+        views: NDArray[np.float32],
+        factors: NDArray[np.float32],
+        k: int,
+        codes: ArrayLike | None,
+        shortlist: int | None,
+        filter: Filter | Selection | None,
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Search by tables or projections, in the form that kernels take."""
         k = check_whole(k, "k", least=1)
         if (codes is None) != (shortlist is None):
             raise ValueError("codes and shortlist must be given together, or neither of them")
         if codes is None:
-            candidates = self._candidates(filter, len(entries))
-            self.last_search = {"tables": 0, "scan": len(entries)}
-            return nearest_by_tables(candidates, entries, multipliers, k, self.n_threads)
+            candidates = self._candidates(filter, len(views))
+            self.last_search = {"tables": 0, "scan": len(views)}
+            return nearest_by_scores(candidates, views, factors, k, self.n_threads)
         queries = check_codes(codes)
-        if len(queries) != len(entries) or queries.shape[1] > n_bytes:
+        if len(queries) != len(views) or queries.shape[1] * 8 > self.n_bits:
             raise ValueError(
-                f"codes must have shape ({len(entries)}, m), one row for each query of the tables"
-                f" and at most {n_bytes} bytes, got {queries.shape}"
+                f"codes must have shape ({len(views)}, m), one row for each query and at most"
+                f" {self.n_bits // 8} bytes, got {queries.shape}"
             )
         length = check_whole(shortlist, "shortlist", least=k)
         candidates = self._candidates(filter, len(queries))
         found, self.last_search = rank_shortlist(
-            candidates, queries, length, entries, multipliers, k, self.n_threads
+            candidates, queries, length, views, factors, k, self.n_threads
         )
         return found
 

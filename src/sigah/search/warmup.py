@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+from sigah.codes import pack, signs
 
 if TYPE_CHECKING:
     from sigah.search.index import HammingIndex
@@ -39,6 +42,7 @@ def compile_kernels() -> int:
                 for some in (index, HammingIndex.open(file)):
                     _search_in_every_way(some, queries)
             distance_counts(codes, queries)
+    _rank_in_every_way(random.normal(size=(50, 8)).astype(np.float32))
     return sum(len(kernel.signatures) for kernel in KERNELS)
 
 
@@ -53,13 +57,39 @@ def _search_in_every_way(index: HammingIndex, queries: NDArray[np.uint8]) -> Non
             index.range_search(queries, 20, filter=chosen)
     index.search(queries, 5, metric="spherical")
     entries = np.zeros((len(queries), index.n_bits // 8, 256), np.float32)
+    projections = np.zeros((len(queries), index.n_bits), np.float32)
     index.search_tables(entries, 5)
     index.search_tables(entries, 5, codes=queries[:, :-1], shortlist=10)
+    index.search_asymmetric(projections, 5)
+    index.search_asymmetric(projections, 5, codes=queries, shortlist=10)
     index.remove(held[:10])
     index.add(queries, held[-1] + 1 + np.arange(len(queries)))  # a second segment
     index.search(queries, 5)
     index.range_search(queries, 20)
     index.search_tables(entries, 5, codes=queries[:, :-1], shortlist=10)
+    index.search_asymmetric(projections, 5)
+    index.search_asymmetric(projections, 5, codes=queries, shortlist=10)
+
+
+def _rank_in_every_way(vectors: NDArray[np.float32]) -> None:
+    from sigah.search.index import HammingIndex
+    from sigah.search.rerank import TwoStageSearch
+    from sigah.search.scoring import NEEDS, asymmetric_distances
+
+    hasher = SimpleNamespace(
+        transform=lambda rows: pack(rows >= 0), project=lambda rows: rows, reconstruct=signs
+    )
+    codes = hasher.transform(vectors)
+    index = HammingIndex(8)
+    index.add(codes)
+    asymmetric_distances(codes, vectors)
+    mapped = vectors.copy()
+    mapped.flags.writeable = False  # as the arrays of a file are
+    for by in NEEDS:
+        for rows in (vectors, mapped, vectors.astype(np.float64)) if by == "raw" else (None,):
+            search = TwoStageSearch(index, hasher, by, vectors=rows)
+            search.search(vectors, 2)
+            search.calibrate(vectors, np.arange(len(vectors))[:, None])
 
 
 def _even(ids: NDArray[np.int64]) -> NDArray[np.bool_]:
