@@ -50,16 +50,20 @@ def test_a_model_by_cosine_is_that_of_the_library(folder: Path, run: Any) -> Non
     assert told["header"]["parameters"]["metric"] == "cosine"
 
 
-@pytest.mark.parametrize("by", ["decoded", "asymmetric", "hamming"])
+@pytest.mark.parametrize("by", ["raw", "decoded", "asymmetric", "hamming"])
 def test_searches_and_evaluations_are_by_the_metric_of_the_model(
     folder: Path, run: Any, by: str
 ) -> None:
     ranked = () if by == "hamming" else ("--by", by, "--oversampling", 100)
+    vectors = ("--vectors", "base.npy") if by == "raw" else ()
     words = ("cosine.model", "cosine.npy", "queries.npy", *ranked)
-    assert run("search", *words, "-k", 10, "--out", "found.npz")[0] == 0
+    assert run("search", *words, *vectors, "-k", 10, "--out", "found.npz")[0] == 0
     truth = exact_neighbors(np.load("base.npy"), np.load("queries.npy"), 10, "cosine")
     with np.load("found.npz") as found:
-        ids = found["ids"]
+        ids, distances = found["ids"], found["distances"]
+    if by == "raw":
+        np.testing.assert_array_equal(ids, truth.ids)
+        np.testing.assert_allclose(distances, truth.distances, rtol=1e-6, atol=1e-7)
     assert run("evaluate", *words, "--vectors", "base.npy", "--json", "r.json")[0] == 0
     results = json.loads(Path("r.json").read_text())
     assert (results["data"]["truth"], results["index"]["metric"]) == ("exact, cosine", "cosine")

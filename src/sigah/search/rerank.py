@@ -81,11 +81,13 @@ class TwoStageSearch:
         codes that the index held when the search began.
     hasher : object
         Any fitted object with ``transform`` and the method that ``by`` needs. If the index and the
-        hasher both have a fingerprint, the fingerprints must be the same.
+        hasher both have a fingerprint, the fingerprints must be the same. Its ``metric`` is "l2" if
+        it has none.
     by : {"asymmetric", "spherical", "decoded", "raw"}
         The distance of the second stage: :func:`asymmetric_distances` (needs ``project``);
-        :func:`spherical_distances`; the squared Euclidean distance from the query to the vector
-        that the code decodes to (needs ``reconstruct``), or to the vector itself (``vectors``).
+        :func:`spherical_distances`; the distance by the hasher's metric from the query to the
+        vector that the code decodes to (needs ``reconstruct``), or to the vector itself
+        (``vectors``): squared Euclidean, 1 - cosine, or minus the inner product.
     oversampling : float, default=10
         Candidates for each of the ``k`` neighbours, at least 1; ``math.inf``: all codes.
     vectors : array-like, shape (n, d), optional
@@ -207,7 +209,7 @@ class TwoStageSearch:
         queries : array-like, shape (q, d)
             Held-out queries, typical of later queries and not among the vectors of the index.
         truth : array-like of int, shape (q, k)
-            Ids of the true neighbours of each query, for example from
+            Ids of the true neighbours of each query by the hasher's metric, for example from
             :func:`sigah.evaluation.exact_neighbors`.
         target_recall : float, default=0.9
             Above 0, at most 1.

@@ -23,6 +23,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from sigah.metric import METRICS
 from sigah.search.kernel_cache import compiled
 from sigah.search.kernels import collect_nearest, drop_far, ones, prefetch, trailing_zeros
 from sigah.search.layout import GROUP, LANES, MISSING_ID, POSITION_MASK
@@ -30,16 +31,18 @@ from sigah.search.layout import GROUP, LANES, MISSING_ID, POSITION_MASK
 __all__ = [
     "asymmetric_of_all",
     "asymmetric_of_rows",
+    "distances_of_rows",
     "rank_codes",
     "rank_nearest",
     "scan_scores",
     "select_nearest",
     "spherical_of_rows",
-    "squared_of_rows",
 ]
 
 AHEAD = 1  # candidates that are prefetched before they are scored
 VECTORS = GROUP // LANES
+L2, COSINE = METRICS.index("l2"), METRICS.index("cosine")
+NEAR = 1e-3  # smaller cosine distances have lost too many digits as differences from 1
 _GROUP, _LANE = np.uint64(GROUP), np.uint64(GROUP - 1)
 
 
@@ -164,10 +167,40 @@ def _squared_distance(query: Any, vector: Any) -> Any:
     return total
 
 
-@compiled
-def squared_of_rows(vectors: Any, rows: Any, queries: Any, distances: Any) -> bool:
-    """Squared distances of each query from its own rows ``(q, c)``; -1: none.
+@njit(nogil=True, fastmath={"reassoc"})
+def _product(query: Any, vector: Any) -> Any:
+    total = 0.0
+    for j in range(len(query)):
+        total += query[j] * np.float64(vector[j])
+    return total
 
+
+@njit(nogil=True, fastmath={"reassoc"})
+def _cosine_distance(query: Any, vector: Any) -> Any:
+    """1 - cosine; the query has unit length or is zero."""
+    product = square = 0.0
+    for j in range(len(query)):
+        value = np.float64(vector[j])
+        product += query[j] * value
+        square += value * value
+    if square == 0.0:
+        return 1.0
+    inverse = 1 / np.sqrt(square)
+    distance = 1 - inverse * product
+    if distance < NEAR:  # half of the squared distance of unit vectors keeps all digits
+        distance = 0.0
+        for j in range(len(query)):
+            difference = query[j] - inverse * np.float64(vector[j])
+            distance += difference * difference
+        distance /= 2
+    return distance
+
+
+@compiled
+def distances_of_rows(vectors: Any, rows: Any, queries: Any, metric: int, distances: Any) -> bool:
+    """Distances of each query from its own rows ``(q, c)``; -1: none.
+
+    ``metric`` is its place in :data:`sigah.metric.METRICS`; by cosine, queries have unit length.
     Returns whether all distances are finite.
     """
     finite = True
@@ -175,8 +208,15 @@ def squared_of_rows(vectors: Any, rows: Any, queries: Any, distances: Any) -> bo
         query = queries[q]
         for c in range(rows.shape[1]):
             if rows[q, c] >= 0:
-                distances[q, c] = _squared_distance(query, vectors[rows[q, c]])
-                finite &= distances[q, c] < np.inf
+                vector = vectors[rows[q, c]]
+                if metric == L2:
+                    distance = _squared_distance(query, vector)
+                elif metric == COSINE:
+                    distance = _cosine_distance(query, vector)
+                else:
+                    distance = 0 - _product(query, vector)
+                distances[q, c] = distance
+                finite &= -np.inf < distance < np.inf
     return finite
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sigah.codes import check_codes
+from sigah.metric import METRICS, unit_rows
 from sigah.rows.dtypes import as_numbers
 from sigah.search.compiled import score_kernels
 from sigah.search.layout import MISSING_ID
@@ -101,8 +102,12 @@ class Scorer:
 def make_scorer(
     hasher: Any, by: str, index: IndexSnapshot, queries: ArrayLike, vectors: Any = None
 ) -> Scorer:
-    """Prepare queries for the distance ``by``, a key of ``NEEDS``; only "raw" uses ``vectors``."""
+    """Prepare queries for the distance ``by``, a key of ``NEEDS``; only "raw" uses ``vectors``.
+
+    Vectors are compared by the hasher's metric.
+    """
     array = check_vectors(queries, "queries")
+    metric = getattr(hasher, "metric", "l2")
     codes = hasher.transform(queries)  # not the array: data frames have feature names
 
     def asymmetric(scores: NDArray[Any], candidates: NDArray[np.int64]) -> NDArray[Any]:
@@ -125,7 +130,7 @@ def make_scorer(
         def decode(some: slice) -> NDArray[Any]:
             return check_vectors(hasher.reconstruct(distinct[some]), "decoded vectors")
 
-        return _squared_distances(views, len(distinct), decode, code_of[where])
+        return _distances(views, len(distinct), decode, code_of[where], metric)
 
     def raw(views: NDArray[Any], candidates: NDArray[np.int64]) -> NDArray[Any]:
         if len(candidates) and candidates.max() >= vectors.shape[0]:
@@ -136,23 +141,23 @@ def make_scorer(
         if _is_plain(vectors):
             _check_dimensions(views, vectors.shape[1])
             distances = np.empty(candidates.shape)
-            if score_kernels().squared_of_rows(np.asarray(vectors), candidates, views, distances):
+            held, number = np.asarray(vectors), METRICS.index(metric)
+            if score_kernels().distances_of_rows(held, candidates, views, number, distances):
                 return distances
         ids, where = _distinct(candidates)
 
         def look_up(some: slice) -> NDArray[Any]:  # ids ascend, so files are read in order
             return check_vectors(vectors[ids[some]], "vectors", numbers=ids[some])
 
-        return _squared_distances(views, len(ids), look_up, where)
+        return _distances(views, len(ids), look_up, where, metric)
 
     if by == "asymmetric":
         scores = check_vectors(hasher.project(queries), "projections")
         return Scorer(codes, np.ascontiguousarray(scores, np.float32), asymmetric)
     if by == "spherical":
         return Scorer(codes, codes, spherical)
-    return Scorer(
-        codes, np.ascontiguousarray(array, np.float64), decoded if by == "decoded" else raw
-    )
+    views = unit_rows(array) if metric == "cosine" else np.ascontiguousarray(array, np.float64)
+    return Scorer(codes, views, decoded if by == "decoded" else raw)
 
 
 def _distinct(candidates: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -208,13 +213,14 @@ def check_vectors(
     return array
 
 
-def _squared_distances(
+def _distances(
     queries: NDArray[np.float64],
     n_vectors: int,
     read: Callable[[slice], NDArray[Any]],
     where: NDArray[np.int64],
+    metric: str,
 ) -> NDArray[np.float64]:
-    """Squared distances of queries from their candidates, which are read block by block."""
+    """Distances of queries from their candidates, which are read block by block."""
     distances = np.full(where.shape, np.inf)
     for start in range(0, n_vectors, ITEMS_PER_BLOCK):
         vectors = read(slice(start, start + ITEMS_PER_BLOCK))
@@ -223,7 +229,7 @@ def _squared_distances(
         rows = np.where(inside, where - start, MISSING_ID)
         wide = np.float32 if np.can_cast(vectors.dtype, np.float32) else np.float64
         block = np.require(vectors, wide, ["C", "W"])
-        score_kernels().squared_of_rows(block, rows, queries, distances)
+        score_kernels().distances_of_rows(block, rows, queries, METRICS.index(metric), distances)
     return distances
 
 
