@@ -65,7 +65,9 @@ TESTS = {
 }  # fmt: skip
 SLOW = 3.0  # seconds of processor time
 # what Numba's cache is made of
-COMPILED = ("kernels.py", "multi_index_kernels.py", "score_kernels.py", "layout.py")
+COMPILED = (
+    "kernels.py", "multi_index_kernels.py", "score_kernels.py", "asymmetric_kernels.py", "layout.py"
+)  # fmt: skip
 # libraries that have threads of their own are not safe to fork
 LIBRARIES = ("numpy", "safetensors.numpy", "rich.progress", "typer")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from llvmlite import binding as llvm
+from llvmlite import ir
+from numba import njit
 from numpy.typing import NDArray
 
 from sigah import HammingIndex
-from sigah.search import asymmetric_distances, score_search
+from sigah.search import asymmetric_distances, asymmetric_kernels, score_search
+from sigah.search.layout import to_planes
+from sigah.search.segment import all_alive
 
 Codes = NDArray[np.uint8]
 Tables = NDArray[np.float32]
@@ -206,6 +212,77 @@ def test_asymmetric_answers_are_the_first_of_all_sorted(
                 wanted[0][q, : len(places)] = distances[q, places]
                 wanted[1][q, : len(places)] = ids[places]
             assert_same(found, wanted)
+
+
+@pytest.mark.parametrize("instruction", ["avx2", "ssse3", "none"])
+def test_look_ups_in_registers_and_in_memory_agree(
+    instruction: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every way to look up, compiled anew, against the one that this machine uses."""
+    if instruction != "none" and platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("another processor")
+    monkeypatch.setattr(asymmetric_kernels, "FORCED", instruction)
+    other = njit(asymmetric_kernels.scan_asymmetric.py_func)
+    rng = np.random.default_rng(0)
+    for n_bytes in (1, 16, 33):
+        codes = rng.integers(0, 256, (1100, n_bytes), np.uint8)
+        planes, alive = to_planes(codes), all_alive(1100)
+        projections = rng.normal(size=(3, 8 * n_bytes)).astype(np.float32)
+        distances = asymmetric_distances(codes, projections)
+        found = np.empty((3, 7), np.float32), np.empty((3, 7), np.int64)
+        other(planes, alive, 0, len(planes), projections, *found)
+        order = np.argsort(distances, axis=1, kind="stable")[:, :7]
+        assert_same(found, (np.take_along_axis(distances, order, axis=1), order))
+
+
+def test_the_instruction_suits_the_processor() -> None:
+    for features, wanted in (
+        ("+sse2,+ssse3,-avx2", "ssse3"),
+        ("+avx2,+ssse3", "avx2"),
+        ("+neon", "neon"),
+        ("-avx2", "none"),
+        ("", "none"),
+    ):
+        assert asymmetric_kernels.instruction_for(features) == wanted
+
+
+@pytest.mark.parametrize(
+    ("instruction", "processor", "features", "mnemonic"),
+    [
+        ("neon", "aarch64-linux-gnu", "+neon", "tbl"),
+        ("ssse3", "x86_64-linux-gnu", "+ssse3", "pshufb"),
+        ("avx2", "x86_64-linux-gnu", "+avx2", "vpshufb"),
+    ],
+)
+def test_look_ups_become_instructions_of_other_processors(
+    instruction: str, processor: str, features: str, mnemonic: str
+) -> None:
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    table, indices = ir.VectorType(ir.IntType(8), 16), ir.VectorType(ir.IntType(8), 64)
+    module = ir.Module()
+    function = ir.Function(module, ir.FunctionType(indices, [table, indices]), "look_up")
+    builder = ir.IRBuilder(function.append_basic_block())
+    builder.ret(asymmetric_kernels._look_up(builder, instruction, *function.args))
+    machine = llvm.Target.from_triple(processor).create_target_machine(features=features)
+    assert mnemonic in machine.emit_assembly(llvm.parse_assembly(str(module)))
+
+
+def test_bounds_of_extreme_projections_refuse_nothing_that_is_near() -> None:
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 256, (2000, 4), np.uint8)
+    index = HammingIndex(32)
+    index.add(codes)
+    plain = rng.normal(size=(1, 32)).astype(np.float32)
+    lone = np.zeros((1, 32), np.float32)
+    lone[0, 5] = 1e-38
+    skewed = plain * np.float32(10) ** rng.integers(-30, 30, 32)
+    for projections in (plain, 3e38 * np.sign(plain), plain * 1e-42, 0 * plain, lone, skewed):
+        projections = projections.astype(np.float32)
+        distances = asymmetric_distances(codes, projections)
+        order = np.argsort(distances, axis=1, kind="stable")[:, :50]
+        wanted = np.take_along_axis(distances, order, axis=1), order
+        assert_same(index.search_asymmetric(projections, 50), wanted)
 
 
 def test_infinite_scores_come_last_and_are_found() -> None:

@@ -15,7 +15,7 @@ from threading import RLock
 from types import ModuleType
 from typing import Any
 
-__all__ = ["kernels", "multi_index_kernels", "score_kernels"]
+__all__ = ["asymmetric_kernels", "kernels", "multi_index_kernels", "score_kernels"]
 
 _loading = RLock()
 _held: list[Any] = []  # the locks that a fork holds
@@ -37,6 +37,12 @@ def multi_index_kernels() -> ModuleType:
 def score_kernels() -> ModuleType:
     """The module :mod:`sigah.search.score_kernels`."""
     return _load("score_kernels")
+
+
+@cache
+def asymmetric_kernels() -> ModuleType:
+    """The module :mod:`sigah.search.asymmetric_kernels`."""
+    return _load("asymmetric_kernels")
 
 
 def _load(name: str) -> ModuleType:

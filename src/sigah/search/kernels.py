@@ -46,6 +46,8 @@ __all__ = [
     "mark_listed",
     "merge_nearest",
     "positions_of_bits",
+    "prefetch",
+    "prefetch_line",
     "scan_nearest",
     "scan_within",
     "splat",
@@ -68,7 +70,7 @@ def splat(builder: Any, value: Any, kind: Any) -> Any:
     return builder.shuffle_vector(vector, undefined, lanes)
 
 
-def _prefetch(builder: Any, address: Any) -> None:
+def prefetch_line(builder: Any, address: Any) -> None:
     """Have the cache line at an address brought close; harmless if nothing is there."""
     i32 = ir.IntType(32)
     prefetch = cgutils.get_or_insert_function(
@@ -126,7 +128,7 @@ def _group_distances(lane_bits: int) -> Any:
                     plane = builder.gep(group, [builder.mul(b, word(GROUP))])
                     next_plane = builder.gep(ahead, [builder.mul(b, word(GROUP))])
                     for v in range(VECTORS):
-                        _prefetch(builder, builder.gep(next_plane, [word(v * LANES)]))
+                        prefetch_line(builder, builder.gep(next_plane, [word(v * LANES)]))
                     for v, total in enumerate(sums):
                         where = builder.bitcast(
                             builder.gep(plane, [word(v * LANES)]), bytes_vector.as_pointer()
@@ -200,7 +202,7 @@ def prefetch(typing: Any, address: Any) -> Any:
     """Have the cache line at an address brought close; harmless if nothing is there."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _prefetch(builder, builder.inttoptr(arguments[0], ir.IntType(8).as_pointer()))
+        prefetch_line(builder, builder.inttoptr(arguments[0], ir.IntType(8).as_pointer()))
 
     return types.void(types.uintp), generate
 

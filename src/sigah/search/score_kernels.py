@@ -32,10 +32,13 @@ __all__ = [
     "asymmetric_of_all",
     "asymmetric_of_rows",
     "distances_of_rows",
+    "offer",
     "rank_codes",
     "rank_nearest",
     "scan_scores",
+    "score_of",
     "select_nearest",
+    "sort_heap",
     "spherical_of_rows",
 ]
 
@@ -104,7 +107,7 @@ def _place(stride: Any, position: int) -> Any:
 
 
 @compiled
-def _score(flat: Any, stride: Any, position: int, table: Any, factors: Any) -> Any:
+def score_of(flat: Any, stride: Any, position: int, table: Any, factors: Any) -> Any:
     """The score of the code at a position."""
     place = _place(stride, position)
     if table.ndim == 1:
@@ -229,8 +232,8 @@ def select_nearest(distances: Any, ids: Any, nearest: Any, nearest_ids: Any) -> 
         for c in range(ids.shape[1]):
             d, i = distances[q, c], ids[q, c]
             if i != MISSING_ID and (held < k or d <= nearest[q, 0]):
-                held = _offer(nearest[q], nearest_ids[q], held, d, i)
-        _sort_heap(nearest[q], nearest_ids[q], held)
+                held = offer(nearest[q], nearest_ids[q], held, d, i)
+        sort_heap(nearest[q], nearest_ids[q], held)
 
 
 @compiled
@@ -293,11 +296,11 @@ def _rank(
             for j in range(planes.shape[1]):
                 prefetch(place + np.uint64(j) * _GROUP)
         position = candidates[c] & POSITION_MASK
-        score = _score(flat, stride, position, table, factors)
+        score = score_of(flat, stride, position, table, factors)
         sound &= score == score
         if held < k or score <= scores[0]:
-            held = _offer(scores, positions, held, score, position)
-    _sort_heap(scores, positions, held)
+            held = offer(scores, positions, held, score, position)
+    sort_heap(scores, positions, held)
     return sound
 
 
@@ -312,47 +315,35 @@ def scan_scores(
     scores: Any,
     positions: Any,
 ) -> bool:
-    """The nearest by score among the selected codes of groups ``first`` to ``last``.
+    """The nearest by tables among the selected codes of groups ``first`` to ``last``.
 
     Returns whether every score is a number.
     """
-    flat, stride = planes.reshape(planes.size), np.uint64(planes.shape[1]) * _GROUP
     totals = np.empty(GROUP, np.float32)
-    sound, k = True, scores.shape[1]
+    n_bytes, sound, k = tables.shape[1], True, scores.shape[1]
     for q in range(len(tables)):
-        table, nearest, places = tables[q], scores[q], positions[q]
+        nearest, places = scores[q], positions[q]
         held = 0
         for group in range(first, last):
-            if tables.ndim == 3:
-                _add_up(planes, group, table, totals)
+            totals[:] = 0
+            for j in range(n_bytes):
+                for lane in range(GROUP):
+                    totals[lane] += tables[q, j, planes[group, j, lane]]
             for v in range(VECTORS):
                 bits = selected[group * VECTORS + v]
                 while bits != 0:
-                    lane = v * LANES + np.int64(trailing_zeros(bits))
+                    nth = v * LANES + np.int64(trailing_zeros(bits))
                     bits &= bits - np.uint64(1)
-                    position = group * GROUP + lane
-                    if tables.ndim == 3:
-                        score = factors[planes[group, planes.shape[1] - 1, lane]] * totals[lane]
-                    else:
-                        score = _score(flat, stride, position, table, factors)
+                    score = factors[planes[group, planes.shape[1] - 1, nth]] * totals[nth]
                     sound &= score == score
                     if held < k or score <= nearest[0]:
-                        held = _offer(nearest, places, held, score, position)
-        _sort_heap(nearest, places, held)
+                        held = offer(nearest, places, held, score, group * GROUP + nth)
+        sort_heap(nearest, places, held)
     return sound
 
 
 @compiled
-def _add_up(planes: Any, group: int, table: Any, totals: Any) -> None:
-    """The sums of table entries of all codes of a group."""
-    totals[:] = 0
-    for j in range(len(table)):
-        for lane in range(GROUP):
-            totals[lane] += table[j, planes[group, j, lane]]
-
-
-@compiled
-def _offer(scores: Any, positions: Any, held: int, score: Any, position: int) -> int:
+def offer(scores: Any, positions: Any, held: int, score: Any, position: int) -> int:
     """Keep a code if it is among the nearest so far; the farthest kept code is at the top.
 
     ``scores`` and ``positions`` are a heap of ``held`` codes; returns how many it holds afterwards.
@@ -393,7 +384,7 @@ def _sink(scores: Any, positions: Any, held: int, score: Any, position: int) -> 
 
 
 @compiled
-def _sort_heap(scores: Any, positions: Any, held: int) -> None:
+def sort_heap(scores: Any, positions: Any, held: int) -> None:
     """Sort a heap by score and position; what it does not fill is missing."""
     scores[held:], positions[held:] = np.inf, MISSING_ID
     for end in range(held - 1, 0, -1):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sigah.search.compiled import kernels, score_kernels
+from sigah.search.compiled import asymmetric_kernels, kernels, score_kernels
 from sigah.search.layout import GROUP, MISSING_ID
 from sigah.search.merging import Nearest, merge_nearest
 from sigah.search.scan import most_queries, share_queries, useful_threads
@@ -31,7 +31,8 @@ __all__ = [
 Scores = tuple[NDArray[np.float32], NDArray[np.int64]]  # scores and ids, both (q, k)
 
 PAIRS_PER_BLOCK = 1 << 20  # queries times codes of a shortlist that are held at a time
-LOOKUP_BYTES = 8  # a look-up takes about as long as comparing this many bytes of codes
+LOOKUP_BYTES = 8  # a look-up in memory takes about as long as comparing so many bytes of codes
+REGISTER_BYTES = 2  # a look-up in registers
 _NO_FACTORS = np.ones(256, np.float32)
 
 
@@ -104,29 +105,40 @@ def _scan(
     n_threads: int,
 ) -> Scores:
     n_groups, n_queries = len(planes), len(views)
-    n_bytes = LOOKUP_BYTES * n_groups * GROUP * _n_bytes(views)
+
+    def scan(first: int, last: int, some: Any, scores: Any, positions: Any) -> bool:
+        if views.ndim == 2:
+            asymmetric_kernels().scan_asymmetric(
+                planes, selected, first, last, some, scores, positions
+            )
+            return True
+        sound: bool = score_kernels().scan_scores(
+            planes, selected, first, last, some, factors, scores, positions
+        )
+        return sound
+
+    cost = REGISTER_BYTES if views.ndim == 2 else LOOKUP_BYTES
+    n_bytes = n_groups * GROUP * _n_bytes(views) * cost
     n_parts = useful_threads(n_bytes, n_queries, n_threads)
     if n_parts == 1 or n_queries >= 4 * n_parts:  # threads share the queries
         scores = np.empty((n_queries, k), np.float32)
         positions = np.empty((n_queries, k), np.int64)
         _call(
-            lambda q: score_kernels().scan_scores(
-                planes, selected, 0, n_groups, views[q], factors, scores[q], positions[q]
-            ),
+            lambda q: scan(0, n_groups, views[q], scores[q], positions[q]),
             share_queries(n_bytes, n_queries, n_parts, n_queries),
             n_parts,
         )
         return scores, positions
     part_scores = np.empty((n_parts, n_queries, k), np.float32)
     part_positions = np.empty((n_parts, n_queries, k), np.int64)
+    cuts = [n_groups * part // n_parts for part in range(n_parts + 1)]
     _call(  # threads share the codes
-        lambda part: score_kernels().scan_scores(
-            planes, selected, n_groups * part // n_parts, n_groups * (part + 1) // n_parts,
-            views, factors, part_scores[part], part_positions[part],
+        lambda part: scan(
+            cuts[part], cuts[part + 1], views, part_scores[part], part_positions[part]
         ),
         [(part,) for part in range(n_parts)],
         n_parts,
-    )  # fmt: skip
+    )
     scores, positions = np.empty_like(part_scores[0]), np.empty_like(part_positions[0])
     kernels().merge_nearest(part_scores, part_positions, scores, positions)
     return scores, positions
