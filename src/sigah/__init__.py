@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         StochasticGenerativeHashing,
         load,
     )
+    from sigah.refinement import VectorIndex
     from sigah.search import HammingIndex, TwoStageSearch
 
 __version__ = "0.1.0"
@@ -60,11 +61,16 @@ __all__ = [
     "SphericalHashing",
     "StochasticGenerativeHashing",
     "TwoStageSearch",
+    "VectorIndex",
     "load",
 ]
 
 # the others live in sigah.hashers
-_HOMES = {"HammingIndex": "sigah.search", "TwoStageSearch": "sigah.search"}
+_HOMES = {
+    "HammingIndex": "sigah.search",
+    "TwoStageSearch": "sigah.search",
+    "VectorIndex": "sigah.refinement",
+}
 
 
 if not TYPE_CHECKING:  # to a type checker, the names above are all that there are

@@ -10,7 +10,13 @@ from sigah.files.codes import open_codes
 from sigah.files.errors import reading
 from sigah.files.folders import is_code_folder
 from sigah.files.safetensors_files import open_safetensors
-from sigah.files.seals import CODES_FORMAT, INDEX_FORMAT, MODEL_FORMAT, Header
+from sigah.files.seals import (
+    CODES_FORMAT,
+    INDEX_FORMAT,
+    MODEL_FORMAT,
+    VECTORS_FORMAT,
+    Header,
+)
 
 __all__ = ["describe"]
 
@@ -21,7 +27,7 @@ def describe(path: StrPath) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``kind`` ("model", "codes" or "index"), ``n_bytes`` on disk, its ``header`` (None for a
+        ``kind`` ("model", "codes", "index" or "vectors"), ``n_bytes`` on disk, its ``header`` (None for a
         plain ``.npy`` of codes), and ``arrays``: the dtype and shape of each. JSON can hold it.
 
     Raises
@@ -40,7 +46,9 @@ def describe(path: StrPath) -> dict[str, Any]:
             arrays["ids"] = stored.ids
     else:
         with reading(path):
-            header, arrays = open_safetensors(path, MODEL_FORMAT, CODES_FORMAT, INDEX_FORMAT)
+            header, arrays = open_safetensors(
+                path, MODEL_FORMAT, CODES_FORMAT, INDEX_FORMAT, VECTORS_FORMAT
+            )
             kind = header["format"].removeprefix("sigah-")
     return {
         "kind": kind,

@@ -23,6 +23,7 @@ from sigah.files.seals import (
     DTYPES,
     INDEX_FORMAT,
     METADATA_KEY,
+    VECTORS_FORMAT,
     Arrays,
     Header,
     canonical_json,
@@ -36,6 +37,7 @@ from sigah.files.unchanged import Unchanged
 
 __all__ = ["IndexFile", "is_index", "open_index", "save_index"]
 
+FORMATS = {"index": INDEX_FORMAT, "vectors": VECTORS_FORMAT}
 ALIGNMENT = 64  # bytes, of the arrays of an index, for vector instructions
 
 
@@ -44,6 +46,7 @@ def save_index(
     header: Mapping[str, Any],
     arrays: Mapping[str, ArrayLike],
     *,
+    kind: str = "index",
     overwrite: bool = False,
 ) -> None:
     """Write the arrays of an index as one safetensors file, atomically and without copying them.
@@ -54,7 +57,10 @@ def save_index(
     header : mapping
         JSON content; ``format`` and ``format_version`` are filled in.
     arrays : mapping of str to array-like
-        The size of each but the last must be a multiple of 64 bytes, so that all are aligned.
+        Those that kernels read where they are mapped come first; the size of each must be a
+        multiple of 64 bytes, so that all are aligned.
+    kind : {"index", "vectors"}
+        An index of codes, or an index of vectors, which also has the model in it.
     overwrite : bool, default=False
         Whether a file that is not an index may be replaced.
 
@@ -65,9 +71,9 @@ def save_index(
     OSError
         If the file cannot be written.
     """
-    check_target(path, kind="index", overwrite=overwrite)
+    check_target(path, kind=kind, overwrite=overwrite)
     plain = plain_arrays(arrays)
-    header = {**header, **format_fields(INDEX_FORMAT)}
+    header = {**header, **format_fields(FORMATS[kind])}
     checksum = fingerprint(header, plain)
     seal = {
         "header": header,
@@ -117,7 +123,7 @@ class IndexFile:
             verify_arrays(self.header, self.arrays, self.checksum)
 
 
-def open_index(path: StrPath) -> IndexFile:
+def open_index(path: StrPath, *, kind: str = "index") -> IndexFile:
     """Map the arrays of an index file; the time does not grow with their size.
 
     Raises
@@ -129,11 +135,11 @@ def open_index(path: StrPath) -> IndexFile:
     """
     with reading(path):
         file = Unchanged(path)
-        header, arrays, seal = map_safetensors(path, INDEX_FORMAT)
+        header, arrays, seal = map_safetensors(path, FORMATS[kind])
         if seal["seal"] != fingerprint(header | {"of": seal["sha256"]}, {}):
             raise ValueError("the checksum of its header does not match; the file is damaged")
     if not file.has_its_name():  # the map may be of the file that has the name now
-        return open_index(path)
+        return open_index(path, kind=kind)
     return IndexFile(header, arrays, seal["sha256"], file)
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "INDEX_FORMAT",
     "METADATA_KEY",
     "MODEL_FORMAT",
+    "VECTORS_FORMAT",
     "Arrays",
     "Header",
     "begin_digest",
@@ -40,9 +41,15 @@ __all__ = [
 MODEL_FORMAT = "sigah-model"
 CODES_FORMAT = "sigah-codes"
 INDEX_FORMAT = "sigah-index"
+VECTORS_FORMAT = "sigah-vectors"  # an index of rows, and the model that made them
 FORMAT_VERSION = 1  # of new files
 CODES_WITH_IDS = 2  # the version of codes whose checksum also covers ids
-KNOWN_VERSIONS = {MODEL_FORMAT: (1,), CODES_FORMAT: (1, CODES_WITH_IDS), INDEX_FORMAT: (1,)}
+KNOWN_VERSIONS = {
+    MODEL_FORMAT: (1,),
+    CODES_FORMAT: (1, CODES_WITH_IDS),
+    INDEX_FORMAT: (1,),
+    VECTORS_FORMAT: (1,),
+}
 
 METADATA_KEY = "sigah"
 DTYPES = {  # by their names in safetensors

@@ -19,7 +19,7 @@ from safetensors import safe_open
 from sigah.files.atomic import StrPath
 from sigah.files.errors import DAMAGE
 from sigah.files.npy_files import END_OF_SEAL
-from sigah.files.seals import CODES_FORMAT, INDEX_FORMAT, METADATA_KEY, MODEL_FORMAT
+from sigah.files.seals import CODES_FORMAT, INDEX_FORMAT, METADATA_KEY, MODEL_FORMAT, VECTORS_FORMAT
 
 __all__ = ["KINDS", "check_target", "kind_of"]
 
@@ -27,6 +27,7 @@ KINDS = {  # names in messages
     "model": "a model",
     "codes": "codes",
     "index": "an index",
+    "vectors": "an index of vectors",
     "neighbours": "neighbours",
     "graph": "an ONNX graph",
     "results": "results",
@@ -157,7 +158,12 @@ def _try_to_write(target: Path, name: str) -> None:
 
 
 def _safetensors(file: Path, head: bytes) -> str | None:
-    formats = {MODEL_FORMAT: "model", CODES_FORMAT: "codes", INDEX_FORMAT: "index"}
+    formats = {
+        MODEL_FORMAT: "model",
+        CODES_FORMAT: "codes",
+        INDEX_FORMAT: "index",
+        VECTORS_FORMAT: "vectors",
+    }
     try:
         with safe_open(file, framework="np") as content:
             seal = json.loads((content.metadata() or {})[METADATA_KEY])

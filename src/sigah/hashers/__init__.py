@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from os import PathLike
+from typing import Any
+
+from numpy.typing import NDArray
 
 from sigah import files
 from sigah.hashers.anchor_graph import AnchorGraphHashing
@@ -62,6 +65,7 @@ __all__ = [
     "SphericalHashing",
     "StochasticGenerativeHashing",
     "TrainingInterrupted",
+    "from_content",
     "load",
 ]
 
@@ -98,12 +102,26 @@ def load(path: str | PathLike[str]) -> BinaryHasher:
     """
     header, arrays = files.load_model(path)
     try:
+        return from_content(header, arrays)
+    except files.FileFormatError as error:
+        raise files.FileFormatError(f"{path}: {error}") from error
+
+
+def from_content(header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> BinaryHasher:
+    """Rebuild a fitted hasher from what :meth:`BinaryHasher.content` returned.
+
+    Raises
+    ------
+    FileFormatError
+        If a newer version made it, or the method is not known here.
+    """
+    try:
         method = class_of_model(header)
     except (ValueError, KeyError) as error:
-        raise files.FileFormatError(f"{path}: {error}") from error
+        raise files.FileFormatError(str(error)) from error
     try:
         return method._from_model(header, arrays)
     except (KeyError, TypeError) as error:
         raise files.FileFormatError(
-            f"{path} holds a model that this sigah does not know ({error}); upgrade sigah"
+            f"it holds a model that this sigah does not know ({error}); upgrade sigah"
         ) from error

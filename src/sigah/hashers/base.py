@@ -200,6 +200,14 @@ class BinaryHasher(Estimator, ABC):
         overwrite : bool, default=False
             Whether a file that is not a model may also be replaced.
         """
+        header, arrays = self.content()
+        files.save_model(path, header, arrays, overwrite=overwrite)
+
+    def content(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Header and arrays of the fitted model, for a file that has more in it than the model.
+
+        :func:`sigah.hashers.from_content` rebuilds the model from them.
+        """
         self._check_is_fitted()
         arrays = self._check_learned()
         header = {
@@ -213,7 +221,7 @@ class BinaryHasher(Estimator, ABC):
             header["class"] = class_path(type(self))  # for loading a plug-in's model
         if hasattr(self, "feature_names_in_"):
             header["feature_names_in"] = list(self.feature_names_in_)
-        files.save_model(path, header, arrays, overwrite=overwrite)
+        return header, arrays
 
     @classmethod
     def _from_model(cls, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Self:

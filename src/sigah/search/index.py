@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from sigah.checks import check_whole
 from sigah.codes import check_codes, check_n_bits
 from sigah.files import FileFormatError, open_codes, open_index, save_index
+from sigah.files.indexes import IndexFile
 from sigah.files.unchanged import Unchanged
 from sigah.search.checks import check_ids
 from sigah.search.index_files import header_and_arrays, segment_from
@@ -340,9 +341,12 @@ class HammingIndex(CodeSearch):
         OSError
             If the file cannot be written.
         """
+        save_index(path, *self.content(), overwrite=overwrite)
+
+    def content(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Header and arrays of a file with the codes that are alive."""
         whole = merge(self._segments, self.n_bits // 8)
-        content = header_and_arrays(whole, self.n_bits, self.fingerprint)
-        save_index(path, *content, overwrite=overwrite)
+        return header_and_arrays(whole, self.n_bits, self.fingerprint)
 
     @classmethod
     def open(cls, path: str | PathLike[str], *, n_threads: int | None = None) -> Self:
@@ -368,8 +372,12 @@ class HammingIndex(CodeSearch):
         OSError
             If the file cannot be read.
         """
-        opened = open_index(path)
-        header = opened.header
+        return cls.of_file(open_index(path), n_threads=n_threads)
+
+    @classmethod
+    def of_file(cls, opened: IndexFile, *, n_threads: int | None) -> Self:
+        """An index of the segment in a mapped file."""
+        header, path = opened.header, opened.file.path
         try:
             index = cls(header["n_bits"], n_threads=n_threads, fingerprint=header["fingerprint"])
             segment = segment_from(header, opened.arrays)
@@ -393,12 +401,16 @@ class HammingIndex(CodeSearch):
         Parameters and errors are the same as for :meth:`open`.
         """
         index = cls.open(path, n_threads=n_threads)
-        index._segments = tuple(
-            make_segment(rows_of(s, living(s)), s.ids if isinstance(s.ids, range) else s.ids.copy())
-            for s in index._segments
-        )
-        index._file = None
+        index.into_memory()
         return index
+
+    def into_memory(self) -> None:
+        """Copy what is mapped from a file."""
+        self._segments = tuple(
+            make_segment(rows_of(s, living(s)), s.ids if isinstance(s.ids, range) else s.ids.copy())
+            for s in self._segments
+        )
+        self._file = None
 
     def stats(self) -> dict[str, Any]:
         """Sizes of the index, as JSON can hold them.

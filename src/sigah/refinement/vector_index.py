@@ -1,0 +1,550 @@
+"""Vectors in, ids and distances out: an index that keeps a few bytes of each vector."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sigah.checks import check_random_state, check_whole
+from sigah.files import FileFormatError, save_index
+from sigah.files.indexes import open_index
+from sigah.hashers import ITQ, BinaryHasher
+from sigah.metric import check_metric, check_same_metric, distances_from, unit_rows
+from sigah.progress import phase
+from sigah.refinement.refined_codes import TRAINING_ROWS, RefinedCodes
+from sigah.rows.blocks import LARGEST, Rows
+from sigah.rows.dtypes import check_rows
+from sigah.rows.sampling import sample
+from sigah.search import HammingIndex, Selection
+from sigah.search.layout import MISSING_ID
+from sigah.search.selection import Filter
+
+__all__ = ["Calibrated", "VectorIndex"]
+
+LEAST_BYTES = 4
+QUERY_BYTES = 1 << 26  # tables of queries in memory at a time
+CALIBRATION_QUERIES = 256
+CALIBRATION_ROWS = 1 << 26  # most rows that all calibration queries rank
+KEPT = 0.99  # share of the whole ranking that the default shortlist keeps
+Z = 1.96  # standard errors in an interval of 95 %
+
+Source = Any | Callable[[NDArray[np.int64]], ArrayLike]
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """The result of :meth:`VectorIndex.calibrate`.
+
+    Attributes
+    ----------
+    shortlist : int
+        Candidates that are ranked for each query.
+    recall : float
+        Mean share of the true neighbours that were returned.
+    low, high : float
+        An interval of 95 % of the recall on other queries of the same kind.
+    reached : bool
+        Whether ``recall`` is at least ``target_recall``.
+    target_recall : float
+    curve : tuple of (int, float)
+        Shortlists that were tried, and the recall at each.
+    """
+
+    shortlist: int
+    recall: float
+    low: float
+    high: float
+    reached: bool
+    target_recall: float
+    curve: tuple[tuple[int, float], ...]
+
+    def __str__(self) -> str:
+        found = (
+            f"recall {self.recall:.3f} (95 % of such samples: {self.low:.3f} to {self.high:.3f})"
+            f" with {self.shortlist:,} candidates"
+        )
+        if self.reached:
+            return found
+        return f"recall {self.target_recall:.3g} is out of reach: {found} at best"
+
+
+class VectorIndex:
+    """Nearest neighbours of vectors, from a few bytes of each.
+
+    A search finds a shortlist by the Hamming distance of hash codes, and ranks it by tables of what
+    each further byte adds to the distance (:class:`RefinedCodes`). It may then rank the best again
+    by the original vectors.
+
+    Threads, copies, pickles and forks behave as those of :class:`HammingIndex`.
+
+    Parameters
+    ----------
+    refined : RefinedCodes
+        Fitted. Most users call :meth:`build`.
+    n_threads : int, optional
+        Threads that a search may use; by default as many as there are cores.
+
+    Attributes
+    ----------
+    refined : RefinedCodes
+        The hasher and the codebooks.
+    metric : str
+        "l2" (distances are squared), "cosine" (``1 - cos``) or "ip" (``-<q, x>``).
+    n_bytes : int
+        Bytes of a row.
+    bytes_per_vector : float
+        All that is kept of a vector: its row, and 8 bytes for its id unless ids are consecutive.
+    shortlist : int
+        Candidates that a search ranks. It grows with the index, as the rank of a true neighbour
+        among the hash codes does.
+
+    See Also
+    --------
+    HammingIndex : codes in, ids and distances out.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sigah import VectorIndex
+    >>> vectors = np.random.default_rng(0).normal(size=(2000, 32)).astype(np.float32)
+    >>> index = VectorIndex.build(vectors, n_bytes=16, metric="cosine", random_state=0)
+    >>> distances, ids = index.search(vectors[:2], k=3)
+    >>> ids[:, 0], index.bytes_per_vector
+    (array([0, 1]), 16.0)
+    """
+
+    def __init__(self, refined: RefinedCodes, *, n_threads: int | None = None) -> None:
+        self.refined = refined
+        self._index = HammingIndex(
+            8 * refined.n_bytes, n_threads=n_threads, fingerprint=refined.fingerprint
+        )
+        self._share = 0.0  # of the index, that is ranked
+        self._least = 1000  # candidates, however small the index
+
+    @classmethod
+    def build(
+        cls,
+        vectors: ArrayLike,
+        n_bytes: int = 16,
+        *,
+        metric: str = "cosine",
+        hasher: BinaryHasher | None = None,
+        ids: ArrayLike | None = None,
+        random_state: Any = None,
+        n_threads: int | None = None,
+        verbose: bool = False,
+    ) -> Self:
+        """Learn from vectors, add them, and choose how many candidates a search ranks.
+
+        Parameters
+        ----------
+        vectors : array-like, shape (n, d)
+            Or a memory map, or what :func:`sigah.rows.load_vectors` returns; read in blocks.
+        n_bytes : int, default=16
+            Bytes of a vector, at least 4. Half of them are ITQ's hash code, at most 8 bits for 8
+            dimensions; the others refine it.
+        metric : {"cosine", "l2", "ip"}
+        hasher : BinaryHasher, optional
+            Fitted with the same metric; used in place of ITQ. Its code must leave room for bytes
+            that refine it.
+        ids : array-like of int, shape (n,), optional
+            By default 0, 1, 2, ...
+        random_state : int, RandomState or None
+        n_threads : int, optional
+        verbose : bool, default=False
+            Whether to show progress.
+
+        Returns
+        -------
+        VectorIndex
+
+        Raises
+        ------
+        ValueError
+            If the vectors are not finite numbers, have fewer than 8 dimensions, are too few to
+            learn from, or a parameter is out of range.
+        MissingLibraryError
+            If scikit-learn is not installed: learning needs it, searching does not.
+        """
+        metric = check_metric(metric)
+        n_bytes = check_whole(n_bytes, "n_bytes", least=LEAST_BYTES)
+        random_state = check_random_state(random_state)
+        rows = Rows(check_rows(vectors, "vectors"), largest=LARGEST)
+        drawn = sample(rows.source, TRAINING_ROWS, random_state)
+        if hasher is None:
+            n_hash = min(n_bytes // 2, rows.dim // 8)
+            if not n_hash:
+                raise ValueError(
+                    f"vectors have {rows.dim} dimensions; hash codes need at least 8: give a fitted"
+                    " hasher that makes more bits than dimensions, such as LSH"
+                )
+            seed = int(random_state.randint(2**31 - 1))
+            with phase("hash layer", show=verbose):
+                hasher = ITQ(8 * n_hash, metric=metric, random_state=seed).fit(drawn)
+        else:
+            check_same_metric(hasher, metric, "the index")
+        refined = RefinedCodes(hasher, n_bytes).fit(
+            drawn, random_state=random_state, verbose=verbose
+        )
+        index = cls(refined, n_threads=n_threads)
+        with phase("encoding", show=verbose):
+            index.add(vectors, ids)
+        with phase("choosing the shortlist", show=verbose):
+            index._choose_shortlist(drawn, random_state)
+        return index
+
+    @property
+    def metric(self) -> str:
+        """The metric of the distances."""
+        return self.refined.metric
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of a row."""
+        return self.refined.n_bytes
+
+    @property
+    def n_threads(self) -> int:
+        """Threads that a search may use."""
+        return self._index.n_threads
+
+    @property
+    def bytes_per_vector(self) -> float:
+        """All that is kept of a vector: its row, and its id unless ids are consecutive."""
+        stored = self._index.stats()["id_bytes"]
+        return self.n_bytes + stored / max(1, len(self))
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """The ids of the vectors, ascending."""
+        return self._index.ids
+
+    @property
+    def shortlist(self) -> int:
+        """Candidates that a search ranks."""
+        return max(self._least, math.ceil(self._share * len(self)))
+
+    @shortlist.setter
+    def shortlist(self, candidates: int) -> None:
+        candidates = check_whole(candidates, "shortlist", least=1)
+        self._least, self._share = candidates, candidates / max(1, len(self))
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __contains__(self, item: object) -> bool:
+        return item in self._index
+
+    def __repr__(self) -> str:
+        return f"<VectorIndex: {len(self):,} vectors in {self.n_bytes} bytes each, {self.metric}>"
+
+    def __copy__(self) -> Self:
+        twin = type(self).__new__(type(self))
+        twin.__dict__.update(self.__dict__, _index=self._index.__copy__())
+        return twin
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self.__copy__()
+
+    def add(self, vectors: ArrayLike, ids: ArrayLike | None = None) -> None:
+        """Encode vectors and add them: all of them, or none if there is an error.
+
+        Parameters
+        ----------
+        vectors : array-like, shape (n, d)
+        ids : array-like of int, shape (n,), optional
+            Unique in the index and not negative. By default they continue from the largest id.
+
+        Raises
+        ------
+        ValueError
+            If the vectors are not finite or of another dimension, or an id is negative or taken.
+        """
+        self._index.add(self.refined.encode(vectors), ids)
+
+    def update(self, vectors: ArrayLike, ids: ArrayLike) -> None:
+        """Replace the vectors of ids in the index; a search sees all of the new ones or none."""
+        self._index.update(self.refined.encode(vectors), ids)
+
+    def remove(self, ids: ArrayLike) -> None:
+        """Remove vectors by id: all of them, or none if an id is not in the index."""
+        self._index.remove(ids)
+
+    def compact(self) -> None:
+        """Merge all rows into one segment; searches are fastest afterwards."""
+        self._index.compact()
+
+    def select(self, filter: Filter) -> Selection:
+        """Prepare a filter for many searches, as :meth:`HammingIndex.select`."""
+        return self._index.select(filter)
+
+    def reconstruct(self, ids: ArrayLike) -> NDArray[np.float32]:
+        """Approximations of vectors by id; of unit vectors for the metric cosine.
+
+        Returns
+        -------
+        vectors : ndarray of float32, shape (m, d)
+        """
+        return self.refined.decode(self._index.get(ids))
+
+    def search(
+        self,
+        queries: ArrayLike,
+        k: int = 10,
+        *,
+        filter: Filter | Selection | None = None,
+        vectors: Source | None = None,
+        n_ranked: int = 100,
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Find the ``k`` nearest vectors of each query.
+
+        Parameters
+        ----------
+        queries : array-like, shape (q, d)
+        k : int, default=10
+        filter : array-like, callable or Selection, optional
+            Which ids may be found, as in :meth:`HammingIndex.search`.
+        vectors : array-like or callable, optional
+            The original vectors, which rank the best candidates once more: an array or memory map
+            whose row numbers are the ids, or a function from ids to their vectors ``(m, d)``.
+            Without them, distances are those from the approximations that rows decode to.
+        n_ranked : int, default=100
+            How many candidates the original vectors rank, at least ``k``; only with ``vectors``.
+
+        Returns
+        -------
+        distances : ndarray of float32, shape (q, k)
+            Ascending, by the metric of the index. Where fewer than ``k`` vectors may be found, the
+            rest is infinity.
+        ids : ndarray of int64, shape (q, k)
+            Ascending where distances tie. The rest is -1.
+
+        Raises
+        ------
+        ValueError
+            If the queries are not finite vectors of the right dimension, ``k`` is not a positive
+            whole number, or the filter is of another kind.
+        FileFormatError
+            If the file that the index was opened from proves damaged.
+        """
+        k = check_whole(k, "k", least=1)
+        rows = Rows(check_rows(queries, "queries"))
+        if vectors is None:
+            return self._ranked(rows, k, self.shortlist, filter)
+        wanted = max(k, check_whole(n_ranked, "n_ranked", least=1))
+        _, candidates = self._ranked(rows, wanted, max(self.shortlist, wanted), filter)
+        return _ranked_by_vectors(rows, candidates, k, vectors, self.metric)
+
+    def _ranked(
+        self, queries: Rows, k: int, shortlist: int | None, filter: Filter | Selection | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The ``k`` best of a shortlist, or, without its length, of the whole index."""
+        distances = np.empty((len(queries), k), np.float32)
+        ids = np.empty((len(queries), k), np.int64)
+        step = max(1, QUERY_BYTES // (self.n_bytes * 256 * 4))
+        for start in range(0, len(queries), step):
+            where = slice(start, min(start + step, len(queries)))
+            views = self.refined.queries(queries.source[where])
+            found, ids[where] = self._index.search_tables(
+                views.tables,
+                k,
+                codes=None if shortlist is None else views.codes,
+                shortlist=None if shortlist is None else max(k, shortlist),
+                factors=views.factors,
+                filter=filter,
+            )
+            distances[where] = found + views.shifts
+        if self.metric != "ip":  # rounding may take the smallest ones below 0
+            np.maximum(distances, 0, out=distances)
+        return distances, ids
+
+    def _choose_shortlist(
+        self, vectors: NDArray[np.float32], random_state: np.random.RandomState
+    ) -> None:
+        """The shortest of a doubling shortlist that keeps 99 % of what the whole index gives."""
+        n = len(self)
+        n_queries = min(CALIBRATION_QUERIES, len(vectors), max(16, CALIBRATION_ROWS // max(1, n)))
+        queries = vectors[random_state.choice(len(vectors), n_queries, replace=False)]
+        k = min(11, n)  # ten neighbours, and the vector itself
+        _, best = self._ranked(Rows(queries), k, None, None)
+        for shortlist in _doubled(10 * k, n):
+            self.shortlist = shortlist
+            _, found = self._ranked(Rows(queries), k, shortlist, None)
+            if _share_found(found, best).mean() >= KEPT:
+                break
+
+    def calibrate(
+        self,
+        queries: ArrayLike,
+        truth: ArrayLike,
+        *,
+        target_recall: float = 0.95,
+        vectors: Source | None = None,
+        n_ranked: int = 100,
+    ) -> Calibrated:
+        """Find the smallest shortlist, of doubling ones, whose recall reaches a target, and set it.
+
+        If the target is out of reach, the shortlist with the best recall is set.
+
+        Parameters
+        ----------
+        queries : array-like, shape (q, d)
+            Typical of later queries; some hundreds.
+        truth : array-like of int, shape (q, k)
+            Ids of the true neighbours, from :func:`sigah.evaluation.exact_neighbors`, say.
+        target_recall : float, default=0.95
+        vectors, n_ranked
+            As in :meth:`search`, if searches will use them.
+
+        Returns
+        -------
+        Calibrated
+            With an interval: 500 queries know a recall of .95 to about .01.
+        """
+        rows = Rows(check_rows(queries, "queries"))
+        wanted = np.asarray(truth)
+        if wanted.ndim != 2 or len(wanted) != len(rows) or not wanted.size:
+            raise ValueError(
+                f"truth must have shape ({len(rows)}, k), one row of ids for each query, got"
+                f" {wanted.shape}"
+            )
+        if not 0 < target_recall <= 1:
+            raise ValueError(f"target_recall must be above 0 and at most 1, got {target_recall!r}")
+        k = wanted.shape[1]
+        curve: list[tuple[int, float]] = []
+        shares: dict[int, NDArray[np.float64]] = {}
+        for shortlist in _doubled(max(k, 64), len(self)):
+            self.shortlist = shortlist
+            _, ids = self.search(rows.source, k, vectors=vectors, n_ranked=n_ranked)
+            shares[shortlist] = _share_found(ids, wanted)
+            curve.append((shortlist, float(shares[shortlist].mean())))
+            if curve[-1][1] >= target_recall:
+                break
+        best = next(
+            shortlist
+            for shortlist, recall in curve
+            if recall >= min(target_recall, max(recall for _, recall in curve))
+        )
+        self.shortlist = best
+        recall = float(shares[best].mean())
+        error = Z * float(shares[best].std(ddof=1)) / math.sqrt(len(rows)) if len(rows) > 1 else 1
+        return Calibrated(
+            shortlist=best,
+            recall=recall,
+            low=max(0.0, recall - error),
+            high=min(1.0, recall + error),
+            reached=recall >= target_recall,
+            target_recall=float(target_recall),
+            curve=tuple(curve),
+        )
+
+    def save(self, path: str | PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the rows, the ids and the model to one file, atomically.
+
+        Parameters
+        ----------
+        path : str or path-like
+            An existing index of vectors is replaced.
+        overwrite : bool, default=False
+            Whether a file of another kind may also be replaced.
+        """
+        header, arrays = self._index.content()
+        about, model = self.refined.content()
+        header |= {"refined": about, "shortlist": [self._least, self._share]}
+        save_index(path, header, arrays | model, kind="vectors", overwrite=overwrite)
+
+    @classmethod
+    def open(cls, path: str | PathLike[str], *, n_threads: int | None = None) -> Self:
+        """Open a file by mapping it; rows are read where searches need them.
+
+        :meth:`HammingIndex.open` says what happens if the file changes.
+
+        Raises
+        ------
+        FileFormatError
+            If the file is damaged, is not an index of vectors, or of a newer format.
+        OSError
+            If the file cannot be read.
+        """
+        opened = open_index(path, kind="vectors")
+        try:
+            model = {k: v for k, v in opened.arrays.items() if k not in ("planes", "ids")}
+            refined = RefinedCodes.from_content(opened.header["refined"], model)
+            index = cls.__new__(cls)
+            index.refined = refined
+            index._least, index._share = opened.header["shortlist"]
+            index._index = HammingIndex.of_file(opened, n_threads=n_threads)
+            if index._index.fingerprint != refined.fingerprint:
+                raise FileFormatError("its model is not the one that made its rows")
+        except FileFormatError as error:
+            raise FileFormatError(f"cannot open {path}: {error}") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise FileFormatError(f"cannot open {path}: its header is damaged ({error})") from error
+        return index
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], *, n_threads: int | None = None) -> Self:
+        """Read a file into memory and verify it; parameters and errors are those of :meth:`open`."""
+        index = cls.open(path, n_threads=n_threads)
+        index._index.into_memory()
+        return index
+
+
+def _ranked_by_vectors(
+    queries: Rows, candidates: NDArray[np.int64], k: int, vectors: Source, metric: str
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The best ``k`` of candidates ``(q, c)``, -1 where there is none, by the original vectors."""
+    distances = np.full((len(queries), k), np.inf, np.float32)
+    ids = np.full((len(queries), k), MISSING_ID, np.int64)
+    read = vectors if callable(vectors) else _reader(vectors)
+    for where, block in queries.blocks():
+        for row, query in enumerate(block, start=where.start):
+            held = np.sort(candidates[row][candidates[row] != MISSING_ID])
+            if not len(held):
+                continue
+            compared = np.asarray(read(held))
+            view = query.astype(np.float64)
+            if metric == "cosine":
+                compared, view = unit_rows(compared), unit_rows(view[np.newaxis])[0]
+            apart = distances_from(view, compared, metric)
+            nearest = np.argsort(apart, kind="stable")[:k]
+            distances[row, : len(nearest)] = apart[nearest]
+            ids[row, : len(nearest)] = held[nearest]
+    return distances, ids
+
+
+def _reader(vectors: Any) -> Callable[[NDArray[np.int64]], Any]:
+    """A function from ids to the rows of an array."""
+    rows = check_rows(vectors, "vectors")
+
+    def read(ids: NDArray[np.int64]) -> Any:
+        if ids[-1] >= rows.shape[0]:
+            raise ValueError(
+                f"the index holds the id {ids[-1]}, but vectors have {rows.shape[0]} rows; ids must"
+                " be row numbers of vectors"
+            )
+        if isinstance(rows, np.ndarray):
+            return rows[ids]
+        return np.concatenate([rows[i : i + 1] for i in map(int, ids)])
+
+    return read
+
+
+def _share_found(found: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Of each query, the share of the wanted ids that were found."""
+    return np.array([np.isin(w, f).mean() for f, w in zip(found, wanted, strict=True)])
+
+
+def _doubled(first: int, n: int) -> list[int]:
+    """first, 2 first, 4 first, ... and n."""
+    tried = []
+    while first < n:
+        tried.append(first)
+        first *= 2
+    return [*tried, max(1, n)]

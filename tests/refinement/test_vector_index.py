@@ -1,0 +1,255 @@
+"""VectorIndex: what it finds, what it keeps, and what it refuses."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sigah import ITQ, LSH, HammingIndex, VectorIndex
+from sigah.evaluation import exact_neighbors
+from sigah.files import FileFormatError
+from sigah.files.description import describe
+from sigah.metric import METRICS
+from sigah.refinement import RefinedCodes
+
+N, DIM, K = 3000, 32, 10
+
+
+@pytest.fixture(scope="module")
+def vectors() -> np.ndarray:
+    """Points about centres of different lengths, so that the three metrics differ."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(60, DIM)) * rng.uniform(0.5, 2, (60, 1))
+    points = centres[rng.integers(0, 60, N + 100)] + 0.5 * rng.normal(size=(N + 100, DIM))
+    return (points + 0.3).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def base(vectors: np.ndarray) -> np.ndarray:
+    return vectors[:N]
+
+
+@pytest.fixture(scope="module")
+def queries(vectors: np.ndarray) -> np.ndarray:
+    return vectors[N:]
+
+
+@pytest.fixture(scope="module")
+def indexes(base: np.ndarray) -> dict[str, VectorIndex]:
+    return {m: VectorIndex.build(base, 12, metric=m, random_state=0) for m in METRICS}
+
+
+def distances_of(queries: np.ndarray, vectors: np.ndarray, metric: str) -> np.ndarray:
+    """All distances in float64, from the definitions."""
+    q, x = queries.astype(np.float64), vectors.astype(np.float64)
+    if metric == "l2":
+        return ((q[:, None] - x[None]) ** 2).sum(axis=2)
+    if metric == "ip":
+        return -q @ x.T
+    q = q / np.linalg.norm(q, axis=1, keepdims=True)
+    return 1 - q @ (x / np.linalg.norm(x, axis=1, keepdims=True)).T
+
+
+def recall(ids: np.ndarray, truth: np.ndarray) -> float:
+    return float(np.mean([np.isin(t, i).mean() for t, i in zip(truth, ids, strict=True)]))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_refined_rows_find_far_more_than_hash_codes_of_the_same_size(
+    metric: str, indexes: dict[str, VectorIndex], base: np.ndarray, queries: np.ndarray
+) -> None:
+    truth = exact_neighbors(base, queries, K, metric=metric).ids
+    index = indexes[metric]
+    found = recall(index.search(queries, K)[1], truth)
+    if metric == "ip":  # Hamming distances know nothing of lengths
+        assert found > 0.55
+    else:
+        hasher = ITQ(32, metric=metric, random_state=0).fit(base)  # no more bits than dimensions
+        codes = HammingIndex.of(hasher)
+        codes.add(hasher.transform(base))
+        assert found > recall(codes.search(hasher.transform(queries), K)[1], truth) + 0.25
+        assert found > 0.75
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_distances_are_those_from_what_the_rows_decode_to(
+    metric: str, indexes: dict[str, VectorIndex], queries: np.ndarray
+) -> None:
+    index = indexes[metric]
+    distances, ids = index.search(queries[:20], 5)
+    assert (np.diff(distances, axis=1) >= 0).all()
+    for query, row, found in zip(queries[:20], distances, ids, strict=True):
+        expected = distances_of(query[None], index.reconstruct(found), metric)[0]
+        # of the length, four bits are kept
+        np.testing.assert_allclose(row, expected, rtol=0.15, atol=0.05 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_original_vectors_rank_exactly(
+    metric: str, indexes: dict[str, VectorIndex], base: np.ndarray, queries: np.ndarray
+) -> None:
+    index = indexes[metric]
+    for source in (base, base.astype(np.float64), lambda ids: base[ids]):
+        distances, ids = index.search(queries, K, vectors=source, n_ranked=400)
+        every = distances_of(queries, base, metric)
+        np.testing.assert_allclose(
+            distances, np.take_along_axis(every, ids, axis=1), rtol=1e-4, atol=1e-5
+        )
+        truth = exact_neighbors(base, queries, K, metric=metric).ids
+        assert recall(ids, truth) > (0.85 if metric == "ip" else 0.98)
+
+
+def test_scaling_changes_nothing_for_cosine(
+    indexes: dict[str, VectorIndex], queries: np.ndarray
+) -> None:
+    index = indexes["cosine"]
+    scales = np.random.default_rng(1).choice([0.25, 1.0, 64.0], (len(queries), 1))
+    one, other = index.search(queries, 5), index.search(queries * scales.astype(np.float32), 5)
+    assert (one[1] == other[1]).all()
+    assert (index.refined.encode(queries) == index.refined.encode(queries * 4)).all()
+
+
+def test_one_shortlist_as_long_as_the_index_is_the_whole_ranking(
+    indexes: dict[str, VectorIndex], queries: np.ndarray
+) -> None:
+    index = copy.copy(indexes["l2"])
+    index.shortlist = N
+    distances, ids = index.search(queries, 20)
+    views = index.refined.queries(queries)
+    rows = index.refined.encode(index.reconstruct(index.ids[:0]))
+    assert rows.shape == (0, 12)
+    held = index._index.get(index.ids)
+    scores = sum(views.tables[:, j][:, held[:, j]] for j in range(12)) + views.shifts
+    best = np.take_along_axis(scores, ids, axis=1)
+    np.testing.assert_allclose(distances, np.maximum(best, 0), rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(best[:, -1], np.sort(scores, axis=1)[:, 19], rtol=1e-4, atol=1e-3)
+
+
+def test_rows_are_added_updated_removed_and_filtered(
+    indexes: dict[str, VectorIndex], base: np.ndarray, queries: np.ndarray
+) -> None:
+    index = copy.deepcopy(indexes["cosine"])
+    index.remove(np.arange(0, N, 2))
+    assert len(index) == N // 2
+    assert 1 in index
+    assert 2 not in index
+    assert (index.search(queries, 5)[1] % 2 == 1).all()
+    chosen = index.select(lambda ids: ids % 3 == 1)
+    for filter in (chosen, lambda ids: ids % 3 == 1, np.arange(1, N, 3)):
+        ids = index.search(queries, 5, filter=filter)[1]
+        assert (ids % 6 == 1).all()
+    index.update(queries[:1], [1])
+    assert index.search(queries[:1], 1)[1].item() == 1
+    index.add(queries[1:2], [10**12])
+    assert index.search(queries[1:2], 1)[1].item() == 10**12
+    assert index.bytes_per_vector == 12 + 8
+    few = index.search(queries[:2], 5, filter=[7, 9])
+    assert few[1].tolist()[0][2:] == [-1, -1, -1]
+    assert np.isinf(few[0][:, 2:]).all()
+    assert len(indexes["cosine"]) == N, "a copy is an index of its own"
+
+
+def test_files_pickles_and_copies_answer_alike(
+    indexes: dict[str, VectorIndex], queries: np.ndarray, tmp_path: Path
+) -> None:
+    for metric, index in indexes.items():
+        path = tmp_path / metric
+        index.save(path)
+        expected = index.search(queries, 5)
+        for twin in (
+            VectorIndex.open(path), VectorIndex.load(path), pickle.loads(pickle.dumps(index)),
+        ):  # fmt: skip
+            assert (twin.search(queries, 5)[1] == expected[1]).all()
+            assert (twin.search(queries, 5)[0] == expected[0]).all()
+            assert (twin.metric, len(twin), twin.shortlist) == (metric, N, index.shortlist)
+        assert describe(path)["kind"] == "vectors"
+        twin.save(path)
+        with pytest.raises(FileFormatError, match="sigah-vectors|not"):
+            HammingIndex.open(path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged = tmp_path / "damaged"
+    damaged.write_bytes(content)
+    with pytest.raises(FileFormatError):
+        VectorIndex.open(damaged).search(queries, 5)
+    model = tmp_path / "model"
+    ITQ(16, random_state=0).fit(queries).save(model)
+    with pytest.raises(ValueError, match="is a model"):
+        index.save(model)
+    with pytest.raises(FileFormatError):
+        VectorIndex.open(model)
+
+
+def test_the_same_seed_builds_the_same_index(base: np.ndarray, queries: np.ndarray) -> None:
+    one, other = (VectorIndex.build(base[:800], 6, random_state=3) for _ in range(2))
+    assert one.refined.fingerprint == other.refined.fingerprint
+    assert (one.search(queries, 3)[1] == other.search(queries, 3)[1]).all()
+
+
+def test_any_fitted_hasher_of_the_same_metric_may_be_refined(
+    base: np.ndarray, queries: np.ndarray
+) -> None:
+    hasher = LSH(64, metric="cosine", random_state=0).fit(base[:500])
+    index = VectorIndex.build(base[:500], 12, hasher=hasher, random_state=0)
+    assert index.refined.hasher is hasher
+    assert index.search(base[:50], 1)[1].ravel().tolist() == list(range(50))
+    with pytest.raises(ValueError, match="metric"):
+        VectorIndex.build(base, 12, metric="l2", hasher=hasher)
+    with pytest.raises(ValueError, match="must exceed the 8 bytes"):
+        VectorIndex.build(base, 8, hasher=hasher)
+
+
+def test_calibration_finds_the_shortlist_for_a_recall(
+    indexes: dict[str, VectorIndex], base: np.ndarray, queries: np.ndarray
+) -> None:
+    index = copy.copy(indexes["l2"])
+    truth = exact_neighbors(base, queries, K).ids
+    found = index.calibrate(queries, truth, target_recall=0.7)
+    assert found.reached
+    assert found.low < found.recall < found.high
+    assert index.shortlist == found.shortlist
+    assert recall(index.search(queries, K)[1], truth) == pytest.approx(found.recall)
+    out_of_reach = index.calibrate(queries, truth, target_recall=1.0)
+    assert not out_of_reach.reached
+    assert "out of reach" in str(out_of_reach)
+    raw = index.calibrate(queries, truth, target_recall=0.95, vectors=base)
+    assert raw.reached
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"n_bytes": 3}, "n_bytes"),
+        ({"n_bytes": 2.5}, "n_bytes"),
+        ({"metric": "euclid"}, "metric must be one of"),
+        ({"vectors": np.ones((100, 4), np.float32)}, "4 dimensions"),
+        ({"vectors": np.full((100, 16), np.nan, np.float32)}, "NaN"),
+        ({"vectors": np.ones(100)}, "vectors"),
+        ({"random_state": "x"}, "random_state"),
+    ],
+)
+def test_bad_arguments_are_named(arguments: dict[str, Any], says: str, base: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=says):
+        VectorIndex.build(**{"vectors": base[:300], **arguments})
+
+
+def test_bad_queries_are_named(indexes: dict[str, VectorIndex], queries: np.ndarray) -> None:
+    index = indexes["cosine"]
+    with pytest.raises(ValueError, match="16 features"):
+        index.search(queries[:, :16], 3)
+    with pytest.raises(ValueError, match="NaN"):
+        index.search(np.full((1, DIM), np.nan, np.float32), 3)
+    with pytest.raises(ValueError, match="k must"):
+        index.search(queries, 0)
+    with pytest.raises(ValueError, match="row numbers"):
+        index.search(queries, 3, vectors=queries)
+    with pytest.raises(ValueError, match="not fitted"):
+        RefinedCodes(index.refined.hasher, 12).encode(queries)
+    assert index.search(queries[:0], 3)[1].shape == (0, 3)
+    zero = index.search(np.zeros((1, DIM), np.float32), 3)
+    assert np.isfinite(zero[0]).all()
