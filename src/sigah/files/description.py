@@ -27,8 +27,9 @@ def describe(path: StrPath) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``kind`` ("model", "codes", "index" or "vectors"), ``n_bytes`` on disk, its ``header`` (None for a
-        plain ``.npy`` of codes), and ``arrays``: the dtype and shape of each. JSON can hold it.
+        ``kind`` ("model", "codes", "index" or "vectors"), ``n_bytes`` on disk, its ``header``
+        (None for a plain ``.npy`` of codes), and ``arrays``: the dtype and shape of each. JSON can
+        hold it.
 
     Raises
     ------

@@ -72,7 +72,7 @@ def choose(
 
 
 def nearest(vectors: Floats, codewords: Floats) -> NDArray[np.intp]:
-    """The nearest codeword of each vector; of equally near ones the first."""
+    """The nearest codeword of each vector."""
     half_norms = np.square(codewords).sum(axis=1) / 2
     found = np.empty(len(vectors), np.intp)
     for start in range(0, len(vectors), BLOCK):

@@ -24,8 +24,9 @@ __all__ = ["Queries", "RefinedCodes"]
 TRAINING_ROWS = 1 << 17
 HASH_ROUNDS = 4  # rounds over the codewords of hash bytes alone, at the start
 ROUNDS = 10  # rounds over all bytes
+LEVEL_ROUNDS = 20
 CHOICES = 3  # rounds over the refinement bytes of a new vector
-LEVELS = 16  # of the length, in the high half of the last byte
+LEVELS = 16  # of the length of a decoded vector, in the high half of the last byte
 AXES_PER_BYTE = 16  # principal axes that codewords have, for each byte of a row
 
 
@@ -53,9 +54,11 @@ class RefinedCodes:
     """A fitted hasher, and codebooks that refine its codes within a budget of bytes.
 
     A vector becomes a row of ``n_bytes``: its hash code, which finds candidates, and refinement
-    bytes, which rank them. All bytes together decode to an approximation of the vector. For the
-    metrics l2 and cosine, half of the last byte holds the length of that approximation, which
-    tables alone do not give.
+    bytes, which rank them. All bytes together decode to an approximation of the vector.
+
+    A sum of table entries gives the inner product with that approximation. The metrics l2 and
+    cosine also need its length, for which half of the last byte is kept: the length itself for
+    cosine; for l2 what a sum over bytes (``squares_``) leaves of its square.
 
     Compare Jegou, Tavenard, Douze and Amsaleg, "Searching in one billion vectors: re-rank with
     source coding", ICASSP 2011. :mod:`sigah.refinement.codebooks` says how the codebooks are
@@ -78,7 +81,9 @@ class RefinedCodes:
         Principal axes, in which codewords are kept.
     codebooks_ : ndarray of float32, shape (n_bytes, 256, p)
     levels_ : ndarray of float32, shape (16,)
-        Lengths of decoded vectors, ascending; empty for the metric ip.
+        Values of the half byte, ascending; empty for the metric ip.
+    squares_ : ndarray of float32, shape (n_bytes, 256)
+        What each byte adds to the squared length; empty unless the metric is l2.
 
     See Also
     --------
@@ -101,6 +106,7 @@ class RefinedCodes:
     axes_: NDArray[np.float32]
     codebooks_: NDArray[np.float32]
     levels_: NDArray[np.float32]
+    squares_: NDArray[np.float32]
 
     def __init__(self, hasher: BinaryHasher, n_bytes: int) -> None:
         self.hasher = hasher
@@ -177,11 +183,12 @@ class RefinedCodes:
         codebooks[-1] = np.tile(codebooks[-1, : sizes[-1]], (VALUES // sizes[-1], 1))
         self.mean_, self.axes_, self.codebooks_ = mean, axes, codebooks
         self.levels_ = np.empty(0, np.float32)
+        self.squares_ = np.empty((0, VALUES), np.float32)
+        rows = self._without_levels(rows[:, : self.n_hash], targets)  # as new vectors get them
+        if self.metric == "l2":
+            self.squares_ = self._parts(rows)
         if self._has_levels:
-            lengths = np.sort(self._lengths(rows))
-            self.levels_ = np.array(
-                [part.mean() for part in np.array_split(lengths, LEVELS)], np.float32
-            )
+            self.levels_ = levels_of(self._kept_of_length(rows))
         return self
 
     def encode(self, X: ArrayLike) -> NDArray[np.uint8]:
@@ -204,6 +211,7 @@ class RefinedCodes:
         ValueError
             If the vectors are not finite or of another dimension.
         """
+        self._check_fitted()
         vectors = self._rows(X)
         rows = np.zeros((len(vectors), self.n_bytes), np.uint8)
         for where, block in vectors.blocks():
@@ -211,18 +219,10 @@ class RefinedCodes:
         return rows
 
     def _encode(self, block: NDArray[np.float32]) -> NDArray[np.uint8]:
-        rows = np.zeros((len(block), self.n_bytes), np.uint8)
-        rows[:, : self.n_hash] = self.hasher.transform(block)
-        residual = (as_compared(block, self.metric) - self.mean_) @ self.axes_
-        hash_codebooks = self.codebooks_[: self.n_hash]
-        residual -= decoded(rows[:, : self.n_hash], hash_codebooks)
-        for byte in range(self.n_hash, self.n_bytes):  # choose adds the codeword that it replaces
-            residual -= self.codebooks_[byte, 0]
-        for _ in range(CHOICES):
-            choose(residual, rows, self.codebooks_, self.n_hash, self._sizes)
+        targets: Any = (as_compared(block, self.metric) - self.mean_) @ self.axes_
+        rows = self._without_levels(self.hasher.transform(block), targets)
         if self._has_levels:
-            borders = (self.levels_[1:] + self.levels_[:-1]) / 2
-            levels = np.searchsorted(borders, self._lengths(rows))
+            levels = nearest_level(self._kept_of_length(rows), self.levels_)
             rows[:, -1] |= (levels * (VALUES // LEVELS)).astype(np.uint8)
         return rows
 
@@ -237,6 +237,7 @@ class RefinedCodes:
         -------
         vectors : ndarray of float32, shape (n, d)
         """
+        self._check_fitted()
         array = np.asarray(rows)
         if array.dtype != np.uint8 or array.ndim != 2 or array.shape[1] != self.n_bytes:
             raise ValueError(
@@ -251,20 +252,21 @@ class RefinedCodes:
         Scores are, up to ``shifts``: for ip the negative inner product with the decoded vector, for
         l2 the squared distance from it, for cosine the negative cosine.
         """
-        block = np.concatenate([block for _, block in self._rows(X).blocks()] or [self._none()])
+        self._check_fitted()
+        block = np.concatenate([block for _, block in self._rows(X).blocks()])
         codes = self.hasher.transform(block)
         views = as_compared(block, self.metric)
         p = self.codebooks_.shape[2]
-        tables = (views @ self.axes_) @ self.codebooks_.reshape(-1, p).T
+        scale = np.float32(-2 if self.metric == "l2" else -1)
+        tables: Any = (scale * (views @ self.axes_)) @ self.codebooks_.reshape(-1, p).T
         tables = tables.reshape(len(views), self.n_bytes, VALUES)
-        tables[:, 0] += (views @ self.mean_)[:, np.newaxis]
-        factors, shifts = None, np.zeros((len(views), 1), np.float32)
+        tables[:, 0] += scale * (views @ self.mean_)[:, np.newaxis]
+        factors: Any = None
+        shifts = np.zeros((len(views), 1), np.float32)
         if self.metric == "l2":
-            tables *= -2
-            tables[:, -1] += np.square(self.levels_)[LEVEL_OF_BYTE]
+            tables += self.squares_
+            tables[:, -1] += self.levels_[LEVEL_OF_BYTE]
             shifts = np.square(views).sum(axis=1, keepdims=True)
-        else:
-            np.negative(tables, out=tables)
         if self.metric == "cosine":
             factors = 1 / np.maximum(self.levels_, np.finfo(np.float32).tiny)[LEVEL_OF_BYTE]
             shifts += 1
@@ -294,14 +296,15 @@ class RefinedCodes:
             if name.startswith("hasher.")
         }
         refined = cls(from_content(header["hasher"], hashers), header["n_bytes"])
-        for name in ("mean_", "axes_", "codebooks_", "levels_"):
+        for name in ARRAYS:
             setattr(refined, name, own[name])
-        d, p = refined.axes_.shape
+        p = refined.axes_.shape[1]
         shapes = {
             "mean_": (refined.n_features,),
             "axes_": (refined.n_features, p),
             "codebooks_": (refined.n_bytes, VALUES, p),
             "levels_": (LEVELS * refined._has_levels,),
+            "squares_": (refined.n_bytes * (refined.metric == "l2"), VALUES),
         }
         for name, shape in shapes.items():
             array = getattr(refined, name)
@@ -313,9 +316,8 @@ class RefinedCodes:
         return {"n_bytes": self.n_bytes, "model": self.hasher.fingerprint}
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        if not hasattr(self, "codebooks_"):
-            raise ValueError("these RefinedCodes are not fitted: call fit with vectors")
-        return {name: getattr(self, name) for name in ("mean_", "axes_", "codebooks_", "levels_")}
+        self._check_fitted()
+        return {name: getattr(self, name) for name in ARRAYS}
 
     @property
     def _has_levels(self) -> bool:
@@ -334,18 +336,69 @@ class RefinedCodes:
             )
         return rows
 
-    def _none(self) -> NDArray[np.float32]:
-        return np.empty((0, self.n_features), np.float32)
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "codebooks_"):
+            raise ValueError("these RefinedCodes are not fitted: call fit with vectors")
 
     def _decode(self, rows: NDArray[np.uint8]) -> NDArray[np.float32]:
         return decoded(rows, self.codebooks_) @ self.axes_.T + self.mean_
 
-    def _lengths(self, rows: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Lengths of decoded vectors: ``|mean + y|`` from ``y`` in the principal axes."""
+    def _without_levels(
+        self, codes: NDArray[np.uint8], targets: NDArray[np.float32]
+    ) -> NDArray[np.uint8]:
+        """Rows of vectors, given in the principal axes; the high half of the last byte is 0."""
+        rows = np.zeros((len(codes), self.n_bytes), np.uint8)
+        rows[:, : self.n_hash] = codes
+        residual = targets - decoded(rows, self.codebooks_)
+        for _ in range(CHOICES):
+            choose(residual, rows, self.codebooks_, self.n_hash, self._sizes)
+        return rows
+
+    def _squared_lengths(self, rows: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Of decoded vectors: ``|mean + y|^2`` from ``y`` in the principal axes."""
         y = decoded(rows, self.codebooks_)
         shift = self.mean_ @ self.axes_
         squares = np.square(y).sum(axis=1) + 2 * (y @ shift) + float(self.mean_ @ self.mean_)
-        return np.sqrt(np.maximum(squares, 0))
+        return np.maximum(squares, 0)
+
+    def _parts(self, rows: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The squared length as a sum over bytes, as well as a sum can give it."""
+        shift = 2 * (self.mean_ @ self.axes_)
+        parts = (self.codebooks_ * (self.codebooks_ + shift)).sum(axis=2, keepdims=True)
+        left = self._squared_lengths(rows)[:, np.newaxis] - decoded(rows, parts)
+        for _ in range(HASH_ROUNDS):
+            improve(left, rows, parts, self.n_bytes, self._sizes)
+        parts[-1] = np.tile(parts[-1, : self._sizes[-1]], (LEVELS, 1))
+        return parts[:, :, 0]
+
+    def _kept_of_length(self, rows: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What the half byte holds of the length of decoded vectors."""
+        squares = self._squared_lengths(rows)
+        if self.metric == "cosine":
+            return np.sqrt(squares)
+        return squares - decoded(rows, self.squares_[:, :, np.newaxis])[:, 0]
 
 
+ARRAYS = ("mean_", "axes_", "codebooks_", "levels_", "squares_")
 LEVEL_OF_BYTE = np.arange(VALUES) // (VALUES // LEVELS)
+
+
+def levels_of(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Sixteen levels, ascending, that round values with a small squared error.
+
+    They start as the means of equally many values and move as in Lloyd, "Least squares quantization
+    in PCM", 1982.
+    """
+    parts = np.array_split(np.sort(values), LEVELS)
+    levels = np.array([part.mean() if len(part) else values.max() for part in parts])
+    for _ in range(LEVEL_ROUNDS):
+        found = nearest_level(values, levels)
+        counts = np.bincount(found, minlength=LEVELS)
+        sums = np.bincount(found, values, minlength=LEVELS)
+        levels = np.where(counts, sums / np.maximum(counts, 1), levels)
+    return levels.astype(np.float32)
+
+
+def nearest_level(values: NDArray[np.float32], levels: NDArray[np.floating]) -> NDArray[np.intp]:
+    """The nearest of ascending levels, for each value."""
+    return np.searchsorted((levels[1:] + levels[:-1]) / 2, values)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,7 +18,7 @@ from sigah.hashers import ITQ, BinaryHasher
 from sigah.metric import check_metric, check_same_metric, distances_from, unit_rows
 from sigah.progress import phase
 from sigah.refinement.refined_codes import TRAINING_ROWS, RefinedCodes
-from sigah.rows.blocks import LARGEST, Rows
+from sigah.rows.blocks import LARGEST, Rows, RowSource
 from sigah.rows.dtypes import check_rows
 from sigah.rows.sampling import sample
 from sigah.search import HammingIndex, Selection
@@ -370,12 +370,13 @@ class VectorIndex:
         """The shortest of a doubling shortlist that keeps 99 % of what the whole index gives."""
         n = len(self)
         n_queries = min(CALIBRATION_QUERIES, len(vectors), max(16, CALIBRATION_ROWS // max(1, n)))
-        queries = vectors[random_state.choice(len(vectors), n_queries, replace=False)]
+        drawn = vectors[random_state.choice(len(vectors), n_queries, replace=False)]
         k = min(11, n)  # ten neighbours, and the vector itself
-        _, best = self._ranked(Rows(queries), k, None, None)
+        queries = Rows(cast(RowSource, drawn))
+        _, best = self._ranked(queries, k, None, None)
         for shortlist in _doubled(10 * k, n):
             self.shortlist = shortlist
-            _, found = self._ranked(Rows(queries), k, shortlist, None)
+            _, found = self._ranked(queries, k, shortlist, None)
             if _share_found(found, best).mean() >= KEPT:
                 break
 
@@ -421,7 +422,7 @@ class VectorIndex:
         shares: dict[int, NDArray[np.float64]] = {}
         for shortlist in _doubled(max(k, 64), len(self)):
             self.shortlist = shortlist
-            _, ids = self.search(rows.source, k, vectors=vectors, n_ranked=n_ranked)
+            _, ids = self.search(queries, k, vectors=vectors, n_ranked=n_ranked)
             shares[shortlist] = _share_found(ids, wanted)
             curve.append((shortlist, float(shares[shortlist].mean())))
             if curve[-1][1] >= target_recall:
@@ -490,7 +491,7 @@ class VectorIndex:
 
     @classmethod
     def load(cls, path: str | PathLike[str], *, n_threads: int | None = None) -> Self:
-        """Read a file into memory and verify it; parameters and errors are those of :meth:`open`."""
+        """Read a file into memory and verify it; parameters and errors as for :meth:`open`."""
         index = cls.open(path, n_threads=n_threads)
         index._index.into_memory()
         return index
