@@ -29,6 +29,8 @@ def written(tmp_path: Path, blobs: Any) -> dict[str, Path]:
     index.save(at["index"])
     np.savez(at["neighbours.npz"], distances=np.zeros(3), ids=np.zeros(3))
     export_encoder(hasher, at["graph.onnx"])
+    at["vectors"] = tmp_path / "vectors"
+    sigah.VectorIndex.build(blobs, 4, random_state=0).save(at["vectors"])
     for suffix in (".npy", ".parquet"):
         at[f"codes{suffix}"] = tmp_path / f"codes{suffix}"
         streams.encode(hasher, blobs, at[f"codes{suffix}"])
