@@ -124,6 +124,8 @@ def check_dtype(dtype: Any, name: str = "X") -> None:
     ValueError: dates.npy must hold numbers, but it holds dates or times (datetime64[D]): \
 convert it first
     """
+    if dtype == np.float32:  # the usual one
+        return
     try:
         known = np.dtype(dtype)
     except TypeError:  # torch's, and others that NumPy does not know: by name, as in torch.float32
