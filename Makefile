@@ -7,7 +7,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export GOMP_SPINCOUNT ?= 10000
 
 .PHONY: setup test test-fast docs dist-check test-engines test-browser test-soak fuzz mutate lint demo bench bench-million bench-onnx \
-  bench-search bench-engines bench-stream bench-cold results clean
+  bench-search bench-frontier bench-engines bench-stream bench-cold results clean
 
 setup: .venv/.installed
 
@@ -96,6 +96,11 @@ bench-search: setup
 	$(BIN)/python benchmarks/search.py
 	$(BIN)/python benchmarks/rerank.py
 	$(BIN)/python benchmarks/publish.py
+
+# Recall, bytes and time of searches for vectors, ours beside FAISS's; hours.
+bench-frontier: setup
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
+	$(BIN)/python benchmarks/frontier.py
 
 # Recall and time of the engines on real codes, for docs/engines.md.
 bench-engines: setup

@@ -255,7 +255,7 @@ def test_bad_arguments_are_named(arguments: dict[str, Any], says: str, base: np.
 
 def test_bad_queries_are_named(indexes: dict[str, VectorIndex], queries: np.ndarray) -> None:
     index = indexes["cosine"]
-    with pytest.raises(ValueError, match="16 features"):
+    with pytest.raises(ValueError, match="queries has 16 features"):
         index.search(queries[:, :16], 3)
     with pytest.raises(ValueError, match="NaN"):
         index.search(np.full((1, DIM), np.nan, np.float32), 3)

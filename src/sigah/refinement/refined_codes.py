@@ -23,7 +23,7 @@ __all__ = ["Queries", "RefinedCodes"]
 
 TRAINING_ROWS = 1 << 17
 HASH_ROUNDS = 4  # rounds over the codewords of hash bytes alone, at the start
-ROUNDS = 10  # rounds over all bytes
+ROUNDS = 6  # rounds over all bytes
 LEVEL_ROUNDS = 20
 CHOICES = 3  # rounds over the refinement bytes of a new vector
 LEVELS = 16  # of the length of a decoded vector, in the high half of the last byte
@@ -152,7 +152,7 @@ class RefinedCodes:
             If scikit-learn is not installed.
         """
         random_state = check_random_state(random_state)
-        drawn = sample(self._rows(X, largest=LARGEST).source, TRAINING_ROWS, random_state)
+        drawn = sample(self.rows(X, largest=LARGEST).source, TRAINING_ROWS, random_state)
         vectors = as_compared(drawn, self.metric)
         mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
         vectors = vectors - mean
@@ -212,7 +212,7 @@ class RefinedCodes:
             If the vectors are not finite or of another dimension.
         """
         self._check_fitted()
-        vectors = self._rows(X)
+        vectors = self.rows(X)
         rows = np.zeros((len(vectors), self.n_bytes), np.uint8)
         for where, block in vectors.blocks():
             rows[where] = self._encode(block)
@@ -253,7 +253,10 @@ class RefinedCodes:
         l2 the squared distance from it, for cosine the negative cosine.
         """
         self._check_fitted()
-        block = np.concatenate([block for _, block in self._rows(X).blocks()])
+        return self.queries_of(np.concatenate([block for _, block in self.rows(X).blocks()]))
+
+    def queries_of(self, block: NDArray[np.float32]) -> Queries:
+        """As :meth:`queries`, of vectors from :meth:`rows`."""
         codes = self.hasher.transform(block)
         views = as_compared(block, self.metric)
         p = self.codebooks_.shape[2]
@@ -328,11 +331,12 @@ class RefinedCodes:
         last = VALUES // LEVELS if self._has_levels else VALUES
         return [VALUES] * (self.n_bytes - 1) + [last]
 
-    def _rows(self, X: ArrayLike, *, largest: float = np.inf) -> Rows:
-        rows = Rows(check_rows(X), largest=largest)
+    def rows(self, X: ArrayLike, *, name: str = "X", largest: float = np.inf) -> Rows:
+        """Vectors to be read in blocks, of the right dimension; each block is checked."""
+        rows = Rows(check_rows(X, name), largest=largest)
         if rows.dim != self.n_features:
             raise ValueError(
-                f"X has {rows.dim} features, but the hasher was fitted with {self.n_features}"
+                f"{name} has {rows.dim} features, but the hasher was fitted with {self.n_features}"
             )
         return rows
 

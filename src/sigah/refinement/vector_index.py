@@ -334,7 +334,7 @@ class VectorIndex:
             If the file that the index was opened from proves damaged.
         """
         k = check_whole(k, "k", least=1)
-        rows = Rows(check_rows(queries, "queries"))
+        rows = self.refined.rows(queries, name="queries")
         if vectors is None:
             return self._ranked(rows, k, self.shortlist, filter)
         wanted = max(k, check_whole(n_ranked, "n_ranked", least=1))
@@ -348,18 +348,23 @@ class VectorIndex:
         distances = np.empty((len(queries), k), np.float32)
         ids = np.empty((len(queries), k), np.int64)
         step = max(1, QUERY_BYTES // (self.n_bytes * 256 * 4))
-        for start in range(0, len(queries), step):
-            where = slice(start, min(start + step, len(queries)))
-            views = self.refined.queries(queries.source[where])
-            found, ids[where] = self._index.search_tables(
-                views.tables,
-                k,
-                codes=None if shortlist is None else views.codes,
-                shortlist=None if shortlist is None else max(k, shortlist),
-                factors=views.factors,
-                filter=filter,
-            )
-            distances[where] = found + views.shifts
+        if isinstance(filter, Selection) or filter is None or len(queries) <= step:
+            selection = filter
+        else:
+            selection = self._index.select(filter)  # once, not for each part of the queries
+        for first, block in ((where.start, block) for where, block in queries.blocks()):
+            for start in range(0, len(block), step):
+                views = self.refined.queries_of(block[start : start + step])
+                where = slice(first + start, first + start + len(views.codes))
+                found, ids[where] = self._index.search_tables(
+                    views.tables,
+                    k,
+                    codes=None if shortlist is None else views.codes,
+                    shortlist=None if shortlist is None else max(k, shortlist),
+                    factors=views.factors,
+                    filter=selection,
+                )
+                np.add(found, views.shifts, out=distances[where])
         if self.metric != "ip":  # rounding may take the smallest ones below 0
             np.maximum(distances, 0, out=distances)
         return distances, ids
