@@ -72,6 +72,12 @@ def test_rounds_lower_the_error_and_keep_the_residual_true(vectors: np.ndarray) 
     choose(residual, rows, codebooks, 1, sizes)
     assert (codebooks == kept).all()
     assert float(np.square(residual).sum()) <= before * 1.0001
+    of_hash = vectors - decoded(rows[:, :1], codebooks[:1])
+    greedy = rows.copy()
+    choose(of_hash, greedy, codebooks, 1, sizes, anew=True)
+    np.testing.assert_allclose(of_hash, vectors - decoded(greedy, codebooks), atol=1e-3)
+    first = nearest(vectors - decoded(rows[:, :1], codebooks[:1]), codebooks[1, : sizes[1]])
+    assert (greedy[:, 1] == first).all()
 
 
 def test_product_codebooks_quantise_with_and_without_enough_axes() -> None:

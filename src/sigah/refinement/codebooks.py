@@ -59,14 +59,22 @@ def improve(
 
 
 def choose(
-    residual: Floats, rows: Bytes, codebooks: Floats, n_hash: int, sizes: Sequence[int]
+    residual: Floats,
+    rows: Bytes,
+    codebooks: Floats,
+    n_hash: int,
+    sizes: Sequence[int],
+    *,
+    anew: bool = False,
 ) -> None:
     """One round over the refinement bytes: choose their values; codewords stay as they are.
 
-    ``residual`` and ``rows`` are changed in place.
+    ``residual`` and ``rows`` are changed in place. ``anew``, each byte quantises what the bytes
+    before it leave: the residual is that of the hash bytes alone.
     """
     for byte in range(n_hash, rows.shape[1]):
-        residual += codebooks[byte, rows[:, byte]]
+        if not anew:
+            residual += codebooks[byte, rows[:, byte]]
         rows[:, byte] = nearest(residual, codebooks[byte, : sizes[byte]])
         residual -= codebooks[byte, rows[:, byte]]
 

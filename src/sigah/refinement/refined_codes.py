@@ -353,9 +353,9 @@ class RefinedCodes:
         """Rows of vectors, given in the principal axes; the high half of the last byte is 0."""
         rows = np.zeros((len(codes), self.n_bytes), np.uint8)
         rows[:, : self.n_hash] = codes
-        residual = targets - decoded(rows, self.codebooks_)
-        for _ in range(CHOICES):
-            choose(residual, rows, self.codebooks_, self.n_hash, self._sizes)
+        residual = targets - decoded(codes, self.codebooks_[: self.n_hash])
+        for round_ in range(CHOICES):
+            choose(residual, rows, self.codebooks_, self.n_hash, self._sizes, anew=not round_)
         return rows
 
     def _squared_lengths(self, rows: NDArray[np.uint8]) -> NDArray[np.float32]:
