@@ -91,13 +91,11 @@ def nearest(vectors: Floats, codewords: Floats) -> NDArray[np.intp]:
 
 def sums_by_value(vectors: Floats, values: Bytes) -> tuple[Floats, NDArray[np.intp]]:
     """Sums ``(256, p)`` of the vectors of each value, and how many there are."""
-    counts = np.bincount(values, minlength=VALUES)
-    present = np.flatnonzero(counts)
-    starts = np.cumsum(counts)[present] - counts[present]
-    sums = np.zeros((VALUES, vectors.shape[1]), np.float32)
-    in_order = vectors[np.argsort(values, kind="stable")]
-    sums[present] = np.add.reduceat(in_order, starts, axis=0)
-    return sums, counts
+    sparse = require("scipy.sparse", "refining codes", "train")
+    n = len(values)
+    # a column for each vector, with a 1 in the row of its value
+    members = sparse.csc_array((np.ones(n, np.float32), values, np.arange(n + 1)), (VALUES, n))
+    return members @ vectors, np.bincount(values, minlength=VALUES)
 
 
 def product_codebooks(
