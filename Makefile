@@ -7,7 +7,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export GOMP_SPINCOUNT ?= 10000
 
 .PHONY: setup test test-fast docs dist-check test-engines test-browser test-soak fuzz mutate lint demo bench bench-million bench-onnx \
-  bench-search bench-frontier bench-engines bench-stream bench-cold results clean
+  bench-search bench-ranking bench-frontier bench-engines bench-stream bench-cold results clean
 
 setup: .venv/.installed
 
@@ -101,6 +101,11 @@ bench-search: setup
 bench-frontier: setup
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
 	$(BIN)/python benchmarks/frontier.py
+
+# Asymmetric scans, shortlists ranked by tables, second stages and single vectors; docs/performance.md.
+bench-ranking: setup
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/ranking.py
 
 # Recall and time of the engines on real codes, for docs/engines.md.
 bench-engines: setup

@@ -43,6 +43,8 @@ __all__ = [
 ]
 
 AHEAD = 1  # candidates that are prefetched before they are scored
+ROWS_AHEAD = 1  # the same for vectors, which lie in memory farther away
+CACHE_LINE = 64
 VECTORS = GROUP // LANES
 L2, COSINE = METRICS.index("l2"), METRICS.index("cosine")
 NEAR = 1e-3  # smaller cosine distances have lost too many digits as differences from 1
@@ -207,9 +209,14 @@ def distances_of_rows(vectors: Any, rows: Any, queries: Any, metric: int, distan
     Returns whether all distances are finite.
     """
     finite = True
+    row_bytes = vectors.shape[1] * vectors.itemsize
     for q in range(rows.shape[0]):
         query = queries[q]
         for c in range(rows.shape[1]):
+            if c + ROWS_AHEAD < rows.shape[1] and rows[q, c + ROWS_AHEAD] >= 0:
+                start = vectors.ctypes.data + rows[q, c + ROWS_AHEAD] * row_bytes
+                for offset in range(0, row_bytes, CACHE_LINE):
+                    prefetch(start + offset)
             if rows[q, c] >= 0:
                 vector = vectors[rows[q, c]]
                 if metric == L2:
