@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from sigah import HammingIndex
 from sigah.search import asymmetric_distances, asymmetric_kernels, score_search
+from sigah.search.compiled import kernels
 from sigah.search.layout import to_planes
 from sigah.search.segment import all_alive
 
@@ -266,6 +267,31 @@ def test_look_ups_become_instructions_of_other_processors(
     builder.ret(asymmetric_kernels._look_up(builder, instruction, *function.args))
     machine = llvm.Target.from_triple(processor).create_target_machine(features=features)
     assert mnemonic in machine.emit_assembly(llvm.parse_assembly(str(module)))
+
+
+@pytest.mark.parametrize("misled", [False, True])
+def test_a_sample_of_the_groups_changes_no_answer(misled: bool) -> None:
+    """Also where the sample alone holds near codes, so that the limit from it is too small."""
+    n, n_bytes, k = 20_000, 4, 60
+    step, enough = kernels().sample_of(-(-n // 256), k)
+    assert step > 1
+    assert 0 < enough < k
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 256, (n, n_bytes), np.uint8)
+    projections = rng.normal(size=(2, 8 * n_bytes)).astype(np.float32)
+    queries = np.packbits(projections >= 0, axis=1)
+    if misled:
+        sampled = np.flatnonzero(np.arange(n) // 256 % step == 0)
+        codes[sampled[: 256 * (enough + 1) : 256]] = queries[0]
+    index = HammingIndex(8 * n_bytes)
+    index.add(codes)
+    differing = np.bitwise_count(codes ^ queries[:, None]).sum(axis=2)
+    order = np.argsort(differing, axis=1, kind="stable")[:, :k]
+    np.testing.assert_array_equal(index.search(queries, k)[1], order)
+    exact = asymmetric_distances(codes, projections)
+    order = np.argsort(exact, axis=1, kind="stable")[:, :k]
+    wanted = np.take_along_axis(exact, order, axis=1), order
+    assert_same(index.search_asymmetric(projections, k), wanted)
 
 
 def test_bounds_of_extreme_projections_refuse_nothing_that_is_near() -> None:

@@ -20,7 +20,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from sigah.search.kernel_cache import compiled
-from sigah.search.kernels import TILE_BYTES, prefetch_line, splat, trailing_zeros
+from sigah.search.kernels import TILE_BYTES, prefetch_line, sample_of, splat, trailing_zeros
 from sigah.search.layout import GROUP, LANES
 from sigah.search.score_kernels import offer, score_of, sort_heap
 
@@ -28,6 +28,7 @@ __all__ = ["scan_asymmetric"]
 
 VECTORS = GROUP // LANES
 LARGEST = 2**16 - 1  # sum of table entries
+FINENESS = 2.5  # times 127: the units of the most expensive byte
 FORCED: str | None = None  # the instruction for look-ups, chosen by tests instead of the machine
 
 
@@ -162,8 +163,9 @@ def _group_bounds(
 def _quantise(projection: Any, tables: Any) -> float:
     """Write the tables ``(n_bytes, 2, 16)`` of one query; returns the units of its sums.
 
-    A sum never exceeds the distance in these units. The two entries of a byte add up to at most
-    255, and all entries of a code to at most 65,535.
+    A sum never exceeds the distance in these units: entries are rounded down, and cut off at a
+    value that no code reaches which is near in most of its bits. The two entries of a byte add up
+    to at most 255, and all entries of a code to at most 65,535.
     """
     n_bytes = len(tables)
     greatest = 0.0
@@ -172,8 +174,8 @@ def _quantise(projection: Any, tables: Any) -> float:
         for bit in range(8):
             total += abs(np.float64(projection[8 * b + bit]))
         greatest = max(greatest, total)
-    scale = min(255, LARGEST // n_bytes) / greatest if greatest > 0 else 0.0
-    scale = min(scale, 1e300)
+    most = min(127, LARGEST // n_bytes // 2)
+    scale = min(FINENESS * most / greatest, 1e300) if greatest > 0 else 0.0
     costs = np.empty(16)
     for b in range(n_bytes):
         for half in range(2):
@@ -185,7 +187,7 @@ def _quantise(projection: Any, tables: Any) -> float:
                     costs[value + (1 << bit)] = costs[value] + if_set
                     costs[value] += if_unset
             for value in range(16):
-                tables[b, half, value] = np.uint8(np.floor(scale * costs[value]))
+                tables[b, half, value] = np.uint8(min(np.floor(scale * costs[value]), most))
     return scale
 
 
@@ -205,7 +207,6 @@ def scan_asymmetric(
     """
     n_queries, k = scores.shape
     n_bytes = planes.shape[1]
-    flat, stride = planes.reshape(planes.size), np.uint64(n_bytes * GROUP)
     tables = np.empty((n_queries, n_bytes, 2, 16), np.uint8)
     scales = np.empty(n_queries)
     for q in range(n_queries):
@@ -213,17 +214,71 @@ def scan_asymmetric(
     # the exact distances are sums of rounded numbers
     scales *= 1 + projections.shape[1] * 2.0**-23
     held = np.zeros(n_queries, np.int64)
+    guesses = np.full(n_queries, np.inf, np.float32)
+    step, enough = sample_of(last - first, k)
+    if enough:  # an estimate of the k-th smallest distance refuses most codes from the beginning
+        some, places = (
+            np.empty((n_queries, enough), np.float32),
+            np.empty((n_queries, enough), np.int64),
+        )
+        _scan(
+            planes, selected, first, last, step, projections, tables, scales, guesses,
+            held, some, places,
+        )  # fmt: skip
+        for q in range(n_queries):
+            if held[q] == enough:
+                guesses[q] = some[q, 0]
+        held[:] = 0
+    _scan(
+        planes, selected, first, last, 1, projections, tables, scales, guesses,
+        held, scores, positions,
+    )  # fmt: skip
+    for q in range(n_queries):
+        if held[q] < k and guesses[q] < np.inf:  # it was too small
+            one = slice(q, q + 1)
+            guesses[q], held[q] = np.inf, 0
+            _scan(
+                planes, selected, first, last, 1, projections[one], tables[one], scales[one],
+                guesses[one], held[one], scores[one], positions[one],
+            )  # fmt: skip
+        sort_heap(scores[q], positions[q], held[q])
+
+
+@compiled
+def _scan(
+    planes: Any,
+    selected: Any,
+    first: int,
+    last: int,
+    step: int,
+    projections: Any,
+    tables: Any,
+    scales: Any,
+    guesses: Any,
+    held: Any,
+    scores: Any,
+    positions: Any,
+) -> None:
+    """Collect the nearest codes of every ``step``-th group in heaps, ``held`` codes each.
+
+    Until a heap is full, codes farther than the query's guess are refused.
+    """
+    n_queries, k = scores.shape
+    n_bytes = planes.shape[1]
+    flat, stride = planes.reshape(planes.size), np.uint64(n_bytes * GROUP)
     below = np.empty(VECTORS, np.uint64)
-    tile = max(1, TILE_BYTES // (n_bytes * GROUP))
+    tile = step * max(1, TILE_BYTES // (n_bytes * GROUP))
     for start in range(first, last, tile):
         for q in range(n_queries):
             projection, nearest, places = projections[q], scores[q], positions[q]
             table_at = tables.ctypes.data + q * n_bytes * 32
-            for group in range(start, min(start + tile, last)):
-                farthest = scales[q] * nearest[0] + 1 if held[q] == k else np.inf
-                limit = int(min(farthest, LARGEST))
+            for group in range(start, min(start + tile, last), step):
+                worst = nearest[0] if held[q] == k else guesses[q]
+                limit = LARGEST
+                if worst < np.inf:
+                    limit = int(min(scales[q] * worst + 1, LARGEST))
                 group_at = planes.ctypes.data + group * n_bytes * GROUP
-                ahead = group_at + n_bytes * GROUP
+                ahead = group_at + step * n_bytes * GROUP
                 if not _group_bounds(group_at, ahead, table_at, n_bytes, limit, below.ctypes.data):
                     continue
                 for v in range(VECTORS):
@@ -233,7 +288,5 @@ def scan_asymmetric(
                         bits &= bits - np.uint64(1)
                         position = group * GROUP + lane
                         d = score_of(flat, stride, position, projection, projection)
-                        if held[q] < k or d < nearest[0]:
+                        if (held[q] < k and d <= guesses[q]) or (held[q] == k and d < nearest[0]):
                             held[q] = offer(nearest, places, held[q], d, position)
-    for q in range(n_queries):
-        sort_heap(scores[q], positions[q], held[q])

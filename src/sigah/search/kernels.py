@@ -48,6 +48,7 @@ __all__ = [
     "positions_of_bits",
     "prefetch",
     "prefetch_line",
+    "sample_of",
     "scan_nearest",
     "scan_within",
     "splat",
@@ -58,7 +59,7 @@ BYTES_PER_RUN = 31  # the sum of their popcounts, at most 248, fits in a byte
 STRIDE = 16  # ids that a search for one id skips at a time
 SAMPLED = 16  # groups that are read first if k is large
 SAMPLED_SHARE = 64  # 1 / this of the groups, if that is more
-SAMPLE_HOLDS = 8  # of the k nearest at least, or it would say too little
+SAMPLE_HOLDS = 4  # of the k nearest at least, or it would say too little
 TILE_BYTES = 1 << 14  # codes that all queries are compared with while the L1 cache holds them
 
 
@@ -258,6 +259,19 @@ def scan_nearest(
 
 
 @compiled
+def sample_of(n_groups: int, k: int) -> tuple[int, int]:
+    """Every how manieth group is a sample, and which of its neighbours is farther than the k-th.
+
+    That is likely, not certain. The latter is 0 where a sample says too little or costs too much.
+    """
+    step = max(1, n_groups // max(SAMPLED, n_groups // SAMPLED_SHARE))
+    expected = k / step  # of the k nearest, in the sample
+    if step == 1 or expected < SAMPLE_HOLDS:
+        return step, 0
+    return step, int(expected + 3 * np.sqrt(expected)) + 1
+
+
+@compiled
 def collect_nearest(
     planes: Any, selected: Any, first: int, last: int, queries: Any, k: int
 ) -> tuple[Any, Any, Any, Any, Any]:
@@ -279,11 +293,8 @@ def collect_nearest(
     limits = np.full(n_queries, farthest, np.int64)  # the k-th smallest distance so far
     seen = np.zeros((n_queries, farthest + 1), np.int64)  # accepted codes at each distance
     near = np.zeros(n_queries, np.int64)  # accepted codes no farther than the limit
-    step = max(1, n_groups // max(SAMPLED, n_groups // SAMPLED_SHARE))
-    expected = k / step  # of the k nearest, in the sample
-    sampling = step > 1 and expected >= SAMPLE_HOLDS
-    if sampling:
-        enough = np.int64(expected + 3 * np.sqrt(expected)) + 1
+    step, enough = sample_of(n_groups, k)
+    if enough:
         _collect(
             planes, selected, first, last, step, queries, enough,
             candidates, held, limits, seen, near,
@@ -293,7 +304,7 @@ def collect_nearest(
         held[:], near[:], seen[:] = 0, 0, 0
     guesses = limits.copy()
     _collect(planes, selected, first, last, 1, queries, k, candidates, held, limits, seen, near)
-    if sampling:
+    if enough:
         for q in range(n_queries):
             if near[q] < k and guesses[q] < farthest:
                 one = slice(q, q + 1)
