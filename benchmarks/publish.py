@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sigah.lab.report.figures import curves_figure, ratios_figure, recall_figure
 from sigah.lab.report.markdown import markdown_pages
-from tables import cold, engines, methods, scale, search, streams
+from tables import cold, engines, methods, ranking, scale, search, streams
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
@@ -30,6 +30,7 @@ IMAGES = ROOT / "docs" / "images"
 TABLES = {
     **methods.TABLES,
     **search.TABLES,
+    **ranking.TABLES,
     **scale.TABLES,
     **engines.TABLES,
     **cold.TABLES,

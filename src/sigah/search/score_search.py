@@ -123,6 +123,9 @@ def _scan(
     if n_parts == 1 or n_queries >= 4 * n_parts:  # threads share the queries
         scores = np.empty((n_queries, k), np.float32)
         positions = np.empty((n_queries, k), np.int64)
+        if n_queries == 1:  # without the time that sharing takes
+            _check(scan(0, n_groups, views, scores, positions))
+            return scores, positions
         _call(
             lambda q: scan(0, n_groups, views[q], scores[q], positions[q]),
             share_queries(n_bytes, n_queries, n_parts, n_queries),
