@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sigah.hashers import (
+        DBDMQ,
         ITQ,
         LSH,
         SDC,
+        TBH,
         AnchorGraphHashing,
         BiHalf,
         BinaryAutoencoder,
         BinaryHasher,
         CIBHash,
         CroVCA,
+        DeepBit,
+        DeepHashing,
         DiscreteGraphHashing,
         GreedyHash,
         KMeansHashing,
@@ -38,15 +42,19 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "DBDMQ",
     "ITQ",
     "LSH",
     "SDC",
+    "TBH",
     "AnchorGraphHashing",
     "BiHalf",
     "BinaryAutoencoder",
     "BinaryHasher",
     "CIBHash",
     "CroVCA",
+    "DeepBit",
+    "DeepHashing",
     "DiscreteGraphHashing",
     "GreedyHash",
     "HammingIndex",

@@ -23,6 +23,7 @@ HEADS = {
     for name, method in METHODS.items()
     if issubclass(method, TrainedHead)
 }
+HEADS["tbh"]["learning_rate"] = 1e-4  # the first steps of 1e-3 would make some bits constant
 QUICK: dict[str, dict[str, Any]] = {
     **HEADS,
     "sigah": {"n_steps": 20},

@@ -20,8 +20,12 @@ from sigah.hashers.binary_autoencoder import BinaryAutoencoder
 from sigah.hashers.deep.bi_half import BiHalf
 from sigah.hashers.deep.cib_hash import CIBHash
 from sigah.hashers.deep.crovca import CroVCA
+from sigah.hashers.deep.deep_bit import DeepBit
+from sigah.hashers.deep.deep_hashing import DeepHashing
 from sigah.hashers.deep.greedy_hash import GreedyHash
+from sigah.hashers.deep.multi_quantization import DBDMQ
 from sigah.hashers.deep.sdc import SDC
+from sigah.hashers.deep.twin_bottleneck import TBH
 from sigah.hashers.discrete_graph import DiscreteGraphHashing
 from sigah.hashers.itq import ITQ
 from sigah.hashers.kmeans import KMeansHashing
@@ -39,10 +43,12 @@ from sigah.hashers.spherical import SphericalHashing
 from sigah.hashers.stochastic_generative import StochasticGenerativeHashing
 
 __all__ = [
+    "DBDMQ",
     "ITQ",
     "LSH",
     "METHODS",
     "SDC",
+    "TBH",
     "AnchorGraphHashing",
     "BiHalf",
     "BinaryAutoencoder",
@@ -50,6 +56,8 @@ __all__ = [
     "CIBHash",
     "CroVCA",
     "DecoderMixin",
+    "DeepBit",
+    "DeepHashing",
     "DiscreteGraphHashing",
     "GreedyHash",
     "KMeansHashing",

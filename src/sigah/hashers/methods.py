@@ -8,8 +8,12 @@ from sigah.hashers.binary_autoencoder import BinaryAutoencoder
 from sigah.hashers.deep.bi_half import BiHalf
 from sigah.hashers.deep.cib_hash import CIBHash
 from sigah.hashers.deep.crovca import CroVCA
+from sigah.hashers.deep.deep_bit import DeepBit
+from sigah.hashers.deep.deep_hashing import DeepHashing
 from sigah.hashers.deep.greedy_hash import GreedyHash
+from sigah.hashers.deep.multi_quantization import DBDMQ
 from sigah.hashers.deep.sdc import SDC
+from sigah.hashers.deep.twin_bottleneck import TBH
 from sigah.hashers.discrete_graph import DiscreteGraphHashing
 from sigah.hashers.itq import ITQ
 from sigah.hashers.kmeans import KMeansHashing
@@ -45,7 +49,11 @@ METHODS: dict[str, type[BinaryHasher]] = {
         DiscreteGraphHashing,
         ScalableGraphHashing,
         # heads on features of images
+        DeepHashing,
+        DeepBit,
+        DBDMQ,
         GreedyHash,
+        TBH,
         BiHalf,
         CIBHash,
         SDC,

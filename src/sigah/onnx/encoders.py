@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigah.hashers import (
+    DBDMQ,
     AnchorGraphHashing,
     BinaryHasher,
     DiscreteGraphHashing,
@@ -112,6 +113,19 @@ def _(hasher: KMeansHashing, graph: Graph, vectors: str) -> str:
     b = hasher.bits_per_subspace  # bits of the nearest centre's number, highest first
     bits = (np.arange(n_centres)[:, None] >> np.arange(b)[::-1] & 1).astype(np.bool_)
     return graph("Reshape", graph("Gather", bits, nearest), np.array([0, hasher.n_bits]))
+
+
+@bits_of.register
+def _(hasher: DBDMQ, graph: Graph, vectors: str) -> str:
+    centred = graph("Sub", graph.cast(vectors, np.float64), hasher.mean_)
+    u = graph("MatMul", centred, graph.cast(hasher.weights_, np.float64))
+    u = graph("Tanh", graph("Add", u, hasher.bias_))
+    errors = []
+    for e, w, v in hasher.coders_:
+        unit = graph("Tanh", graph("Add", graph("Mul", u, w), v))
+        again = graph("Add", graph("Mul", unit, w), e)
+        errors.append(graph("Abs", graph("Sub", again, u)))
+    return signs_of(graph, graph("Sub", *errors))
 
 
 @bits_of.register

@@ -49,6 +49,8 @@ class BiHalf(LinearHead):
     ----------
     n_bits : int, default=64
         Code length r, a multiple of 8; may exceed the dimension of the vectors.
+    metric : {"l2", "cosine", "ip"}, default="l2"
+        What makes vectors near; for "cosine", they are scaled to unit length.
     n_steps : int, default=12000
         Batches: 60 passes over 50,000 vectors. The authors make 300. On Fashion-MNIST, held-out
         label mAP@1000 was .390 after 1,200 batches and .392 after 4,000.
@@ -100,6 +102,7 @@ class BiHalf(LinearHead):
         self,
         n_bits: int = 64,
         *,
+        metric: str = "l2",
         n_steps: int = 12_000,
         batch_size: int = 256,
         learning_rate: float = 8e-4,
@@ -111,6 +114,7 @@ class BiHalf(LinearHead):
         verbose: bool = False,
     ) -> None:
         self.n_bits = n_bits
+        self.metric = metric
         self.n_steps = n_steps
         self.batch_size = batch_size
         self.learning_rate = learning_rate

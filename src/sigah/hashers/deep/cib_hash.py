@@ -58,6 +58,8 @@ class CIBHash(MLPHead):
     ----------
     n_bits : int, default=64
         Code length r, a multiple of 8; may exceed the dimension of the vectors.
+    metric : {"l2", "cosine", "ip"}, default="l2"
+        What makes vectors near; for "cosine", they are scaled to unit length.
     n_hidden : int, default=1024
         Hidden units h.
     n_neighbors : int, default=10
@@ -112,6 +114,7 @@ class CIBHash(MLPHead):
         self,
         n_bits: int = 64,
         *,
+        metric: str = "l2",
         n_hidden: int = 1024,
         n_neighbors: int = 10,
         temperature: float = 0.3,
@@ -124,6 +127,7 @@ class CIBHash(MLPHead):
         verbose: bool = False,
     ) -> None:
         self.n_bits = n_bits
+        self.metric = metric
         self.n_hidden = n_hidden
         self.n_neighbors = n_neighbors
         self.temperature = temperature

@@ -58,6 +58,8 @@ class CroVCA(MLPHead):
     ----------
     n_bits : int, default=64
         Code length r, a multiple of 8; may exceed the dimension of the vectors.
+    metric : {"l2", "cosine", "ip"}, default="l2"
+        What makes vectors near; for "cosine", they are scaled to unit length.
     n_neighbors : int, default=10
         The second view of a vector is drawn among so many nearest neighbours.
     n_steps : int, default=1000
@@ -107,6 +109,7 @@ class CroVCA(MLPHead):
         self,
         n_bits: int = 64,
         *,
+        metric: str = "l2",
         n_neighbors: int = 10,
         n_steps: int = 1000,
         batch_size: int = 256,
@@ -118,6 +121,7 @@ class CroVCA(MLPHead):
         verbose: bool = False,
     ) -> None:
         self.n_bits = n_bits
+        self.metric = metric
         self.n_neighbors = n_neighbors
         self.n_steps = n_steps
         self.batch_size = batch_size

@@ -36,6 +36,8 @@ class GreedyHash(LinearHead):
     ----------
     n_bits : int, default=64
         Code length r, a multiple of 8; may exceed the dimension of the vectors.
+    metric : {"l2", "cosine", "ip"}, default="l2"
+        What makes vectors near; for "cosine", they are scaled to unit length.
     n_steps : int or None, default=None
         Batches. None is 11,719, or 58,594 for codes of up to 16 bits: the authors' 60 and 300
         passes over the 50,000 images of CIFAR-10.
@@ -92,6 +94,7 @@ class GreedyHash(LinearHead):
         self,
         n_bits: int = 64,
         *,
+        metric: str = "l2",
         n_steps: int | None = None,
         batch_size: int = 256,
         learning_rate: float = 8e-4,
@@ -102,6 +105,7 @@ class GreedyHash(LinearHead):
         verbose: bool = False,
     ) -> None:
         self.n_bits = n_bits
+        self.metric = metric
         self.n_steps = n_steps
         self.batch_size = batch_size
         self.learning_rate = learning_rate

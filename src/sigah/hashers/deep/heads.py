@@ -104,7 +104,11 @@ class MLPHead(TrainedHead, ScoringHasher):
     """
 
     activation: ClassVar[str]
-    fitted_arrays = ("mean_", "weights1_", "bias1_", "weights2_", "bias2_")
+    fitted_arrays: ClassVar[tuple[str, ...]] = (
+        "mean_",
+        *("weights1_", "bias1_"),
+        *("weights2_", "bias2_"),
+    )
 
     mean_: NDArray[np.float64]
 

@@ -62,6 +62,8 @@ class SDC(MLPHead):
     ----------
     n_bits : int, default=64
         Code length r, a multiple of 8; may exceed the dimension of the vectors.
+    metric : {"l2", "cosine", "ip"}, default="l2"
+        What makes vectors near; for "cosine", they are scaled to unit length.
     beta : float, default=5
         Both shapes of the Beta distribution.
     quantization : float, default=1
@@ -111,6 +113,7 @@ class SDC(MLPHead):
         self,
         n_bits: int = 64,
         *,
+        metric: str = "l2",
         beta: float = 5.0,
         quantization: float = 1.0,
         n_steps: int = 20_000,
@@ -122,6 +125,7 @@ class SDC(MLPHead):
         verbose: bool = False,
     ) -> None:
         self.n_bits = n_bits
+        self.metric = metric
         self.beta = beta
         self.quantization = quantization
         self.n_steps = n_steps

@@ -81,6 +81,10 @@ class Training:
             nn.init.uniform_(values, -(n_inputs**-0.5), n_inputs**-0.5, generator=self.draws)
         return layer.to(self.device)
 
+    def parameter(self, values: NDArray[np.float32]) -> Tensor:
+        """Numbers to learn."""
+        return torch.from_numpy(values).to(self.device).requires_grad_()
+
     def norm(self, n_units: int) -> nn.BatchNorm1d:
         """Batch normalisation."""
         return nn.BatchNorm1d(n_units).to(self.device)
