@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         load,
     )
     from sigah.refinement import VectorIndex
-    from sigah.search import HammingIndex, TwoStageSearch
+    from sigah.search import HammingIndex, KeyedIndex, TwoStageSearch
 
 __version__ = "0.1.0"
 __all__ = [
@@ -59,6 +59,7 @@ __all__ = [
     "GreedyHash",
     "HammingIndex",
     "KMeansHashing",
+    "KeyedIndex",
     "OrdinalConstrainedHashing",
     "PCARotation",
     "QoLSH",
@@ -76,6 +77,7 @@ __all__ = [
 # the others live in sigah.hashers
 _HOMES = {
     "HammingIndex": "sigah.search",
+    "KeyedIndex": "sigah.search",
     "TwoStageSearch": "sigah.search",
     "VectorIndex": "sigah.refinement",
 }

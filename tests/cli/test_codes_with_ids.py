@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import sigah
-from sigah.files import save_codes
+from sigah.files import open_codes, save_codes
 from sigah.files.folders import CODES_FOLDER, new_folder, write_manifest
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "08d4737"
@@ -90,8 +90,12 @@ def test_codes_of_earlier_versions_are_searched(name: str, tmp_path: Path, run: 
     assert (found(out)[0] == 0).all()
 
 
-def test_ids_that_are_strings_are_not_those_of_an_index(tmp_path: Path, run: Any) -> None:
+def test_strings_of_earlier_versions_become_keys(tmp_path: Path, run: Any) -> None:
+    model, queries = GOLDEN / "sigah-wide.model", GOLDEN / "vectors.npy"
+    out = tmp_path / "found.npz"
     for name in ("names.parquet", "encoded-names"):
-        status, _, error = run("index", "build", GOLDEN / name, "--out", tmp_path / "index")
-        assert status == 1
-        assert "whole numbers" in error
+        assert run("index", "build", GOLDEN / name, "--out", tmp_path / "index")[0] == 0
+        assert run("search", model, tmp_path / "index", queries, "-k", 1, "--out", out)[0] == 0
+        distances, keys = found(out)
+        assert (distances == 0).all()
+        assert {*keys.ravel()} <= {*open_codes(GOLDEN / name).ids}

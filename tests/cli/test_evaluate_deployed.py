@@ -40,6 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (at / "qrels.txt").write_text(
         "".join(f"{q} 0 {truth[q, 0]} 2\n{q} 0 {truth[q, 5]} 1\n" for q in range(0, 30, 2))
     )
+    (at / "others.txt").write_text("0 0 d7 1\n")
     return at
 
 
@@ -125,6 +126,8 @@ REFUSED = {
     "m.model i.index queries.npy --truth none.npy": "--truth none.npy: no such file",
     "m.model i.index queries.npy --qrels none.txt": "--qrels none.txt: no such file",
     "m.model i.index queries.npy --qrels truth.npy": "--qrels truth.npy",
+    "m.model i.index queries.npy --qrels others.txt": "--qrels others.txt: none of its results is"
+        " in the index: they begin with ['d7'], the ids of the index with [0, 1, 2]",
     "m.model i.index queries.npy --qrels qrels.txt --query-ids id": "--query-ids id: only Parquet",
     "m.model queries.npy queries.npy --truth truth.npy": "CODES|INDEX queries.npy",
     "m.model i.index base.npy --truth truth.npy": "truth must be ids of shape (400, K)",

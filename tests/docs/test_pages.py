@@ -89,6 +89,20 @@ def prepare_readme() -> Names:
     return {}
 
 
+def prepare_evaluate() -> Names:
+    """What `sigah data embed` would write, which is parsed and not run."""
+    from sigah.lab.collections import EmbeddedCollection, write_embedded
+
+    vectors = np.random.default_rng(0).normal(size=(420, 300)).astype(np.float32)
+    texts, queries = [np.array([str(n) for n in range(1, end)]) for end in (401, 21)]
+    judgements = {query: {query: 1} for query in queries}
+    base, looked_up = vectors[:400], vectors[400:]
+    write_embedded(
+        EmbeddedCollection("cran", "use", base, texts, looked_up, queries, judgements), "cran"
+    )
+    return {}
+
+
 def prepare_commands() -> Names:
     """Files that examples of `--help` take for granted, of the model that the first one fits."""
     from sigah.lab import datasets
@@ -98,6 +112,7 @@ def prepare_commands() -> Names:
     header = {"method": hasher.name, "fingerprint": hasher.fingerprint}
     for name in ("more.npy", "query-codes.npy"):
         files.save_codes(name, hasher.transform(images[:50]), header)
+    np.save("more-ids.npy", np.arange(50))
     np.save("today.npy", images[::2])
     return {}
 
@@ -105,6 +120,7 @@ def prepare_commands() -> Names:
 PREPARED: dict[str, Callable[[], Names]] = {  # what stands before the first block of a page
     "README.md": prepare_readme,
     "docs/cli.md": prepare_commands,
+    "docs/evaluate.md": prepare_evaluate,
     "docs/search.md": prepare_search,
     "docs/onnx.md": prepare_onnx,
     "docs/data.md": prepare_data,

@@ -76,7 +76,7 @@ def evaluate_deployed(
     if recipe.vectors is not None:
         rows = read_vectors(recipe.vectors, "--vectors", hasher=hasher, header=header)
     truth, source = _truth(recipe, opened, rows, looked_up, k)
-    grades = None if recipe.qrels is None else _grades(recipe, queries, looked_up)
+    grades = None if recipe.qrels is None else _grades(recipe, opened, queries, looked_up)
     results: dict[str, Any] = {
         "data": {
             "name": Path(queries).name,
@@ -145,7 +145,7 @@ def _truth(
         return truth, recipe.truth
     if rows is None:
         return None, None
-    if not np.array_equal(opened.index.ids, np.arange(len(rows))):
+    if not np.array_equal(opened.numbered.ids, np.arange(len(rows))):
         if recipe.qrels is not None:
             return None, None
         raise ValueError(
@@ -155,10 +155,12 @@ def _truth(
     metric = getattr(opened.hasher, "metric", "l2")
     with phase("finding the true neighbours", show=True), naming("--vectors", recipe.vectors):
         exact = cached_neighbors(rows, queries, k, metric)
-    return exact.ids, f"exact, {metric}"
+    return opened.named(exact.ids.astype(np.int64)), f"exact, {metric}"
 
 
-def _grades(recipe: Recipe, argument: str, queries: NDArray[Any]) -> Sequence[Grades]:
+def _grades(
+    recipe: Recipe, opened: Opened, argument: str, queries: NDArray[Any]
+) -> Sequence[Grades]:
     """The judgements of each query."""
     with naming("--qrels", recipe.qrels):
         judgements = read_qrels(str(recipe.qrels))
@@ -168,7 +170,15 @@ def _grades(recipe: Recipe, argument: str, queries: NDArray[Any]) -> Sequence[Gr
             column = IdColumn.of(read_vectors(argument, "QUERIES"), recipe.query_ids)
             names = column.reader()(len(queries)).to_pylist()
     with naming("--qrels", recipe.qrels):
-        return judgements_of(judgements, names)
+        grades = judgements_of(judgements, names)
+        judged = (result for one in grades for result in one)
+        if not any(opened.holds(result) for result in judged):
+            first = opened.named(opened.numbered.ids[:3]).tolist()
+            raise ValueError(
+                f"none of its results is in the index: they begin with"
+                f" {list(next(filter(None, grades)))[:3]}, the ids of the index with {first}"
+            )
+        return grades
 
 
 def _bytes_per_vector(stats: dict[str, Any]) -> float:

@@ -10,7 +10,7 @@ import typer
 from numpy.typing import NDArray
 
 from sigah import engines
-from sigah.cli.inputs import naming, read_model, read_numbered_codes
+from sigah.cli.inputs import has_keys, naming, read_model, read_numbered_codes
 from sigah.cli.options import Codes, Header, Ids, Model, Neighbours, Out, Overwrite
 from sigah.cli.outputs import check_output, show_neighbours
 from sigah.cli.search import at_most, in_blocks
@@ -53,6 +53,8 @@ def export(
     with naming("ENGINE", engine):
         engine_class(engine)
     stored = read_numbered_codes(codes, ids)
+    if has_keys(stored):
+        raise ValueError(f"CODES {codes}: ids must be whole numbers here, but these are strings")
     if stored.fingerprint is None:
         raise ValueError(
             f"CODES {codes} do not name the model that made them; files of `sigah encode` do"

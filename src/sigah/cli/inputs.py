@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +17,15 @@ from sigah.files.folders import is_code_folder
 from sigah.files.targets import KINDS
 from sigah.hashers import BinaryHasher, load
 from sigah.rows import MissingLibraryError, open_array
-from sigah.search import HammingIndex
+from sigah.search import HammingIndex, KeyedIndex
 from sigah.search.checks import check_ids
+from sigah.search.keys import check_keys
 
 __all__ = [
     "check_file",
+    "has_keys",
     "naming",
+    "read_chosen",
     "read_codes",
     "read_ids",
     "read_index",
@@ -103,10 +107,11 @@ def read_model(path: Path, name: str = "MODEL") -> BinaryHasher:
         return load(path)
 
 
-def read_index(path: Path, name: str = "INDEX") -> HammingIndex:
-    """The index in a file, mapped."""
+def read_index(path: Path, name: str = "INDEX") -> HammingIndex | KeyedIndex:
+    """The index in a file, mapped; its ids are numbers or keys."""
     with reading(path, name, "index"):
-        return HammingIndex.open(path)
+        keyed = files.open_index(path).has_keys
+        return KeyedIndex.open(path) if keyed else HammingIndex.open(path)
 
 
 def read_codes(path: Path, name: str = "CODES") -> files.Codes:
@@ -116,13 +121,37 @@ def read_codes(path: Path, name: str = "CODES") -> files.Codes:
 
 
 def read_numbered_codes(path: Path, ids: str | None = None, name: str = "CODES") -> files.Codes:
-    """Codes with the ids in ``ids`` or, by default, in the file; they must be numbers."""
+    """Codes with the ids in ``ids`` or, by default, in the file: numbers, or strings as keys."""
     stored = read_codes(path, name)
-    if ids is not None:
-        return replace(stored, ids=read_ids(ids))
-    if stored.ids is not None and stored.ids.dtype.kind not in "iu":
-        raise ValueError(f"{name} {path}: ids must be whole numbers here, but these are strings")
-    return stored
+    return stored if ids is None else replace(stored, ids=read_ids(ids))
+
+
+def has_keys(codes: files.Codes) -> bool:
+    """Whether the ids of codes are strings."""
+    return codes.ids is not None and codes.ids.dtype.kind not in "iu"
+
+
+def read_keys(argument: str, name: str) -> NDArray[np.object_]:
+    """Keys: strings separated by commas, or the keys in a file, one in each line."""
+    path = Path(argument)
+    if not is_file(path):
+        keys = [key.strip() for key in argument.split(",")]
+    else:
+        with naming(name, argument):
+            if path.suffix.lower() == ".npy":
+                keys = np.asarray(open_array(path)).tolist()
+            else:
+                try:
+                    keys = path.read_text(encoding="utf-8-sig").splitlines()
+                except UnicodeDecodeError:
+                    raise ValueError("it is neither a .npy file nor text") from None
+    with naming(name, argument, only="keys"):
+        return np.array(check_keys(keys), object)
+
+
+def read_chosen(argument: str, index: HammingIndex | KeyedIndex, name: str) -> NDArray[Any]:
+    """Ids or keys, whichever an index has."""
+    return read_keys(argument, name) if isinstance(index, KeyedIndex) else read_ids(argument, name)
 
 
 def read_ids(argument: str, name: str = "--ids") -> NDArray[np.int64]:

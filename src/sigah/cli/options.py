@@ -29,7 +29,7 @@ __all__ = [
     "suggestion",
 ]
 
-IDS = "Ids separated by commas, a .npy file, or a text file with one id per line."
+IDS = "Ids (or keys) separated by commas, a .npy file, or a text file with one per line."
 
 
 def check_bits(bits: int) -> int:

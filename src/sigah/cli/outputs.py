@@ -10,6 +10,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from sigah import files
@@ -37,9 +38,9 @@ def check_output(
 
 
 def show_neighbours(
-    distances: NDArray[Any], ids: NDArray[np.int64], out: Path | None, size: int, by: str
+    distances: NDArray[Any], ids: NDArray[Any], out: Path | None, size: int, by: str
 ) -> None:
-    """Write neighbours to a file, or print those of the first queries."""
+    """Write neighbours (ids or keys) to a file, or print those of the first queries."""
     k = ids.shape[1]
     if out is not None:
         with files.atomic_write(out) as file:
@@ -49,6 +50,7 @@ def show_neighbours(
     shown: Callable[[Any], str] = str if distances.dtype.kind == "i" else "{:.4g}".format
     table = Table("query", f"ids ({by} distance)", title=f"first of {len(ids):,} queries")
     for row in range(min(10, len(ids))):
-        pairs = zip(ids[row], distances[row], strict=True)
-        table.add_row(str(row), "  ".join(f"{i} ({shown(d)})" for i, d in pairs if i >= 0))
+        pairs = zip(ids[row].tolist(), distances[row], strict=True)
+        found = [f"{one} ({shown(d)})" for one, d in pairs if one not in (-1, "")]
+        table.add_row(str(row), escape("  ".join(found)))
     Console().print(table)

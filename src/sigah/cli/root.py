@@ -78,7 +78,7 @@ COMMANDS = {
     ),
     "index": (
         "search:app",
-        "Keep codes in an index: build, add, remove, search, and show statistics.",
+        "Keep codes in an index: build, add, update, remove, search, and show statistics.",
     ),
     "features": (
         "features:features",

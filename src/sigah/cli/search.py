@@ -1,4 +1,4 @@
-"""``sigah search`` and ``sigah index build | add | remove | search | stats``."""
+"""``sigah search`` and ``sigah index build | add | upsert | update | remove | search | stats``."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from sigah import files
 from sigah.cli.inputs import (
+    has_keys,
     naming,
+    read_chosen,
     read_codes,
-    read_ids,
     read_index,
     read_numbered_codes,
 )
@@ -32,16 +33,22 @@ from sigah.cli.options import (
     Overwrite,
 )
 from sigah.cli.outputs import check_output, show_neighbours
-from sigah.cli.searching import RANKINGS, check_ranking, check_raw, open_codes_of_model
+from sigah.cli.searching import (
+    RANKINGS,
+    check_ranking,
+    check_raw,
+    index_of,
+    open_codes_of_model,
+)
 from sigah.cli.vectors import read_vectors
 from sigah.progress import bar, phase
 from sigah.rows import finite
-from sigah.search import HammingIndex
+from sigah.search import HammingIndex, KeyedIndex
 
 __all__ = ["app", "at_most", "in_blocks", "search"]
 
 app = typer.Typer(
-    help="Keep codes in an index: build, add, remove, search, and show statistics.",
+    help="Keep codes in an index: build, add, update, remove, search, and show statistics.",
     no_args_is_help=True,
 )
 
@@ -88,7 +95,7 @@ def search(
     opened = open_codes_of_model(model, base)
     hasher, index = opened.hasher, opened.index
     looked_up = read_vectors(queries, "QUERIES", hasher=hasher, header=header)
-    allowed = None if chosen is None else index.select(read_ids(chosen, "--filter"))
+    allowed = None if chosen is None else index.select(read_chosen(chosen, index, "--filter"))
     rows = None
     if vectors is not None:
         rows = read_vectors(vectors, "--vectors", hasher=hasher, header=header)
@@ -118,46 +125,73 @@ def build(
     """
     check_output(out, "index", [codes, ids], overwrite=overwrite)
     stored = read_numbered_codes(codes, ids)
-    index = HammingIndex(stored.n_bits, fingerprint=stored.fingerprint)
     with phase("building the index", show=True):
         with naming(*_ids_of(codes, ids)):
-            index.add(stored.codes, stored.ids)
+            index = index_of(stored)
         index.save(out, overwrite=overwrite)
-    typer.echo(f"{out}: {len(index):,} codes of {index.n_bits} bits")
+    named = " with keys" if isinstance(index, KeyedIndex) else ""
+    typer.echo(f"{out}: {len(index):,} codes of {index.n_bits} bits{named}")
 
 
 @app.command()
 def add(index: Index, codes: Codes, ids: Ids = None) -> None:
     """Add codes of the same model to an index file; without --ids they follow the largest id.
 
+    In an index with keys, codes need keys too.
+
     Example: sigah index add mnist.index more.npy
     """
     held = read_index(index)
-    stored = read_numbered_codes(codes, ids)
-    if held.fingerprint is not None and stored.header is None:
-        raise ValueError(
-            f"CODES {codes}: they do not name the model that made them; encode with `sigah encode`"
-        )
-    if held.fingerprint is not None and stored.fingerprint != held.fingerprint:
-        raise ValueError(
-            f"CODES {codes}: they were made by another model (fingerprint {stored.fingerprint})"
-            f" than the codes of the index ({held.fingerprint}); encode with the index's model"
-        )
+    stored = _codes_for(held, codes, ids)
     with phase("adding codes", show=True):
         with naming(*_ids_of(codes, ids)):
-            held.add(stored.codes, stored.ids)
+            held.add(stored.codes, ids_of(stored))
         held.save(index)
     typer.echo(f"{index}: {len(held):,} codes, {len(stored):,} of them new")
 
 
 @app.command()
+def upsert(index: Index, codes: Codes, ids: Ids = None) -> None:
+    """Replace the codes of ids or keys that an index file has, and add the others.
+
+    Example: sigah index upsert mnist.index more.npy --ids more-ids.npy
+    """
+    held = read_index(index)
+    stored = _codes_with_ids(held, codes, ids)
+    before = len(held)
+    with phase("replacing and adding codes", show=True):
+        with naming(*_ids_of(codes, ids)):
+            held.upsert(stored.codes, ids_of(stored))
+        held.save(index)
+    new = len(held) - before
+    typer.echo(
+        f"{index}: {len(held):,} codes, {new:,} of them new and {len(stored) - new:,} replaced"
+    )
+
+
+@app.command()
+def update(index: Index, codes: Codes, ids: Ids = None) -> None:
+    """Replace the codes of ids or keys that an index file has; others are refused.
+
+    Example: sigah index update mnist.index more.npy --ids more-ids.npy
+    """
+    held = read_index(index)
+    stored = _codes_with_ids(held, codes, ids)
+    with phase("replacing codes", show=True):
+        with naming(*_ids_of(codes, ids)):
+            held.update(stored.codes, ids_of(stored))
+        held.save(index)
+    typer.echo(f"{index}: {len(held):,} codes, {len(stored):,} of them replaced")
+
+
+@app.command()
 def remove(index: Index, ids: Annotated[str, typer.Argument(metavar="IDS", help=IDS)]) -> None:
-    """Remove codes from an index file by id.
+    """Remove codes from an index file by id or by key.
 
     Example: sigah index remove mnist.index 7,11,13
     """
     held = read_index(index)
-    unwanted = read_ids(ids, "IDS")
+    unwanted = read_chosen(ids, held, "IDS")
     with naming("INDEX", index):
         held.remove(unwanted)
     held.save(index)
@@ -190,7 +224,7 @@ def search_codes(
             )
         if held.fingerprint is not None and queries.header is not None:
             files.check_same_model(queries.header, {"fingerprint": held.fingerprint})
-    allowed = None if chosen is None else held.select(read_ids(chosen, "--filter"))
+    allowed = None if chosen is None else held.select(read_chosen(chosen, held, "--filter"))
     k = at_most(k, len(held))
     if tables:
         with phase("building tables", show=True):
@@ -208,6 +242,40 @@ def stats(index: Index) -> None:
     typer.echo(json.dumps(told, indent=2))
 
 
+def _codes_for(held: HammingIndex | KeyedIndex, codes: Path, ids: str | None) -> files.Codes:
+    """Codes that fit into an index: of its model, with keys if it has keys."""
+    stored = read_numbered_codes(codes, ids)
+    if held.fingerprint is not None and stored.header is None:
+        raise ValueError(
+            f"CODES {codes}: they do not name the model that made them; encode with `sigah encode`"
+        )
+    if held.fingerprint is not None and stored.fingerprint != held.fingerprint:
+        raise ValueError(
+            f"CODES {codes}: they were made by another model (fingerprint {stored.fingerprint})"
+            f" than the codes of the index ({held.fingerprint}); encode with the index's model"
+        )
+    if isinstance(held, KeyedIndex) != has_keys(stored):
+        has, lack = ("INDEX", "CODES") if isinstance(held, KeyedIndex) else ("CODES", "INDEX")
+        raise ValueError(
+            f"CODES {codes}: {has} has keys (strings) and {lack} does not; encode with `sigah"
+            " encode --ids COLUMN`, the column that INDEX was made with"
+        )
+    return stored
+
+
+def ids_of(codes: files.Codes) -> Any:
+    """The ids of codes, of the kind that the index has."""
+    return codes.ids
+
+
+def _codes_with_ids(held: HammingIndex | KeyedIndex, codes: Path, ids: str | None) -> files.Codes:
+    """Codes for an index whose ids are known, which say what they replace."""
+    stored = _codes_for(held, codes, ids)
+    if stored.ids is None:
+        raise ValueError(f"CODES {codes}: they have no ids, so give --ids, those to replace")
+    return stored
+
+
 def _ids_of(codes: Path, ids: str | None) -> tuple[str, object]:
     """The argument that errors about ids must name."""
     return ("CODES", codes) if ids is None else ("--ids", ids)
@@ -222,8 +290,8 @@ def at_most(k: int, n_codes: int) -> int:
 
 def in_blocks(
     queries: NDArray[Any],
-    search_some: Callable[[Any, int], tuple[NDArray[Any], NDArray[np.int64]]],
-) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    search_some: Callable[[Any, int], tuple[NDArray[Any], NDArray[Any]]],
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Search block by block, with a progress bar; ``search_some`` also gets its first row."""
     found = []
     with bar(show=True) as progress:

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import typer
 from numpy.typing import NDArray
 
 from sigah import files
-from sigah.cli.inputs import naming, read_index, read_model, reading
+from sigah.cli.inputs import has_keys, naming, read_codes, read_index, read_model
 from sigah.hashers import BinaryHasher
-from sigah.search import HammingIndex, TwoStageSearch
+from sigah.search import HammingIndex, KeyedIndex, TwoStageSearch
 
-__all__ = ["RANKINGS", "Opened", "check_ranking", "check_raw", "open_codes_of_model"]
+__all__ = ["RANKINGS", "Opened", "check_ranking", "check_raw", "index_of", "open_codes_of_model"]
 
 RANKINGS = ("asymmetric", "spherical", "decoded", "raw")
 
-Find = Callable[[Any, int], tuple[NDArray[Any], NDArray[np.int64]]]
+Find = Callable[[Any, int], tuple[NDArray[Any], NDArray[Any]]]
 
 
 def check_ranking(by: str) -> str:
@@ -41,12 +41,27 @@ class Opened:
     """A model and an index of codes that it made."""
 
     hasher: BinaryHasher
-    index: HammingIndex
+    index: HammingIndex | KeyedIndex
+
+    @property
+    def numbered(self) -> HammingIndex:
+        """The index of the ids, which are the rows of the encoded vectors if it has keys."""
+        return self.index.index if isinstance(self.index, KeyedIndex) else self.index
+
+    def named(self, ids: NDArray[np.int64]) -> NDArray[Any]:
+        """The keys of ids, or the ids themselves."""
+        return self.index.keys_of(ids) if isinstance(self.index, KeyedIndex) else ids
+
+    def holds(self, name: str) -> bool:
+        """Whether the index has an id or a key, as a file of texts names it."""
+        if isinstance(self.index, KeyedIndex):
+            return name in self.index
+        return name.isdecimal() and int(name) in self.index
 
     def search(
         self, by: str, oversampling: float, vectors: Any = None, allowed: Any = None
     ) -> Find:
-        """A function from queries and ``k`` to distances and ids.
+        """A function from queries and ``k`` to distances and ids or keys.
 
         ``vectors`` are needed for raw ranking only; ``allowed`` is a filter of the index.
         """
@@ -56,9 +71,14 @@ class Opened:
         rows = vectors if by == "raw" else None
         with naming("--by", by):
             ranked = TwoStageSearch(
-                self.index, self.hasher, by, oversampling=oversampling, vectors=rows
+                self.numbered, self.hasher, by, oversampling=oversampling, vectors=rows
             )
-        return lambda some, k: ranked.search(some, k, filter=allowed)
+
+        def find(some: Any, k: int) -> Any:
+            distances, ids = ranked.search(some, k, filter=allowed)
+            return distances, self.named(ids)
+
+        return find
 
 
 def open_codes_of_model(model: Path, base: Path) -> Opened:
@@ -78,9 +98,18 @@ def open_codes_of_model(model: Path, base: Path) -> Opened:
     return Opened(hasher, index)
 
 
-def _open_any(path: Path) -> HammingIndex:
+def _open_any(path: Path) -> HammingIndex | KeyedIndex:
     """Open an index file, or make an index from a file of codes."""
     if files.kind_of(path) == "index":
         return read_index(path)
-    with reading(path, "CODES|INDEX", "codes"):
-        return HammingIndex.of_codes(path)
+    stored = read_codes(path, "CODES|INDEX")
+    with naming("CODES|INDEX", path):
+        return index_of(stored)
+
+
+def index_of(codes: files.Codes) -> HammingIndex | KeyedIndex:
+    """An index of codes: with keys if their ids are strings."""
+    kind: Any = KeyedIndex if has_keys(codes) else HammingIndex
+    index = kind(codes.n_bits, fingerprint=codes.fingerprint)
+    index.add(codes.codes, codes.ids)
+    return cast("HammingIndex | KeyedIndex", index)

@@ -21,7 +21,9 @@ from sigah.files.errors import DAMAGE, reading
 from sigah.files.safetensors_files import map_safetensors
 from sigah.files.seals import (
     DTYPES,
+    FORMAT_VERSION,
     INDEX_FORMAT,
+    INDEX_WITH_KEYS,
     METADATA_KEY,
     VECTORS_FORMAT,
     Arrays,
@@ -59,6 +61,7 @@ def save_index(
     arrays : mapping of str to array-like
         Those that kernels read where they are mapped come first; the size of each must be a
         multiple of 64 bytes, so that all are aligned.
+        With keys (``key_texts``) the file has version 2, which earlier versions of sigah refuse.
     kind : {"index", "vectors"}
         An index of codes, or an index of vectors, which also has the model in it.
     overwrite : bool, default=False
@@ -73,7 +76,8 @@ def save_index(
     """
     check_target(path, kind=kind, overwrite=overwrite)
     plain = plain_arrays(arrays)
-    header = {**header, **format_fields(FORMATS[kind])}
+    version = INDEX_WITH_KEYS if "key_texts" in plain else FORMAT_VERSION
+    header = {**header, **format_fields(FORMATS[kind], version)}
     checksum = fingerprint(header, plain)
     seal = {
         "header": header,
@@ -115,6 +119,11 @@ class IndexFile:
     arrays: Arrays
     checksum: str
     file: Unchanged
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether the ids stand for strings: :class:`sigah.search.KeyedIndex`."""
+        return bool(self.header["format_version"] == INDEX_WITH_KEYS)
 
     def verify(self) -> None:
         """Read all arrays, and raise FileFormatError if the file is damaged."""

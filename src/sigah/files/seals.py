@@ -23,6 +23,7 @@ __all__ = [
     "CODES_WITH_IDS",
     "DTYPES",
     "INDEX_FORMAT",
+    "INDEX_WITH_KEYS",
     "METADATA_KEY",
     "MODEL_FORMAT",
     "VECTORS_FORMAT",
@@ -44,10 +45,11 @@ INDEX_FORMAT = "sigah-index"
 VECTORS_FORMAT = "sigah-vectors"  # an index of rows, and the model that made them
 FORMAT_VERSION = 1  # of new files
 CODES_WITH_IDS = 2  # the version of codes whose checksum also covers ids
+INDEX_WITH_KEYS = 2  # the version of indexes whose ids stand for strings
 KNOWN_VERSIONS = {
     MODEL_FORMAT: (1,),
     CODES_FORMAT: (1, CODES_WITH_IDS),
-    INDEX_FORMAT: (1,),
+    INDEX_FORMAT: (1, INDEX_WITH_KEYS),
     VECTORS_FORMAT: (1,),
 }
 

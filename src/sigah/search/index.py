@@ -188,7 +188,8 @@ class HammingIndex(CodeSearch):
         if ids is None and stored.ids is not None:
             if stored.ids.dtype.kind not in "iu":
                 raise ValueError(
-                    f"{path}: ids of an index are whole numbers, but these ids are strings"
+                    f"{path}: its ids are strings, and those of a HammingIndex whole numbers; use"
+                    " KeyedIndex.of_codes"
                 )
             ids = stored.ids
         index = cls(stored.n_bits, n_threads=n_threads, fingerprint=stored.fingerprint)
@@ -288,6 +289,35 @@ class HammingIndex(CodeSearch):
                 order = np.argsort(new_ids)
                 self._settle([*rest, make_segment(new_codes[order], new_ids[order])])
 
+    def upsert(self, codes: ArrayLike, ids: ArrayLike, *, fingerprint: str | None = None) -> None:
+        """Replace the codes of ids in the index, and add the others; searches see all or none.
+
+        Parameters and errors are the same as for :meth:`add`, but ids may be in the index.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sigah.search import HammingIndex
+        >>> index = HammingIndex(n_bits=8)
+        >>> index.add(np.array([[1], [2]], np.uint8), ids=[10, 20])
+        >>> index.upsert(np.array([[3], [4]], np.uint8), ids=[20, 30])
+        >>> index.get([10, 20, 30]).ravel()
+        array([1, 3, 4], dtype=uint8)
+        """
+        if fingerprint is not None:
+            self.check_model(fingerprint)
+        new_codes = check_codes(codes, n_bits=self.n_bits)
+        new_ids = check_ids(ids, len(new_codes))
+        order = np.argsort(new_ids, kind="stable")
+        new_ids, new_codes = new_ids[order], new_codes[order]
+        repeated = new_ids[1:][new_ids[1:] == new_ids[:-1]]
+        if len(repeated):
+            raise ValueError(f"id {repeated[0]} is given twice")
+        with self._writing:
+            rest = self._without(new_ids[self._holds(new_ids)])
+            if len(new_ids):
+                self._settle([*rest, make_segment(new_codes, new_ids)])
+
     def compact(self) -> None:
         """Merge all codes into one segment and free the memory of removed codes.
 
@@ -372,11 +402,22 @@ class HammingIndex(CodeSearch):
         OSError
             If the file cannot be read.
         """
-        return cls.of_file(open_index(path), n_threads=n_threads)
+        opened = open_index(path)
+        if opened.has_keys:
+            raise FileFormatError(
+                f"cannot open {path}: its ids stand for keys (strings); use KeyedIndex.open"
+            )
+        return cls.of_file(opened, n_threads=n_threads)
 
     @classmethod
-    def of_file(cls, opened: IndexFile, *, n_threads: int | None) -> Self:
-        """An index of the segment in a mapped file."""
+    def of_file(
+        cls,
+        opened: IndexFile,
+        *,
+        n_threads: int | None,
+        check: Callable[[], None] = lambda: None,
+    ) -> Self:
+        """An index of the segment in a mapped file; ``check`` follows the check of the checksum."""
         header, path = opened.header, opened.file.path
         try:
             index = cls(header["n_bits"], n_threads=n_threads, fingerprint=header["fingerprint"])
@@ -389,6 +430,10 @@ class HammingIndex(CodeSearch):
             ids = segment.ids
             if not isinstance(ids, range) and ((ids[1:] <= ids[:-1]).any() or (ids[:1] < 0).any()):
                 raise FileFormatError(f"cannot open {path}: its ids are not in ascending order")
+            try:
+                check()
+            except ValueError as error:
+                raise FileFormatError(f"cannot open {path}: {error}") from error
 
         index._current = (segment,) if len(segment) else ()
         index._verify, index._file = verify_all, opened.file
@@ -453,6 +498,13 @@ class HammingIndex(CodeSearch):
     @_segments.setter
     def _segments(self, segments: tuple[Segment, ...]) -> None:
         self._current = segments
+
+    def _holds(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which ids are in the index; -1 is not."""
+        held = np.zeros(len(ids), np.bool_)
+        for segment in self._segments:
+            held |= positions_of(segment, ids) >= 0
+        return held
 
     def _settle(self, segments: list[Segment]) -> None:
         """Merge small segments, and make the result the segments of the index."""
