@@ -132,7 +132,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "index build codes.npy --ids ids.txt -o x.index": ("--ids ids.txt", "line 3", "'seven'"),
     "index build codes.npy --ids floats.npy -o x.index": ("--ids floats.npy", "whole numbers"),
     "index build codes.npy --ids bin.txt -o x.index": ("--ids bin.txt", "neither"),
-    "index build named.parquet -o x.index": ("CODES named.parquet", "whole numbers", "string"),
+    "index add i.index named.parquet": ("CODES named.parquet", "has keys", "encode --ids"),
     "index add i.index base.npy": ("CODES base.npy", "does not hold codes"),
     "index add m.model codes.npy": ("INDEX m.model holds a model, not an index",),
     "index add i.index foreign.npy": ("CODES foreign.npy", "another model"),
