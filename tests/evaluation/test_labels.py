@@ -8,18 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sigah.evaluation import label_average_precision
-from sigah.search import hamming_distances
+from sigah.evaluation import asymmetric_label_precision, label_average_precision
+from sigah.search import asymmetric_distances, hamming_distances
 
 
-def by_all_orders(
-    base: np.ndarray, query: np.ndarray, right: np.ndarray, depth: int, divisor: str
-) -> float:
+def by_all_orders(distances: np.ndarray, right: np.ndarray, depth: int, divisor: str) -> float:
     """The mean over every order that sorts by distance, counted out."""
-    distances = hamming_distances(base, query[None])[0]
     values = []
-    for order in permutations(range(len(base))):
-        if (np.diff(distances[list(order)].astype(int)) < 0).any():
+    for order in permutations(range(len(distances))):
+        if (np.diff(distances[list(order)].astype(float)) < 0).any():
             continue
         hits = right[list(order)][:depth]
         precisions = hits.cumsum() / np.arange(1, len(hits) + 1)
@@ -37,10 +34,49 @@ def test_ties_are_the_mean_over_all_orders(depth: int, divisor: Any) -> None:
     queries = np.array([[0], [7], [1]], np.uint8)
     found = label_average_precision(base, queries, labels, [0, 1, 1], depth=depth, divisor=divisor)
     expected = [
-        by_all_orders(base, query, labels == label, depth, divisor)
+        by_all_orders(hamming_distances(base, query[None])[0], labels == label, depth, divisor)
         for query, label in zip(queries, [0, 1, 1], strict=True)
     ]
     np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("divisor", ["relevant", "hits"])
+@pytest.mark.parametrize("depth", [1, 3, 4, 6, 1000])
+def test_asymmetric_ties_are_the_mean_over_all_orders(depth: int, divisor: Any) -> None:
+    """Equal codes are tied, and so are codes that happen to be equally far."""
+    rng = np.random.default_rng(depth)
+    base = rng.choice(np.array([0, 1, 3, 7], np.uint8), size=(7, 1))
+    labels = np.array([0, 0, 1, 0, 1, 1, 0])
+    queries = np.tile([-4.0, -4, -4, -4, -4, 0.5, -1, 0.25], (3, 1)) * [[1], [-1], [0.5]]
+    asked = [0, 1, 1]
+    found = asymmetric_label_precision(base, queries, labels, asked, depth=depth, divisor=divisor)
+    distances = asymmetric_distances(base, queries)
+    expected = [
+        by_all_orders(row, labels == label, depth, divisor)
+        for row, label in zip(distances, asked, strict=True)
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("divisor", ["relevant", "hits"])
+def test_queries_of_equal_scores_rank_as_their_codes(divisor: Any) -> None:
+    rng = np.random.default_rng(0)
+    base = rng.integers(4, size=(300, 2), dtype=np.uint8)
+    queries = rng.integers(8, size=(20, 2), dtype=np.uint8)
+    labels, asked = rng.choice(["a", "b", "c"], 300), rng.choice(["a", "b", "z"], 20)
+    symmetric = label_average_precision(base, queries, labels, asked, depth=50, divisor=divisor)
+    scores = np.where(np.unpackbits(queries, axis=1), 0.75, -0.75)
+    found = asymmetric_label_precision(base, scores, labels, asked, depth=50, divisor=divisor)
+    np.testing.assert_allclose(found, symmetric, rtol=1e-12)
+    assert (found[asked == "z"] == 0).all() and (found[asked != "z"] > 0).all()
+
+
+def test_projections_must_fit_the_codes() -> None:
+    codes = np.zeros((3, 1), np.uint8)
+    with pytest.raises(ValueError, match=r"projections have shape \(3, 9\), but the codes 8 bits"):
+        asymmetric_label_precision(codes, np.zeros((3, 9)), [1, 1, 1], [1, 1, 1])
+    with pytest.raises(ValueError, match="query_labels has shape"):
+        asymmetric_label_precision(codes, np.zeros((3, 8)), [1, 1, 1], [1])
 
 
 def test_a_label_that_the_base_lacks_finds_nothing() -> None:

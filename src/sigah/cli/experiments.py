@@ -32,7 +32,10 @@ def reproduce(
     ] = False,
     data: Annotated[
         list[str] | None,
-        typer.Option(help="Data set to run on instead of the experiment's own; repeatable."),
+        typer.Option(
+            help="Data to run on instead of the experiment's own: a named set, a folder of `sigah"
+            " features`, or images by path, as in cifar or cifar@mobilenet:96; repeatable."
+        ),
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")] = Path(
         "results"
@@ -71,12 +74,14 @@ def reproduce(
     console = Console(stderr=True)
     work = plan(chosen, data, quick=quick, console=console)
     count = seeds or (QUICK_SEEDS if quick else FULL_SEEDS)
-    for set_name, experiments in work.items():
-        run_on(set_name, experiments, store, quick=quick, seeds=count, console=console)
+    names = {
+        run_on(data_name, experiments, store, quick=quick, seeds=count, console=console)
+        for data_name, experiments in work.items()
+    }
     # columns are folded at the edge of a terminal, but never in a pipe
     console = Console(width=None if sys.stdout.isatty() else 160)
     for experiment in chosen:
-        show(experiment, store, set(work), console)
+        show(experiment, store, names, console)
     console.print(f"results: {store.folder}; to make a page: sigah report --results {store.folder}")
 
 
@@ -85,15 +90,16 @@ def plan(
 ) -> dict[str, list[Experiment]]:
     """The experiments to run on each set; missing sets are reported and left out."""
     from sigah.lab.datasets import CATALOG
-    from sigah.lab.experiments import available, explain_absence
+    from sigah.lab.experiments import available, explain_absence, with_backbones
 
     work: dict[str, list[Experiment]] = {}
     absent: dict[str, None] = {}
     for experiment in experiments:
         wanted = data or ([QUICK_DATA] if quick else list(experiment.data))
-        for name in wanted:
+        for name in (each for one in wanted for each in with_backbones(one, experiment)):
             # a set that the user names is fetched, if the catalogue has it
-            if available(name) or (name in CATALOG and (data or quick)):
+            named = name.rpartition("@")[0] or name
+            if available(name) or (named in CATALOG and (data or quick)):
                 work.setdefault(name, []).append(experiment)
             else:
                 absent[name] = None
@@ -113,23 +119,25 @@ def run_on(
     quick: bool,
     seeds: int,
     console: Console,
-) -> None:
-    """Run experiments on one data set, which is loaded once."""
+) -> str:
+    """Run experiments on one data set, which is loaded once; return its name in results."""
     from sigah.cli.data import fetch_with_bar
+    from sigah.evaluation.names import METRICS
     from sigah.lab.experiments import available, explain_absence, prepare, run_experiment
 
     if not available(name):
         try:
-            fetch_with_bar(name)
+            fetch_with_bar(name.rpartition("@")[0] or name)
         except OSError as error:
             raise OSError(f"{error}\n{explain_absence(name)}") from error
-    vectors = prepare(name, quick=quick)
+    vectors = prepare(name, quick=quick, show=True)
 
     def tell(run: dict[str, Any]) -> None:
         metrics = run["metrics"]
+        metric = "pr_area" if "pr_area" in metrics else "label_map_by_relevant@1000"
         console.print(
-            f"{run['method']} {run['n_bits']} bits, seed {run['seed']}: pr_area"
-            f" {metrics['pr_area']:.3f}, {metrics['fit_seconds']:.1f} s",
+            f"{run['method']} {run['n_bits']} bits, seed {run['seed']}: {METRICS[metric]}"
+            f" {metrics[metric]:.3f}, {metrics['fit_seconds']:.1f} s",
             highlight=False,
             markup=False,
         )
@@ -144,6 +152,7 @@ def run_on(
         measured = run_experiment(experiment, vectors, store, seeds=seeds, **how)
         if not measured:
             console.print(f"{experiment.name} on {name}: all runs were measured before")
+    return vectors.name
 
 
 def show(experiment: Experiment, store: Store, sets: set[str], console: Console) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sigah.evaluation.data import EvaluationData
 from sigah.evaluation.deployed import Latency, SearchMeasurement, measure_search
 from sigah.evaluation.intervals import mean_interval, pr_area_interval
-from sigah.evaluation.labels import label_average_precision
+from sigah.evaluation.labels import asymmetric_label_precision, label_average_precision
 from sigah.evaluation.loop import evaluate
 from sigah.evaluation.measure import measure
 from sigah.evaluation.metrics import (
@@ -34,6 +34,7 @@ __all__ = [
     "RankCounts",
     "SearchMeasurement",
     "Summary",
+    "asymmetric_label_precision",
     "average_precision",
     "average_precision_stable",
     "bit_balance",

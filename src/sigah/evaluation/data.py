@@ -39,6 +39,8 @@ class EvaluationData:
         The part of a data set that this is; empty for the whole set.
     quick : bool
         Whether methods run with quick settings instead of good ones.
+    title : str
+        What the data is, for tables; empty: its name.
 
     Raises
     ------
@@ -57,6 +59,7 @@ class EvaluationData:
     picture: tuple[int, int] | None = None
     part: str = ""
     quick: bool = False
+    title: str = ""
 
     def __post_init__(self) -> None:
         check_metric(self.metric)
@@ -85,6 +88,7 @@ class EvaluationData:
             "metric": self.metric,
             "base_sha256": content_hash(self.base),
             "queries_sha256": content_hash(self.queries),
+            **({"title": self.title} if self.title else {}),
         }
 
     @cached_property

@@ -16,6 +16,8 @@ METRICS = {
     "relative_reconstruction_error": "relative error",
     "label_map_by_relevant@1000": "label mAP@1000 by relevant",
     "label_map_by_hits@1000": "label mAP@1000 by hits",
+    "asymmetric_label_map_by_relevant@1000": "asymmetric label mAP@1000 by relevant",
+    "asymmetric_label_map_by_hits@1000": "asymmetric label mAP@1000 by hits",
 }
 LOWER_IS_BETTER = (
     "fit_seconds",

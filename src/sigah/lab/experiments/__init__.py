@@ -10,13 +10,14 @@ from sigah.lab.experiments.fig7 import FIG7
 from sigah.lab.experiments.fig8 import FIG8
 from sigah.lab.experiments.neighbors import NEIGHBORS
 from sigah.lab.experiments.runner import run_experiment
-from sigah.lab.experiments.sets import available, explain_absence, prepare
+from sigah.lab.experiments.sets import available, explain_absence, prepare, with_backbones
 from sigah.lab.experiments.store import Store
 from sigah.lab.experiments.table1 import TABLE1
 from sigah.lab.experiments.table2 import TABLE2
 from sigah.lab.experiments.table3 import TABLE3
 from sigah.lab.experiments.table4 import TABLE4
 from sigah.lab.experiments.table5 import TABLE5
+from sigah.lab.experiments.table6 import TABLE6, TABLE6_GIST
 from sigah.lab.experiments.table7 import TABLE7
 
 __all__ = [
@@ -30,12 +31,13 @@ __all__ = [
     "explain_absence",
     "prepare",
     "run_experiment",
+    "with_backbones",
 ]
 
 EXPERIMENTS: dict[str, Experiment] = {
     experiment.name: experiment
     for experiment in (
-        TABLE1, TABLE2, TABLE3, TABLE4, TABLE5, TABLE7, FIG3, FIG4, FIG6, FIG7, FIG8,
-        NEIGHBORS,
+        TABLE1, TABLE2, TABLE3, TABLE4, TABLE5, TABLE6, TABLE6_GIST, TABLE7,
+        FIG3, FIG4, FIG6, FIG7, FIG8, NEIGHBORS,
     )
 }  # fmt: skip

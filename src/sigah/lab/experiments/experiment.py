@@ -89,8 +89,9 @@ class Measured:
 
     @property
     def title(self) -> str:
-        """The name of the set, and what of it was used if not all."""
-        return f"{self.data['name']} ({self.part})" if self.part else str(self.data["name"])
+        """What the data is, and what of it was used if not all."""
+        title = str(self.data.get("title") or self.data["name"])
+        return f"{title} ({self.part})" if self.part else title
 
     @property
     def part(self) -> str:
@@ -122,6 +123,12 @@ class Experiment:
         "labels", or a metric.
     open : bool
         Whether it compares methods, so that a researcher's own may stand beside them.
+    backbones : tuple of str
+        For experiments on images: the features to compute of a folder of images; empty: none.
+    ranks : bool
+        Whether runs have the metrics and curves of exact neighbours. Labels need none of them.
+    samples : bool
+        Whether hashers may learn from a sample of the base: the protocol of some sets of images.
     """
 
     name: str
@@ -134,6 +141,14 @@ class Experiment:
     paper: Mapping[str, Figures] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     open: bool = False
+    backbones: tuple[str, ...] = ()
+    ranks: bool = True
+    samples: bool = False
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """What an earlier run must hold to be taken."""
+        return ("curves", *self.needs) if self.ranks else self.needs
 
     @property
     def lengths(self) -> tuple[int, ...]:

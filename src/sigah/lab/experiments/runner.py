@@ -9,7 +9,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from sigah.evaluation import EvaluationData, label_average_precision
+from sigah.evaluation import (
+    EvaluationData,
+    asymmetric_label_precision,
+    label_average_precision,
+)
 from sigah.evaluation.loop import measure_all, measure_units
 from sigah.hashers import BinaryHasher
 from sigah.lab.experiments.experiment import CaseUnit, Experiment
@@ -20,6 +24,7 @@ from sigah.progress import bar
 __all__ = ["run_experiment"]
 
 LABEL_DEPTH = 1000
+DIVISORS: tuple[Literal["relevant", "hits"], ...] = ("relevant", "hits")
 PICTURES = 10  # queries of a gallery
 
 
@@ -63,11 +68,12 @@ def run_experiment(
         raise ValueError(lacks)
     units = experiment.units(data.description["dim"], seeds, quick=data.quick)
     missing = [
-        unit for unit in units if store.find(data.description, unit, experiment.needs) is None
+        unit for unit in units if store.find(data.description, unit, experiment.required) is None
     ]
 
     def measure(hasher: BinaryHasher, data: EvaluationData) -> dict[str, Any]:
-        run = measure_all(hasher, data) | {"experiment": experiment.name}
+        run: dict[str, Any] = measure_all(hasher, data) if experiment.ranks else {"metrics": {}}
+        run["experiment"] = experiment.name
         for need in experiment.needs:
             if need in PARTS:
                 add(run, PARTS[need](hasher, data))
@@ -83,7 +89,7 @@ def run_experiment(
                 yield unit
                 progress.advance(task)
 
-        for one in measure_units(told(), data, store, measure=measure, needs=experiment.needs):
+        for one in measure_units(told(), data, store, measure=measure, needs=experiment.required):
             measured += one.new
             if one.new:
                 on_run(one.run)
@@ -101,14 +107,32 @@ def labels(hasher: BinaryHasher, data: EvaluationData) -> dict[str, Any]:
     """Mean average precision of the first ranks with labels as the truth, by both divisors."""
     codes = hasher.transform(data.base), hasher.transform(data.queries)
     truth: Any = (data.base_labels, data.query_labels)
-    divisors: tuple[Literal["relevant", "hits"], ...] = ("relevant", "hits")
     return {
         "labels": f"{LABEL_DEPTH} deep",
         "metrics": {
             f"label_map_by_{divisor}@{LABEL_DEPTH}": float(
                 label_average_precision(*codes, *truth, depth=LABEL_DEPTH, divisor=divisor).mean()
             )
-            for divisor in divisors
+            for divisor in DIVISORS
+        },
+    }
+
+
+def asymmetric(hasher: Any, data: EvaluationData) -> dict[str, Any]:
+    """The same with real-valued queries; of methods whose bits are signs of scores."""
+    if not hasattr(hasher, "project"):
+        return {"asymmetric": "the method has no scores"}
+    codes, scores = hasher.transform(data.base), hasher.project(data.queries)
+    truth: Any = (data.base_labels, data.query_labels)
+    return {
+        "asymmetric": f"{LABEL_DEPTH} deep",
+        "metrics": {
+            f"asymmetric_label_map_by_{divisor}@{LABEL_DEPTH}": float(
+                asymmetric_label_precision(
+                    codes, scores, *truth, depth=LABEL_DEPTH, divisor=divisor
+                ).mean()
+            )
+            for divisor in DIVISORS
         },
     }
 
@@ -134,6 +158,7 @@ def neighbors(hasher: BinaryHasher, data: EvaluationData) -> dict[str, Any]:
 
 # what an experiment may need beyond the metrics and curves that every run has
 PARTS: dict[str, Callable[[BinaryHasher, EvaluationData], dict[str, Any]]] = {
+    "asymmetric": asymmetric,
     "gallery": gallery,
     "labels": labels,
     "neighbors": neighbors,

@@ -1,13 +1,24 @@
-"""The data of an experiment: a named set, whole or a slice of it."""
+"""The data of an experiment: a named set, features, or images by path; whole or a slice of it.
+
+Images are named with a backbone, as in ``PATH@vgg16:64``; their features are computed once.
+"""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sigah.evaluation import EvaluationData
-from sigah.lab import datasets
+from sigah.lab import datasets, images
+from sigah.lab.images.cifar import fetched_cifar
+from sigah.lab.images.features import is_features
 
-__all__ = ["available", "explain_absence", "prepare"]
+if TYPE_CHECKING:
+    from sigah.lab.experiments.experiment import Experiment
+
+__all__ = ["available", "explain_absence", "prepare", "with_backbones"]
 
 QUICK_BASE, QUICK_QUERIES, QUICK_K = 3000, 200, 100
 K = 1000
@@ -17,12 +28,42 @@ STAND_INS = {
     "deep1m": "glove-50",
     "tiny-100k": "photo-gist-384",
 }
+IMAGE_SET = "cifar-10"  # the named set that experiments on images take their images from
 IMAGES = {"mnist": (28, 28), "fashion-mnist": (28, 28)}  # whose vectors are pixels in [0, 1]
 
 
-def prepare(name: str, *, quick: bool = False) -> EvaluationData:
-    """Load a named set, or for the quick form its first vectors."""
-    split = datasets.load(name)
+def with_backbones(name: str, experiment: Experiment) -> list[str]:
+    """The data that a name means to an experiment: of images, the features of each backbone.
+
+    Raises
+    ------
+    ValueError
+        If the name is a folder of images, and the experiment is not about images.
+    """
+    if name == IMAGE_SET and experiment.backbones:
+        return [f"{name}@{backbone}" for backbone in experiment.backbones]
+    if name in datasets.CATALOG or "@" in name or not Path(name).exists() or is_features(name):
+        return [name]
+    if not experiment.backbones:
+        raise ValueError(
+            f"{name} is no data set of {experiment.name}, which takes vectors: compute them with"
+            f" `sigah features {name} --backbone NAME --out FOLDER`, then --data FOLDER; or name a"
+            f" backbone, as in --data {name}@mobilenet"
+        )
+    return [f"{name}@{backbone}" for backbone in experiment.backbones]
+
+
+def prepare(name: str, *, quick: bool = False, show: bool = False) -> EvaluationData:
+    """Load a named set, or for the quick form its first vectors; ``show`` the progress."""
+    title, n_train = "", None
+    if is_features(name) or "@" in name:
+        found = images.open_features(name) if is_features(name) else features_of(name, show=show)
+        split: datasets.Split = found.split
+        if not len(split.queries):
+            raise ValueError(f"{name} has no queries: put the images into `base` and `queries`")
+        name, title, n_train = found.name, found.title, found.n_train
+    else:
+        split = datasets.load(name)
     base, queries = split.base, split.queries
     base_labels = getattr(split, "base_labels", None)  # not every set has them
     query_labels = getattr(split, "query_labels", None)
@@ -42,11 +83,24 @@ def prepare(name: str, *, quick: bool = False) -> EvaluationData:
         picture=IMAGES.get(name),
         part=part,
         quick=quick,
+        title=title,
+        n_train=None if n_train is None or n_train >= len(base) else n_train,
     )
 
 
+def features_of(name: str, *, show: bool) -> images.FeatureSet:
+    """The features of ``PATH@BACKBONE``, from the cache if they are there."""
+    path, _, backbone = name.rpartition("@")
+    found = fetched_cifar() if path == IMAGE_SET else images.open_images(path)
+    return images.cached_features(found, images.open_backbone(backbone), show=show)
+
+
 def available(name: str) -> bool:
-    """Whether a set is in the cache."""
+    """Whether a set is in the cache, or at its path."""
+    path = name.rpartition("@")[0]
+    if is_features(name) or (path and path not in datasets.CATALOG and Path(path).exists()):
+        return True
+    name = path or name
     try:
         datasets.path(name)
     except (ValueError, OSError):
@@ -56,6 +110,13 @@ def available(name: str) -> bool:
 
 def explain_absence(name: str) -> str:
     """Say that a set is not here, how to get it, and what may stand in for it."""
+    name = name.rpartition("@")[0] or name
+    if name == IMAGE_SET:
+        return (
+            f"the data set {name} is not here: fetch it with `sigah data fetch {name}`, or give"
+            " images by path, as in --data cifar-10-batches-py (its official files, a folder or an"
+            " archive; or any images as train/CLASS/IMAGE and test/CLASS/IMAGE)"
+        )
     known = name in datasets.CATALOG
     text = f"the data set {name} is not here"
     text += f": fetch it with `sigah data fetch {name}`" if known else " and not in the catalogue"

@@ -110,7 +110,7 @@ class Store(RunStore):
         """
         found = []
         for place, data in self.sets.items():
-            if data["n_train"] != data["n_base"] and not sampled:
+            if data["n_train"] != data["n_base"] and not (sampled or experiment.samples):
                 continue
             runs = dict(self._of(experiment, data))
             if runs and experiment.open:
@@ -138,7 +138,7 @@ class Store(RunStore):
             for run in self._in_set[place]
             if "class" in run
             and run["n_bits"] in experiment.lengths
-            and has_all(run, experiment.needs)
+            and has_all(run, experiment.required)
         )
 
     def _of(
@@ -148,7 +148,7 @@ class Store(RunStore):
             hasher = unit.make()
             found = []
             for _, runs in sorted(self._runs.get(unit_key(data, hasher), {}).items()):
-                usable = [run for run in runs if has_all(run, experiment.needs)]
+                usable = [run for run in runs if has_all(run, experiment.required)]
                 if usable:
                     found.append(max(usable, key=lambda run: still_holds(run, type(hasher))))
             if found:

@@ -11,10 +11,11 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sigah.lab import datasets
 from sigah.lab.datasets.sources import load_array_pickle
 from sigah.lab.images.sets import ImageSet, PixelImages
 
-__all__ = ["CIFAR_CLASSES", "is_cifar", "read_cifar"]
+__all__ = ["CIFAR_CLASSES", "fetched_cifar", "is_cifar", "read_cifar"]
 
 CIFAR_CLASSES = (
     *("airplane", "automobile", "bird", "cat", "deer"),
@@ -23,7 +24,7 @@ CIFAR_CLASSES = (
 BASE = tuple(f"data_batch_{number}" for number in range(1, 6))
 QUERIES = "test_batch"
 SIDE, CHANNELS = 32, 3
-PIXELS = SIDE * SIDE * CHANNELS  # of an image: its red, then its green, then its blue plane
+PIXELS = SIDE * SIDE * CHANNELS
 
 
 def is_cifar(path: Path) -> bool:
@@ -49,10 +50,26 @@ def read_cifar(path: Path) -> ImageSet:
     return ImageSet("cifar-10", "CIFAR-10", parts, CIFAR_CLASSES)
 
 
+def fetched_cifar() -> ImageSet:
+    """The images of the named set ``cifar-10``, which is fetched if it is not in the cache."""
+    split = datasets.load("cifar-10")
+    parts = {}
+    for part, labels in (("base", split.base_labels), ("queries", split.query_labels)):
+        rows = np.round(getattr(split, part) * 255).astype(np.uint8)
+        parts[part] = _images(rows, tuple(f"{part}/{i}" for i in range(len(rows))), labels)
+    return ImageSet("cifar-10", "CIFAR-10", parts, CIFAR_CLASSES)
+
+
+def _images(rows: NDArray[Any], names: tuple[str, ...], labels: Any) -> PixelImages:
+    """Images of rows of 3,072 pixels: the red plane, then the green, then the blue one."""
+    pixels = rows.reshape(-1, CHANNELS, SIDE, SIDE).transpose(0, 2, 3, 1)
+    return PixelImages(pixels, names, np.asarray(labels, np.int64))
+
+
 def _joined(batches: dict[str, tuple[NDArray[Any], NDArray[Any]]]) -> PixelImages:
     rows = np.concatenate([pixels for pixels, _ in batches.values()])
-    return PixelImages(
-        rows.reshape(-1, CHANNELS, SIDE, SIDE).transpose(0, 2, 3, 1),
+    return _images(
+        rows,
         tuple(f"{name}/{i}" for name, (pixels, _) in batches.items() for i in range(len(pixels))),
         np.concatenate([labels for _, labels in batches.values()]),
     )
