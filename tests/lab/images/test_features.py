@@ -50,7 +50,7 @@ def means() -> Means:
 def backbone(means: Means, monkeypatch: pytest.MonkeyPatch) -> Backbone:
     monkeypatch.setattr(features, "BLOCK", 4)
     monkeypatch.setattr(features, "BATCH", 3)
-    return Backbone("means-8", "Means, 8 pixels", 8, "print", means)
+    return Backbone("means-8", "Means, 8 pixels", 8, "l2", "print", means)
 
 
 def test_rows_labels_and_names_are_those_of_the_images(

@@ -178,7 +178,7 @@ class Experiment:
             return f"{self.name} is judged by labels, and {data.name} has none"
         return ""
 
-    def units(self, dim: int, seeds: int, *, quick: bool) -> list[CaseUnit]:
+    def units(self, dim: int, seeds: int, *, quick: bool, metric: str = "l2") -> list[CaseUnit]:
         """All the work on a data set of this dimension; lengths that a method cannot make left out.
 
         Seeds come last, so that an interrupted run has few methods whole rather than all begun.
@@ -191,7 +191,7 @@ class Experiment:
                     continue  # one length only: it stands beside the longest codes
                 settings = QUICK.get(case.method.partition(":")[0], ()) if quick else ()
                 for seed in range(seeds):
-                    make = partial(make_hasher, case.method, n_bits, seed, settings)
+                    make = partial(make_hasher, case.method, n_bits, seed, settings, metric=metric)
                     name = method_label(case.method)
                     unit = CaseUnit(name, n_bits, seed, make, case.label, asked)
                     if n_bits <= dim or unit.make().exceeds_dimension:

@@ -99,9 +99,9 @@ def unpack(record: Mapping[str, Any]) -> dict[int, NDArray[np.float32]]:
 class OneSeed(Experiment):
     """An experiment on pictures, of which one seed tells enough."""
 
-    def units(self, dim: int, seeds: int, *, quick: bool) -> list[CaseUnit]:
+    def units(self, dim: int, seeds: int, *, quick: bool, metric: str = "l2") -> list[CaseUnit]:
         """As of any experiment, with the first seed only."""
-        return super().units(dim, min(seeds, 1), quick=quick)
+        return super().units(dim, min(seeds, 1), quick=quick, metric=metric)
 
     def lacks(self, data: EvaluationData) -> str:
         """Why this cannot be run on the data; empty if it can."""

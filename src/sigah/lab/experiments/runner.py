@@ -66,7 +66,7 @@ def run_experiment(
     """
     if lacks := experiment.lacks(data):
         raise ValueError(lacks)
-    units = experiment.units(data.description["dim"], seeds, quick=data.quick)
+    units = experiment.units(data.description["dim"], seeds, quick=data.quick, metric=data.metric)
     missing = [
         unit for unit in units if store.find(data.description, unit, experiment.required) is None
     ]

@@ -55,13 +55,14 @@ def with_backbones(name: str, experiment: Experiment) -> list[str]:
 
 def prepare(name: str, *, quick: bool = False, show: bool = False) -> EvaluationData:
     """Load a named set, or for the quick form its first vectors; ``show`` the progress."""
-    title, n_train = "", None
+    title, n_train, metric = "", None, "l2"
     if is_features(name) or "@" in name:
         found = images.open_features(name) if is_features(name) else features_of(name, show=show)
         split: datasets.Split = found.split
         if not len(split.queries):
             raise ValueError(f"{name} has no queries: put the images into `base` and `queries`")
-        name, title, n_train = found.name, found.title, found.n_train
+        name, title = found.name, found.title
+        n_train, metric = found.n_train, found.metric
     else:
         split = datasets.load(name)
     base, queries = split.base, split.queries
@@ -84,6 +85,7 @@ def prepare(name: str, *, quick: bool = False, show: bool = False) -> Evaluation
         part=part,
         quick=quick,
         title=title,
+        metric=metric,
         n_train=None if n_train is None or n_train >= len(base) else n_train,
     )
 

@@ -144,7 +144,9 @@ class Store(RunStore):
     def _of(
         self, experiment: Experiment, data: Data
     ) -> Iterator[tuple[tuple[str, int], list[Run]]]:
-        for unit in experiment.units(data["dim"], 1, quick=bool(data.get("quick"))):
+        for unit in experiment.units(
+            data["dim"], 1, quick=bool(data.get("quick")), metric=data.get("metric", "l2")
+        ):
             hasher = unit.make()
             found = []
             for _, runs in sorted(self._runs.get(unit_key(data, hasher), {}).items()):

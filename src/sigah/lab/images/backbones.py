@@ -51,6 +51,8 @@ class Backbone:
         For tables: ``VGG16 trunk, pooled 512, 64 pixels``.
     side : int
         Of the images, in pixels.
+    metric : {"cosine", "l2"}
+        By which the vectors are compared: features by cosine, energies by distance.
     fingerprint : str
         A checksum of everything that the vectors depend on besides the images.
     compute : callable
@@ -61,6 +63,7 @@ class Backbone:
     name: str
     title: str
     side: int
+    metric: str
     fingerprint: str
     compute: Callable[[NDArray[np.uint8]], Features]
 
@@ -192,11 +195,10 @@ def open_backbone(
                 raise ValueError(f"{option} is for networks of your own; {name} has its own")
         known = BACKBONES[name]
         side = side or known.side
-        compute, told = (
-            _descriptor(known)
-            if isinstance(known, Descriptor)
-            else _packaged(name, known, progress)
-        )
+        if isinstance(known, Descriptor):
+            compute, told = _descriptor(known)
+            return _backbone(name, known.title, side, told, compute, "l2")
+        compute, told = _packaged(name, known, progress)
         return _backbone(name, known.title, side, told, compute)
     scaling = scaling or "imagenet"
     if scaling not in SCALINGS:
@@ -235,7 +237,12 @@ def _split(spec: str) -> tuple[str, int | None]:
 
 
 def _backbone(
-    name: str, title: str, side: int, told: dict[str, Any], compute: Callable[..., Features]
+    name: str,
+    title: str,
+    side: int,
+    told: dict[str, Any],
+    compute: Callable[..., Features],
+    metric: str = "cosine",
 ) -> Backbone:
     content = json.dumps({"name": name, "side": side, **told}, sort_keys=True)
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
@@ -243,6 +250,7 @@ def _backbone(
         f"{slug}-{side}",
         f"{title}, {side} pixels",
         side,
+        metric,
         hashlib.sha256(content.encode()).hexdigest(),
         compute,
     )

@@ -28,6 +28,7 @@ from sigah.lab.datasets import cache
 from sigah.lab.datasets.dataset import Split
 from sigah.lab.images.backbones import Backbone
 from sigah.lab.images.sets import Images, ImageSet, squares
+from sigah.metric import check_metric
 from sigah.progress import bar
 from sigah.rows.formats.plain import open_npy
 from sigah.rows.lazy import naming
@@ -53,6 +54,8 @@ class FeatureSet:
     split : Split
         Vectors are memory maps. Without queries, ``queries`` has no rows.
     classes : tuple of str
+    metric : str
+        By which the vectors are compared.
     n_train : int or None
         As :class:`~sigah.lab.images.ImageSet` has it.
     manifest : mapping
@@ -63,6 +66,7 @@ class FeatureSet:
     title: str
     split: Split
     classes: tuple[str, ...]
+    metric: str
     n_train: int | None
     manifest: Mapping[str, Any]
 
@@ -154,6 +158,7 @@ def extract(
         "name": f"{images.name}-{backbone.name}",
         "title": f"{images.title}; {backbone.title}",
         "classes": images.classes,
+        "metric": backbone.metric,
         "n_train": images.n_train,
         "parts": {part: [len(files), dim] for part, files in images.parts.items()},
         "seconds": time.perf_counter() - began,
@@ -193,6 +198,7 @@ def open_features(path: str | os.PathLike[str]) -> FeatureSet:
         content = json.loads((folder / MANIFEST).read_bytes())
         name, title, n_train = content["name"], content["title"], content["n_train"]
         parts, classes = content["parts"], tuple(content["classes"])
+        metric = check_metric(content["metric"])
     arrays: dict[str, NDArray[Any] | None] = {}
     for part, shape in parts.items():
         arrays[part] = _array(folder / f"{part}.npy", tuple(shape), "f")
@@ -208,7 +214,7 @@ def open_features(path: str | os.PathLike[str]) -> FeatureSet:
         arrays.get("base_labels"),
         arrays.get("query_labels"),
     )
-    return FeatureSet(name, title, split, classes, n_train, content)
+    return FeatureSet(name, title, split, classes, metric, n_train, content)
 
 
 def _array(file: Path, shape: tuple[int, ...], kinds: str) -> NDArray[Any]:
