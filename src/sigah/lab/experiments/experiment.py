@@ -20,8 +20,13 @@ FIXED = f"{GAUSSIAN}:dictionary_ratio=2"
 
 Figures = Mapping[str, tuple[float | None, ...]]
 
+HEADS = (
+    *("greedy_hash", "bi_half", "cib_hash", "sdc", "crovca"),
+    *("tbh", "deep_hashing", "deep_bit", "dbd_mq"),
+)
 # settings that make a method quick rather than good
 QUICK = {
+    **dict.fromkeys(HEADS, ("n_steps=100",)),
     "sigah": ("n_steps=100",),
     "sigah.paper": ("n_steps=100",),
     "stochastic_generative": ("n_steps=100",),
