@@ -53,8 +53,7 @@ def features(
 
     Example: sigah features photos --backbone mobilenet --out vectors
 
-    Example: sigah features cifar --backbone torchvision.models:resnet50 --weights r50.pth --layer
-    avgpool -o vectors
+    Example: sigah features photos --backbone network.onnx:224 --layer relu5 -o vectors
     """
     from sigah.cli.data import download_bars
     from sigah.lab.images import extract, open_backbone, open_images
