@@ -303,6 +303,50 @@ def test_paper_uses_only_the_papers_terms(blobs: Any) -> None:
     assert hasher.dictionary_ratio == 2
 
 
+def test_the_paper_has_no_threshold_but_the_mean(blobs: Any) -> None:
+    hasher = SiGAH.paper(16, n_steps=50, random_state=0).fit(blobs)
+    mean = blobs.mean(axis=0, dtype=np.float64)
+    np.testing.assert_allclose(hasher.thresholds_, mean @ hasher.weights_, rtol=1e-5, atol=1e-6)
+
+
+def test_decay_makes_relaxed_codes_binary(blobs: Any) -> None:
+    """The mechanism of the paper's recipe: docs/results.md, "Why weight decay decides"."""
+    settings: dict[str, Any] = {"adversarial": 0, "n_steps": 600, "random_state": 0}
+    last, loose = (
+        SiGAH.paper(16, weight_decay=decay, **settings).fit(blobs).history_[-1]
+        for decay in (1e-3, 0)
+    )
+    assert last["saturation"] > loose["saturation"] + 0.05
+    gap, loose_gap = (
+        entry["binary_reconstruction"] - entry["reconstruction"] for entry in (last, loose)
+    )
+    assert gap < loose_gap / 2
+
+
+def test_weight_matrices_decay_and_biases_do_not() -> None:
+    matrix, bias = torch.nn.Parameter(torch.ones(3, 2)), torch.nn.Parameter(torch.ones(2))
+    groups = list(training.decayed([matrix, bias], 0.5, 0.25))
+    assert [group["weight_decay"] for group in groups] == [0.25, 0.0]
+    assert [group["lr"] for group in groups] == [0.5, 0.5]
+
+
+def test_a_narrow_graph_holds_near_vectors_together_only(blobs: Any) -> None:
+    """Eq. (17): beyond a few sigma a pair weighs nothing."""
+    x = torch.from_numpy(blobs[:100])
+    trainers = [
+        training.Trainer(
+            estimator.Parameters(**SiGAH.paper(16, sigma=sigma).get_params()),
+            np.ones((blobs.shape[1], 16), np.float32) * 0.01,
+            len(blobs),
+            0,
+            torch.device("cpu"),
+        )
+        for sigma in (0.7, 0.05)
+    ]
+    wide, narrow = (float(trainer.terms(x)["graph"].detach()) for trainer in trainers)
+    assert narrow < wide / 100
+
+
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation_trains_and_decodes(blobs: Any, activation: str) -> None:
     hasher = SiGAH(16, activation=activation, n_steps=20, random_state=0).fit(blobs)

@@ -65,10 +65,11 @@ class StraightThroughSign(torch.autograd.Function):
 class HashLayer(nn.Module):
     """x -> b: the linear hash function of Eq. (2), relaxed for training."""
 
-    def __init__(self, W: Tensor, relaxation: str) -> None:
+    def __init__(self, W: Tensor, relaxation: str, *, learn_threshold: bool = True) -> None:
         super().__init__()
         self.W = nn.Parameter(W)
-        self.c = nn.Parameter(W.new_zeros(W.shape[1]))
+        # Eq. (2) has none: vectors are centred
+        self.c = nn.Parameter(W.new_zeros(W.shape[1]), requires_grad=learn_threshold)
         self.relaxation = relaxation
 
     def forward(self, x: Tensor) -> Tensor:
@@ -107,14 +108,17 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """x -> D(x): the reconstruction error of a three-layer auto-encoder, Eq. (14)."""
 
-    def __init__(self, d: int, generator: torch.Generator) -> None:
+    def __init__(self, d: int, generator: torch.Generator, *, gaussian: bool = False) -> None:
         super().__init__()
         width = max(1, d // 2)
         # drawn from our own stream, and nothing from torch's global one
         self.encoder = nn.utils.skip_init(nn.Linear, d, width)
         self.decoder = nn.utils.skip_init(nn.Linear, width, d)
         for layer in (self.encoder, self.decoder):
-            nn.init.kaiming_uniform_(layer.weight, a=5**0.5, generator=generator)
+            if gaussian:
+                nn.init.normal_(layer.weight, std=layer.in_features**-0.5, generator=generator)
+            else:
+                nn.init.kaiming_uniform_(layer.weight, a=5**0.5, generator=generator)
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -53,6 +53,7 @@ class Parameters:
     neighbor: float
     pair: float
     margin: float
+    sigma: float
     dictionary: str
     dictionary_ratio: float | str
     activation: str
@@ -61,6 +62,7 @@ class Parameters:
     learning_rate: float
     generator_learning_rate: float
     weight_decay: float
+    learn_threshold: bool
     batch_size: int
     generator_batch_size: int
     n_steps: int
@@ -77,7 +79,7 @@ class Parameters:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
         for name in WEIGHTS:
             check_nonnegative(getattr(self, name), name)
-        for name in ("learning_rate", "generator_learning_rate"):
+        for name in ("learning_rate", "generator_learning_rate", "sigma"):
             check_positive(getattr(self, name), name)
         if (asked := self.dictionary_ratio) != "auto":
             ratio = check_positive(asked, "dictionary_ratio", or_else="'auto'")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -86,7 +86,9 @@ class Trainer:
         d, r = W.shape
         n = sparse_units(params.dictionary, params.dictionary_ratio, d)
         draws = torch.Generator().manual_seed(seed)
-        self.hash_layer = HashLayer(torch.from_numpy(W), params.relaxation).to(device)
+        self.hash_layer = HashLayer(
+            torch.from_numpy(W), params.relaxation, learn_threshold=params.learn_threshold
+        ).to(device)
         if params.initialization == "itq":
             # From zero the generator follows the codes of a good rotation; from random weights its
             # early error gradients would first tear that rotation apart.
@@ -101,7 +103,8 @@ class Trainer:
         if params.activation == "relu" and params.initialization == "itq":
             # ReLU passes no gradient at 0, where all units would stay
             nn.init.constant_(self.generator.g, 0.01)
-        self.discriminator = Discriminator(d, draws).to(device)
+        gaussian = params.initialization == "gaussian"
+        self.discriminator = Discriminator(d, draws, gaussian=gaussian).to(device)
         # How steeply codes' cosines count in the neighbour and the pair term, and the cosine at
         # which the pair term finds a neighbour as likely as not: three learned numbers for the
         # whole data set, so that one Hamming radius means the same for every query.
@@ -110,26 +113,25 @@ class Trainer:
         self.radius = torch.tensor(0.5, device=device)
         for number in (self.log_sharpness, self.log_slope, self.radius):
             number.requires_grad_()
-        decay = params.weight_decay
+        rate = params.learning_rate
+        scales = [self.log_sharpness, self.log_slope]
         self.optimizer = torch.optim.Adam(
             [
-                {"params": [self.hash_layer.W], "lr": params.learning_rate, "weight_decay": decay},
+                *decayed([self.hash_layer.W], rate, params.weight_decay),
                 # c weighs a constant input as long as a typical vector, sqrt(d)
-                {"params": [self.hash_layer.c], "lr": params.learning_rate * d**0.5},
-                {"params": [self.log_sharpness, self.log_slope], "lr": 0.05},
+                *decayed([self.hash_layer.c], rate * d**0.5, params.weight_decay),
+                {"params": scales, "lr": 0.05},
                 {"params": [self.radius], "lr": 2e-3},
-                {
-                    "params": self.generator.parameters(),
-                    "lr": params.generator_learning_rate,
-                    "weight_decay": decay,
-                },
+                *decayed(
+                    self.generator.parameters(), params.generator_learning_rate, params.weight_decay
+                ),
             ],
             fused=True,
         )
         self.discriminator_optimizer = torch.optim.Adam(
-            self.discriminator.parameters(),
-            lr=params.generator_learning_rate,
-            weight_decay=decay,
+            decayed(
+                self.discriminator.parameters(), params.generator_learning_rate, params.weight_decay
+            ),
             fused=True,
         )
         self.schedule, self.discriminator_schedule = (
@@ -157,8 +159,10 @@ class Trainer:
         if p.graph or p.neighbor or p.pair:
             distances = squared_distances(x).fill_diagonal_(SELF_DISTANCE)
             if p.graph:
-                # sigma^2: half the mean squared distance, fixed by the first batch
-                self.sigma2 = self.sigma2 or float(distances[distances != SELF_DISTANCE].mean()) / 2
+                # sigma is in units of the root mean squared distance of the first batch
+                self.sigma2 = self.sigma2 or (
+                    p.sigma**2 * float(distances[distances != SELF_DISTANCE].mean())
+                )
                 terms["graph"] = graph_loss(b, distances, self.sigma2)
             if p.neighbor or p.pair:
                 others = len(x) - 1
@@ -211,6 +215,16 @@ class Trainer:
         self.optimizer.step()
         self.schedule.step()
         return {"loss": float(loss.detach()), **{k: float(v.detach()) for k, v in terms.items()}}
+
+    @torch.no_grad()
+    def relaxation_gap(self, x: Tensor) -> dict[str, float]:
+        """How binary the relaxed codes are, and the error of what is rebuilt from their signs."""
+        relaxed = self.hash_layer(x)
+        _, synthetic = self.generator(torch.where(relaxed >= 0, 1.0, -1.0))
+        return {
+            "saturation": float(relaxed.square().mean()),
+            "binary_reconstruction": float((synthetic - x).square().mean()),
+        }
 
     @torch.no_grad()
     def evaluate(self, x: Tensor) -> float:
@@ -291,7 +305,8 @@ def train(
             for steps, batch in enumerate(
                 batches(training, params.batch_size, params.n_steps, random_state), start=1
             ):
-                for key, value in trainer.step(vectors(batch, buffer)).items():
+                x = vectors(batch, buffer)
+                for key, value in trainer.step(x).items():
                     sums[key] = sums.get(key, 0.0) + value
                 progress.advance(task)
                 if steps % EVALUATE_EVERY and steps != params.n_steps:
@@ -299,6 +314,8 @@ def train(
                 since = steps - (history[-1]["step"] if history else 0)
                 entry = {"step": steps, **{k: v / since for k, v in sums.items()}}
                 sums = {}
+                if params.relaxation == "tanh":
+                    entry |= trainer.relaxation_gap(x[: params.generator_batch_size])
                 if params.early_stopping:
                     entry["validation"] = trainer.evaluate(vectors(held_out))
                 history.append(entry)
@@ -348,22 +365,33 @@ def initial_projection(
     covariance: NDArray[np.float64],
     random_state: np.random.RandomState,
 ) -> NDArray[np.float32]:
-    """W ``(d, r)`` with logits of unit variance: ITQ's rotation, or Gaussian.
+    """W ``(d, r)``: Gaussian, or ITQ's rotation with logits of unit variance.
 
-    Beyond the dimension of the vectors, ITQ's columns are followed by random ones.
+    Gaussian logits have unit variance on average, for the data has unit mean variance. Beyond the
+    dimension of the vectors, ITQ's columns are followed by random ones.
     """
     d, r = rows.dim, params.n_bits
     W = random_state.standard_normal((d, r))
-    if params.initialization == "itq":
-        columns = min(r, d)
-        if len(rows) > START_ROWS:
-            sample = random_state.choice(len(rows), START_ROWS, replace=False)
-            rows = Rows(cast(RowSource, rows.take(np.sort(sample))))
-        W[:, :columns], _, _ = itq_directions(
-            rows, mean, covariance, columns, n_iter=20, random_state=random_state
-        )
+    if params.initialization == "gaussian":
+        return (W / d**0.5).astype(np.float32)
+    columns = min(r, d)
+    if len(rows) > START_ROWS:
+        sample = random_state.choice(len(rows), START_ROWS, replace=False)
+        rows = Rows(cast(RowSource, rows.take(np.sort(sample))))
+    W[:, :columns], _, _ = itq_directions(
+        rows, mean, covariance, columns, n_iter=20, random_state=random_state
+    )
     variance = np.einsum("ik,ij,jk->k", W, covariance, W, optimize=True)
     return (W / np.sqrt(np.maximum(variance, np.finfo(np.float32).tiny))).astype(np.float32)
+
+
+def decayed(
+    parameters: Iterable[nn.Parameter], rate: float, decay: float
+) -> Iterator[dict[str, Any]]:
+    """A group of Adam's for each parameter; weight matrices decay, biases do not."""
+    for parameter in parameters:
+        matrix = parameter.ndim == 2
+        yield {"params": [parameter], "lr": rate, "weight_decay": decay if matrix else 0.0}
 
 
 def neighbor_fraction(n_neighbors: int, n_rows: int) -> float:
@@ -408,7 +436,7 @@ def choose_device(name: str) -> torch.device:
 
 def describe(entry: dict[str, float]) -> str:
     """Loss terms in one short line, by the first letters of their names."""
-    hidden = ("step", "discriminator", "energy_real")
+    hidden = ("step", "discriminator", "energy_real", "saturation", "binary_reconstruction")
     return " ".join(f"{k[:3]} {v:.2f}" for k, v in entry.items() if k not in hidden)
 
 

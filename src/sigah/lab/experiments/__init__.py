@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sigah.lab.experiments.decay import DECAY
 from sigah.lab.experiments.experiment import Case, Column, Experiment, Measured
 from sigah.lab.experiments.fig3 import FIG3
 from sigah.lab.experiments.fig4 import FIG4
@@ -38,6 +39,6 @@ EXPERIMENTS: dict[str, Experiment] = {
     experiment.name: experiment
     for experiment in (
         TABLE1, TABLE2, TABLE3, TABLE4, TABLE5, TABLE6, TABLE6_GIST, TABLE7,
-        FIG3, FIG4, FIG6, FIG7, FIG8, NEIGHBORS,
+        FIG3, FIG4, FIG6, FIG7, FIG8, DECAY, NEIGHBORS,
     )
 }  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sigah.lab.experiments.experiment import GAUSSIAN, Case, Column, Experiment, Measured
+from sigah.lab.experiments.experiment import LITERAL, Case, Column, Experiment, Measured
 from sigah.lab.experiments.views import metric_plot
 
 __all__ = ["FIG4"]
@@ -43,7 +43,7 @@ FIG4 = Experiment(
     " (pr_area) against the number n of dictionary vectors. The paper says that both improve with n"
     " and level off from n = 2 d; its curves survive in no numbers.",
     cases=tuple(
-        Case(f"n = {text}", f"{GAUSSIAN}:dictionary_ratio={ratio:g}")
+        Case(f"n = {text}", f"{LITERAL}:dictionary_ratio={ratio:g}")
         for text, ratio in RATIOS.items()
     ),
     columns=tuple(Column("relative_reconstruction_error", bits) for bits in (32, 64)),

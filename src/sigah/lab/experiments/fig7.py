@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sigah.lab.experiments.experiment import FIXED, Case, Column, Experiment, Measured
+from sigah.lab.experiments.experiment import LITERAL, Case, Column, Experiment, Measured
 from sigah.lab.experiments.views import history_plot, metric_plot
 
 __all__ = ["FIG7"]
@@ -62,7 +62,7 @@ FIG7 = Experiment(
     " the reconstruction error against iterations. Margins, energies and errors are in units of the"
     " mean variance. The paper says that mAP falls for large margins; its numbers are lost.",
     cases=tuple(
-        Case(f"m = {margin:g}", FIXED if margin == 0.05 else f"{FIXED}:margin={margin:g}")
+        Case(f"m = {margin:g}", LITERAL if margin == 0.05 else f"{LITERAL}:margin={margin:g}")
         for margin in MARGINS
     ),
     columns=(Column("pr_area", BITS),),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sigah.lab.experiments.experiment import FIXED, Case, Column, Experiment
+from sigah.lab.experiments.experiment import LITERAL, Case, Column, Experiment
 from sigah.lab.experiments.views import paper_tables
 
 __all__ = ["TABLE5"]
@@ -13,11 +13,11 @@ TABLE5 = Experiment(
     about="Table 5 of the paper: its mAP (pr_area) by the activation of the sparse layer, Eq. (5)."
     " The paper does not say the code length; its figures are near its others at 64 bits.",
     cases=(
-        Case("sigmoid", f"{FIXED}:activation=sigmoid"),
-        Case("tanh", f"{FIXED}:activation=tanh"),
-        Case("ReLU", f"{FIXED}:activation=relu"),
-        Case("LeakyReLU", FIXED),
-        Case("SWISH", f"{FIXED}:activation=silu"),
+        Case("sigmoid", f"{LITERAL}:activation=sigmoid"),
+        Case("tanh", f"{LITERAL}:activation=tanh"),
+        Case("ReLU", f"{LITERAL}:activation=relu"),
+        Case("LeakyReLU", LITERAL),
+        Case("SWISH", f"{LITERAL}:activation=silu"),
     ),
     columns=(Column("pr_area", 64),),
     data=("tiny-100k", "deep1m", "mnist"),
