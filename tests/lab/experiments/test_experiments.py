@@ -171,7 +171,7 @@ def test_changed_data_is_measured_anew(
     base[0, 0] += 0.5
     changed = replace(material, name="moved", base=base)
     assert runner.run_experiment(TABLE4, changed, Store(tmp_path), seeds=1) == 4
-    assert len(fits) == 8
+    assert len(fits) == 4
     with pytest.raises(ValueError, match="other data of the same name"):
         runner.run_experiment(TABLE4, replace(changed, base=base + 1), Store(tmp_path), seeds=1)
 
@@ -383,7 +383,7 @@ def test_the_page_shows_the_figures_of_the_json(page: tuple[str, Path], folder: 
 def test_plots_are_files_too(page: tuple[str, Path]) -> None:
     names = {path.stem for path in page[1].glob("*.svg")}
     assert names == {path.stem for path in page[1].glob("*.png")}
-    drawn = {"table1", "fig3", "fig4", "fig6", "fig7", "fig8", "neighbors"}
+    drawn = {"table1", "decay", "fig3", "fig4", "fig6", "fig7", "fig8", "neighbors"}
     assert {name.partition("-")[0] for name in names} == drawn
     assert "<text" in next(page[1].glob("fig7-*.svg")).read_text(), "text stays text"
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_rel
 
+from sigah import SiGAH
 from sigah.lab.experiments import Store
 from sigah.lab.experiments.table1 import TABLE1
 from sigah.lab.experiments.views import paired
@@ -150,11 +151,12 @@ def test_markdown_says_the_same(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_plot_of_a_few_settings_is_a_table_and_a_curve_is_not(tmp_path: Path) -> None:
-    write(tmp_path, {"sigah": {"pr_area": [0.6, 0.8]}, "sigah:margin=1": {"pr_area": [0.5, 0.7]}})
+    figures = {"pr_area": [0.6, 0.8]}, {"pr_area": [0.5, 0.7]}
+    write(tmp_path, dict(zip(("sigah.paper", "sigah.paper:margin=1"), figures, strict=True)))
     content = json.loads((tmp_path / "mnist.json").read_bytes())
     for run in content["runs"]:
         run["n_bits"] = 64
-        run["parameters"] = {"dictionary": "gaussian", "dictionary_ratio": 2}
+        run["parameters"] = SiGAH.paper(64).get_params()
         if "margin" in run["method"]:
             run["parameters"]["margin"] = 1.0
         steps = range(50, 1050, 50)
