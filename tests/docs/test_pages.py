@@ -114,6 +114,19 @@ def prepare_commands() -> Names:
         files.save_codes(name, hasher.transform(images[:50]), header)
     np.save("more-ids.npy", np.arange(50))
     np.save("today.npy", images[::2])
+    np.save("originals.npy", np.vstack([images, images[::2]]))
+    np.savez("truth.npz", ids=np.arange(40)[:, np.newaxis])
+    return {}
+
+
+def prepare_vectors() -> Names:
+    vectors = np.random.default_rng(0).normal(size=(400, 16)).astype(np.float32)
+    for name, some in {
+        "base": vectors[:350],
+        "queries": vectors[:40],
+        "more": vectors[350:],
+    }.items():
+        np.save(f"{name}.npy", some)
     return {}
 
 
@@ -125,6 +138,7 @@ PREPARED: dict[str, Callable[[], Names]] = {  # what stands before the first blo
     "docs/onnx.md": prepare_onnx,
     "docs/data.md": prepare_data,
     "docs/streams.md": prepare_streams,
+    "docs/vectors.md": prepare_vectors,
 }
 
 
@@ -138,9 +152,16 @@ def check_streams(names: Names) -> None:
     assert names["report"].verdict == "keep"
 
 
+def check_vectors(names: Names) -> None:
+    assert names["calibrated"].reached
+    with np.load("neighbours.npz") as found:
+        assert set(found["ids"].ravel().tolist()) <= {-1, 1, 2, 3}
+
+
 CHECKED: dict[str, Callable[[Names], None]] = {  # what holds after the last block
     "docs/search.md": check_search,
     "docs/streams.md": check_streams,
+    "docs/vectors.md": check_vectors,
 }
 
 

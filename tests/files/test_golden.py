@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import sigah
-from sigah import HammingIndex, files, rows
+from sigah import HammingIndex, VectorIndex, files, rows
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MANIFESTS = {
@@ -29,7 +29,9 @@ def entries(part: str) -> list[Any]:
     return [
         pytest.param(GOLDEN / version, name, entry, id=f"{version}-{name}")
         for version, manifest in MANIFESTS.items()
-        for name, entry in (manifest[part]["files"] if part == "codes" else manifest[part]).items()
+        for name, entry in (
+            manifest["codes"]["files"] if part == "codes" else manifest.get(part, {})
+        ).items()
     ]
 
 
@@ -76,6 +78,25 @@ def test_indexes_answer_as_they_did(folder: Path, name: str, entry: Any, mmap: b
         distances, ids = index.search(queries[slice(*manifest["queries"])], manifest["k"])
         assert distances.tolist() == entry["distances"]
         assert ids.tolist() == entry["neighbours"]
+
+
+@pytest.mark.parametrize("mmap", [True, False])
+@pytest.mark.parametrize(("folder", "name", "entry"), entries("vector_indexes"))
+def test_indexes_of_vectors_answer_as_they_did(
+    folder: Path, name: str, entry: Any, mmap: bool
+) -> None:
+    manifest = MANIFESTS[folder.name]
+    queries = rows.open_vectors(folder / "vectors.npy")[slice(*manifest["queries"])]
+    index = (VectorIndex.open if mmap else VectorIndex.load)(folder / name)
+    assert (index.metric, index.n_bytes) == (entry["metric"], entry["n_bytes"])
+    assert index.refined.fingerprint == entry["fingerprint"]
+    assert index.shortlist == entry["shortlist"]
+    assert index.ids.tolist() == entry["ids"]
+    distances, ids = index.search(queries, manifest["k"])
+    np.testing.assert_allclose(distances, entry["distances"], atol=1e-5)
+    assert ids.tolist() == entry["neighbours"]
+    rebuilt = index.reconstruct(index.ids).mean(axis=0)
+    np.testing.assert_allclose(rebuilt, entry["rebuilt_mean"], atol=2e-4)
 
 
 def test_the_files_are_small() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sigah import HammingIndex
+from sigah import HammingIndex, VectorIndex
 from sigah.files import save_codes
 from sigah.files.folders import CODES_FOLDER, new_folder, write_manifest
 from sigah.hashers.registry import make_hasher
@@ -83,6 +83,7 @@ def main(folder: Path) -> None:
         }
     manifest = {
         "models": models,
+        "vector_indexes": write_vectors(folder, vectors),
         "codes": {
             "hex": codes.tobytes().hex(),
             "n_bits": hasher.n_bits,
@@ -95,6 +96,26 @@ def main(folder: Path) -> None:
         "k": K,
     }
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+
+
+def write_vectors(folder: Path, vectors: np.ndarray) -> dict[str, Any]:
+    """Write an index of vectors, some of them removed, and return its answers."""
+    index = VectorIndex.build(vectors, 4, metric="cosine", random_state=0)
+    index.remove([3, 7])
+    index.save(folder / "cosine.vectors")
+    distances, found = index.search(vectors[slice(*QUERIES)], K)
+    return {
+        "cosine.vectors": {
+            "metric": index.metric,
+            "n_bytes": index.n_bytes,
+            "fingerprint": index.refined.fingerprint,
+            "shortlist": index.shortlist,
+            "ids": index.ids.tolist(),
+            "distances": distances.tolist(),
+            "neighbours": found.tolist(),
+            "rebuilt_mean": index.reconstruct(index.ids).mean(axis=0).round(4).tolist(),
+        }
+    }
 
 
 if __name__ == "__main__":

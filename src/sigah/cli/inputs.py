@@ -39,6 +39,7 @@ MADE_BY = {
     "model": "`sigah fit` makes models; MODEL comes before vectors and codes",
     "codes": "`sigah encode` makes codes from vectors",
     "index": "`sigah index build` makes an index from codes",
+    "vectors": "`sigah vectors build` makes an index of vectors",
 }
 
 

@@ -38,14 +38,19 @@ def check_output(
 
 
 def show_neighbours(
-    distances: NDArray[Any], ids: NDArray[Any], out: Path | None, size: int, by: str
+    distances: NDArray[Any],
+    ids: NDArray[Any],
+    out: Path | None,
+    size: int,
+    by: str,
+    among: str = "codes",
 ) -> None:
     """Write neighbours (ids or keys) to a file, or print those of the first queries."""
     k = ids.shape[1]
     if out is not None:
         with files.atomic_write(out) as file:
             np.savez(file, distances=distances, ids=ids)
-        typer.echo(f"{out}: {k} neighbours of {len(ids):,} queries among {size:,} codes")
+        typer.echo(f"{out}: {k} neighbours of {len(ids):,} queries among {size:,} {among}")
         return
     shown: Callable[[Any], str] = str if distances.dtype.kind == "i" else "{:.4g}".format
     table = Table("query", f"ids ({by} distance)", title=f"first of {len(ids):,} queries")

@@ -80,6 +80,10 @@ COMMANDS = {
         "search:app",
         "Keep codes in an index: build, add, update, remove, search, and show statistics.",
     ),
+    "vectors": (
+        "vector_index:app",
+        "Keep vectors in a few bytes each: build, add, remove, search, calibrate, statistics.",
+    ),
     "features": (
         "features:features",
         "Compute a vector for each image; the same command resumes an interrupted run.",

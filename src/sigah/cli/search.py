@@ -281,11 +281,11 @@ def _ids_of(codes: Path, ids: str | None) -> tuple[str, object]:
     return ("CODES", codes) if ids is None else ("--ids", ids)
 
 
-def at_most(k: int, n_codes: int) -> int:
+def at_most(k: int, size: int, what: str = "codes") -> int:
     """``k``, or the number of codes and a note if there are fewer."""
-    if k > n_codes:
-        typer.echo(f"note: -k {k:,}: there are only {n_codes:,} codes", err=True)
-    return max(1, min(k, n_codes))
+    if k > size:
+        typer.echo(f"note: -k {k:,}: there are only {size:,} {what}", err=True)
+    return max(1, min(k, size))
 
 
 def in_blocks(

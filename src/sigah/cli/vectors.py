@@ -63,7 +63,7 @@ def _read(argument: str, name: str, header: bool | None) -> Any:
             )
     elif not file.stat().st_size:
         raise ValueError(f"{name} {argument}: the file is empty")
-    elif (kind := files.kind_of(file)) in ("model", "codes", "index"):
+    elif (kind := files.kind_of(file)) in ("model", "codes", "index", "vectors"):
         raise ValueError(f"{name} {argument} holds {KINDS[str(kind)]}, not vectors")
     with naming(name, argument):
         if file.is_dir() or file.suffix.lower() == ".csv":

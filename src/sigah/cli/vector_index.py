@@ -1,0 +1,273 @@
+"""``sigah vectors build | add | remove | search | calibrate | stats``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from sigah.cli.inputs import naming, read_ids, reading
+from sigah.cli.options import (
+    IDS,
+    Filter,
+    Header,
+    Ids,
+    Neighbours,
+    Out,
+    Overwrite,
+    Seed,
+    Vectors,
+    check_metric,
+)
+from sigah.cli.outputs import check_output, show_neighbours
+from sigah.cli.search import at_most, in_blocks
+from sigah.cli.vectors import read_vectors
+from sigah.progress import phase
+from sigah.refinement import VectorIndex
+from sigah.refinement.vector_index import LEAST_BYTES
+from sigah.rows import finite, open_array
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Keep vectors in a few bytes each: build, add, remove, search, calibrate, statistics.",
+    no_args_is_help=True,
+)
+
+Index = Annotated[Path, typer.Argument(metavar="INDEX", help="Made by `sigah vectors build`.")]
+Queries = Annotated[str, typer.Argument(metavar="QUERIES", help="Vectors to look up.")]
+Raw = Annotated[
+    str | None,
+    typer.Option(
+        "--vectors", help="The original vectors, which rank the best once more; ids are their rows."
+    ),
+]
+Ranked = Annotated[
+    int, typer.Option("--ranked", min=1, help="How many candidates --vectors ranks.")
+]
+
+
+@app.command()
+def build(
+    vectors: Vectors,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the index.")],
+    n_bytes: Annotated[
+        int, typer.Option("--bytes", min=LEAST_BYTES, help="Bytes of each vector.")
+    ] = 16,
+    metric: Annotated[
+        str,
+        typer.Option(
+            callback=check_metric,
+            help="What makes vectors near: cosine, l2, or ip (the inner product).",
+        ),
+    ] = "cosine",
+    ids: Ids = None,
+    seed: Seed = 0,
+    header: Header = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Learn from vectors and keep each in a few bytes; default ids: 0, 1, 2, ...
+
+    Example: sigah vectors build glove-50 --bytes 16 --out glove.vectors
+    """
+    check_output(out, "vectors", [vectors, ids], overwrite=overwrite)
+    rows = read_vectors(vectors, header=header)
+    numbers = _read_ids(ids, len(rows))
+    with _naming_rows(vectors, ids):
+        index = VectorIndex.build(
+            rows,
+            n_bytes,
+            metric=metric,
+            ids=numbers,
+            random_state=seed,
+            verbose=True,
+        )
+    index.save(out, overwrite=overwrite)
+    typer.echo(f"{out}: {len(index):,} vectors in {index.n_bytes} bytes each, {index.metric}")
+
+
+@app.command()
+def add(index: Index, vectors: Vectors, ids: Ids = None, header: Header = None) -> None:
+    """Add vectors to an index file; without --ids they follow the largest id.
+
+    Example: sigah vectors add glove.vectors today.npy
+    """
+    held = _read_index(index)
+    rows = _read_rows(vectors, "VECTORS", held, header)
+    numbers = _read_ids(ids, len(rows))
+    with phase("adding vectors", show=True):
+        with _naming_rows(vectors, ids):
+            held.add(rows, numbers)
+        held.save(index)
+    typer.echo(f"{index}: {len(held):,} vectors, {len(rows):,} of them new")
+
+
+@app.command()
+def remove(
+    index: Index, ids: Annotated[str, typer.Option("--ids", metavar="IDS", help=IDS)]
+) -> None:
+    """Remove vectors from an index file by id.
+
+    Example: sigah vectors remove glove.vectors --ids 7,11,13
+    """
+    held = _read_index(index)
+    unwanted = read_ids(ids, "--ids")
+    with naming("INDEX", index):
+        held.remove(unwanted)
+    held.save(index)
+    typer.echo(f"{index}: {len(held):,} vectors")
+
+
+@app.command()
+def search(
+    index: Index,
+    queries: Queries,
+    k: Neighbours = 10,
+    chosen: Filter = None,
+    vectors: Raw = None,
+    ranked: Ranked = 100,
+    header: Header = None,
+    out: Out = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Find the k nearest vectors of each query, by their approximations or the original vectors.
+
+    Example: sigah vectors search glove.vectors glove-50:queries -k 10 --out neighbours.npz
+
+    Example: sigah vectors search glove.vectors glove-50:queries --vectors originals.npy
+    """
+    inputs = (index, queries, vectors, chosen)
+    check_output(out, "neighbours", inputs, overwrite=overwrite)
+    held = _read_index(index)
+    looked_up = _read_rows(queries, "QUERIES", held, header)
+    allowed = None if chosen is None else held.select(read_ids(chosen, "--filter"))
+    rows = None if vectors is None else _read_rows(vectors, "--vectors", held, header)
+    k = at_most(k, len(held), "vectors")
+
+    def find(some: Any, first: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        checked = finite(some, first)
+        with naming("--vectors", vectors, only="the index holds the id"):
+            return held.search(checked, k, filter=allowed, vectors=rows, n_ranked=ranked)
+
+    with naming("QUERIES", queries, only="Input X "):
+        found = in_blocks(looked_up, find)
+    show_neighbours(*found, out, len(held), held.metric, "vectors")
+
+
+@app.command()
+def calibrate(
+    index: Index,
+    queries: Queries,
+    truth: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TRUTH",
+            help="Ids of the true neighbours, (q, k): a .npy file, or a .npz file with `ids`.",
+        ),
+    ],
+    recall: Annotated[float, typer.Option(help="Share of the true neighbours to find.")] = 0.95,
+    vectors: Raw = None,
+    ranked: Ranked = 100,
+    header: Header = None,
+) -> None:
+    """Choose how many candidates searches rank to reach a recall, and write it to the index.
+
+    Example: sigah vectors calibrate glove.vectors glove-50:queries truth.npz --recall 0.9
+    """
+    held = _read_index(index)
+    looked_up = _read_rows(queries, "QUERIES", held, header)
+    wanted = _read_truth(truth)
+    rows = None if vectors is None else _read_rows(vectors, "--vectors", held, header)
+    with (
+        phase("calibrating", show=True),
+        naming("--recall", recall, only="target_recall"),
+        naming("TRUTH", truth, only="truth"),
+        naming("--vectors", vectors, only="the index holds the id"),
+        naming("QUERIES", queries, only="Input X "),
+    ):
+        found = held.calibrate(
+            looked_up, wanted, target_recall=recall, vectors=rows, n_ranked=ranked
+        )
+    held.save(index)
+    typer.echo(f"{index}: {found}")
+
+
+@app.command()
+def stats(index: Index) -> None:
+    """Print the number of vectors in an index, their bytes and its settings, as JSON."""
+    held = _read_index(index)
+    told = {
+        "vectors": len(held),
+        "dimensions": held.refined.n_features,
+        "metric": held.metric,
+        "n_bytes": held.n_bytes,
+        "hash_bytes": held.refined.n_hash,
+        "bytes_per_vector": held.bytes_per_vector,
+        "method": held.refined.hasher.name,
+        "shortlist": held.shortlist,
+        "file_bytes": index.stat().st_size,
+    }
+    typer.echo(json.dumps(told, indent=2))
+
+
+def _read_index(path: Path) -> VectorIndex:
+    """The index in a file, mapped."""
+    with reading(path, "INDEX", "vectors"):
+        return VectorIndex.open(path)
+
+
+def _read_rows(argument: str, name: str, index: VectorIndex, header: bool | None) -> Any:
+    """Vectors of the dimension of those in the index."""
+    vectors = read_vectors(argument, name, header=header)
+    if vectors.shape[1] != index.refined.n_features:
+        raise ValueError(
+            f"{name} {argument} has vectors of {vectors.shape[1]} dimensions, but those of INDEX"
+            f" have {index.refined.n_features}"
+        )
+    return vectors
+
+
+def _read_ids(ids: str | None, n: int) -> NDArray[np.int64] | None:
+    """The ids of ``n`` vectors, checked before any vector is read."""
+    if ids is None:
+        return None
+    numbers = read_ids(ids)
+    if len(numbers) != n:
+        raise ValueError(f"--ids {ids[:60]}: there are {len(numbers):,} ids for {n:,} vectors")
+    values, counts = np.unique(numbers, return_counts=True)
+    if len(values) < n:
+        raise ValueError(f"--ids {ids[:60]}: id {values[counts.argmax()]} is given twice")
+    return numbers
+
+
+def _read_truth(path: Path) -> NDArray[Any]:
+    """True neighbours: an array of ids, or the ``ids`` that a search wrote."""
+    if not path.is_file():
+        raise FileNotFoundError(f"TRUTH {path}: no such file")
+    with naming("TRUTH", path):
+        name = f"{path}:ids" if path.suffix.lower() == ".npz" else path
+        wanted = np.asarray(open_array(name))
+        if wanted.dtype.kind not in "iu":
+            raise ValueError(f"ids must be whole numbers, got {wanted.dtype}")
+    return wanted
+
+
+@contextmanager
+def _naming_rows(vectors: str, ids: str | None) -> Iterator[None]:
+    """Errors name the argument that gave the vectors, or the one that gave their ids."""
+    if ids is None:
+        with naming("VECTORS", vectors):
+            yield
+    else:
+        with (
+            naming("--ids", ids[:60], only="id"),
+            naming("VECTORS", vectors, only="vectors"),
+            naming("VECTORS", vectors, only="Input X "),
+        ):
+            yield
