@@ -44,6 +44,7 @@ BUDGETS = (8, 16, 32, 64, 128)
 N_QUERIES, K, WIDE = 500, 10, 100
 THREADS = (1, 2)
 Search = Callable[[np.ndarray, int], np.ndarray]
+Wanted = Callable[[str], bool]  # whether a method is asked for and not measured yet
 
 
 class Contest:
@@ -63,7 +64,11 @@ class Contest:
         return float((ids[:, :, None] == self.truth[:, None, :]).any(axis=1).mean())
 
 
-def ours(contest: Contest, budget: int) -> Iterator[tuple[str, float, float, Search | None, Any]]:
+def ours(
+    contest: Contest, budget: int, wanted: Wanted
+) -> Iterator[tuple[str, float, float, Search | None, Any]]:
+    if not wanted("sigah"):
+        return
     began = time.perf_counter()
     index = VectorIndex.build(
         contest.base, budget, metric=contest.metric, random_state=contest.seed
@@ -85,8 +90,10 @@ def ours(contest: Contest, budget: int) -> Iterator[tuple[str, float, float, Sea
     )
 
 
-def sign(contest: Contest, budget: int) -> Iterator[tuple[str, float, float, Search | None, Any]]:
-    if 8 * budget > contest.base.shape[1]:
+def sign(
+    contest: Contest, budget: int, wanted: Wanted
+) -> Iterator[tuple[str, float, float, Search | None, Any]]:
+    if 8 * budget > contest.base.shape[1] or not wanted("sign"):
         return
     hasher = SignHashing(8 * budget, metric=contest.metric).fit(contest.base)
     codes = HammingIndex.of(hasher)
@@ -98,7 +105,7 @@ def sign(contest: Contest, budget: int) -> Iterator[tuple[str, float, float, Sea
 
 
 def of_faiss(
-    contest: Contest, budget: int
+    contest: Contest, budget: int, wanted: Wanted
 ) -> Iterator[tuple[str, float, float, Search | None, Any]]:
     """FAISS's contestants at a budget of bytes."""
     d = contest.base.shape[1]
@@ -130,6 +137,8 @@ def of_faiss(
         factories["RQ"] = f"RQ{budget}x8"
     metric = faiss.METRIC_INNER_PRODUCT if contest.metric == "ip" else faiss.METRIC_L2
     for name, factory in factories.items():
+        if not wanted(name):
+            continue
         began = time.perf_counter()
         index = faiss.index_factory(d, factory, metric)
         index.train(contest.base)
@@ -195,35 +204,34 @@ def main() -> None:
     parser.add_argument("--sets", default=",".join(SETS))
     parser.add_argument("--budgets", default=",".join(map(str, BUDGETS)))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--families", default="ours,sign,faiss")
+    parser.add_argument("--methods", default="", help="separated by commas; default: all")
     parser.add_argument("--json", type=Path, default=RESULTS)
     arguments = parser.parse_args()
-    families = {"ours": ours, "sign": sign, "faiss": of_faiss}
-    content = {"rows": []}
+    asked = set(filter(None, arguments.methods.split(",")))
+    content: dict[str, Any] = {"rows": []}
     if arguments.json.is_file():
         content = json.loads(arguments.json.read_text())
-    done = {(row["set"], row["seed"], row["budget"], row["family"]) for row in content["rows"]}
+    done = {(row["set"], row["seed"], row["budget"], row["method"]) for row in content["rows"]}
     for name in arguments.sets.split(","):
         for seed in range(arguments.seeds):
-            contest = None
+            contest = Contest(name, seed)
             for budget in map(int, arguments.budgets.split(",")):
-                for family in arguments.families.split(","):
-                    if (name, seed, budget, family) in done:
-                        continue
-                    contest = contest or Contest(name, seed)
-                    rows = []
-                    for method, size, seconds, search, about in families[family](contest, budget):
+
+                def wanted(method: str, key: tuple[Any, ...] = (name, seed, budget)) -> bool:
+                    return (not asked or method in asked) and (*key, method) not in done
+
+                for family in (ours, sign, of_faiss):
+                    for method, size, seconds, search, about in family(contest, budget, wanted):
                         found = measure(contest, search, timed=about.pop("timed", True))
-                        rows.append({
+                        content["rows"].append({
                             "set": name, "metric": contest.metric, "seed": seed, "budget": budget,
-                            "family": family, "method": method, "bytes": size,
-                            "fit_seconds": round(seconds, 1), **about, **found,
+                            "method": method, "bytes": size, "fit_seconds": round(seconds, 1),
+                            **about, **found,
                         })  # fmt: skip
-                        print(rows[-1], flush=True)
-                    content["rows"] += rows
-                    content |= {"k": K, "n_queries": N_QUERIES, **environment()}
-                    with atomic_write(arguments.json) as file:
-                        file.write((json.dumps(content, indent=1) + "\n").encode())
+                        print(content["rows"][-1], flush=True)
+                        content |= {"k": K, "n_queries": N_QUERIES, **environment()}
+                        with atomic_write(arguments.json) as file:
+                            file.write((json.dumps(content, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

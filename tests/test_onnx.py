@@ -41,6 +41,8 @@ def fitted(name: str, vectors: NDArray[np.float32], n_bits: int = 24) -> BinaryH
     hasher = make_hasher(name, n_bits, 0, QUICK.get(name, []))
     if isinstance(hasher, TrainedHead):
         hasher.set_params(n_steps=5)
+    if name == "tbh":
+        hasher.set_params(learning_rate=1e-4)  # the first steps of 1e-3 make some bits constant
     return hasher.fit(vectors)
 
 

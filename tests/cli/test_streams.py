@@ -53,21 +53,6 @@ def test_a_folder_is_fitted_encoded_with_ids_and_indexed(
     assert held.fingerprint == sigah.load(model).fingerprint
 
 
-def test_ids_that_are_not_numbers_cannot_be_indexed(tmp_path: Path, blobs: Any, run: Any) -> None:
-    vectors = pa.FixedSizeListArray.from_arrays(pa.array(blobs.ravel()), blobs.shape[1])
-    names = [f"n{number}" for number in range(len(blobs))]
-    pq.write_table(pa.table({"key": names, "vector": vectors}), tmp_path / "x.parquet")
-    sigah.LSH(16, random_state=0).fit(blobs).save(tmp_path / "model")
-    codes = tmp_path / "codes.parquet"
-    assert (
-        run("encode", tmp_path / "model", tmp_path / "x.parquet", "--ids", "key", "-o", codes)[0]
-        == 0
-    )
-    status, _, err = run("index", "build", codes, "--out", tmp_path / "index")
-    assert status == 1
-    assert "ids must be whole numbers" in err
-
-
 def test_all_are_learned_from_unless_asked(tmp_path: Path, blobs: Any, run: Any) -> None:
     np.save(tmp_path / "x.npy", blobs)
     status, out, _ = run("fit", tmp_path / "x.npy", "--method", "lsh", "--out", tmp_path / "model")
