@@ -63,7 +63,7 @@ def accumulated(params: SiGAH, X: Any, n_shares: int) -> dict[str, Any]:
         if step == 0 and params.graph:
             n = params.batch_size
             sums = [float(squared_distances(x).fill_diagonal_(0).sum()) for x in parts]
-            trainer.sigma2 = sum(sums) / len(sums) / (n * (n - 1)) / 2
+            trainer.sigma2 = sum(sums) / len(sums) / (n * (n - 1)) * trainer.params.sigma**2
         trainer.discriminator_optimizer.zero_grad()
         for x in parts:
             some = x[: params.generator_batch_size]

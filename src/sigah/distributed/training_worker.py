@@ -87,13 +87,17 @@ class Worker:
             first = self.step + 1
             for x in self._next(n_steps):
                 if self.params.graph and not self.trainer.sigma2:
-                    # half the mean squared distance between two rows is their total variance
-                    self.trainer.sigma2 = float(averaged(x.var(dim=0).sum()))
+                    # the mean squared distance between two rows is twice their total variance
+                    variance = float(averaged(x.var(dim=0).sum()))
+                    self.trainer.sigma2 = self.params.sigma**2 * 2 * variance
                 for key, value in self.trainer.step(x).items():
                     sums[key] = sums.get(key, 0.0) + value
                 self.step += 1
-        means = averaged(torch.tensor(list(sums.values()), dtype=torch.float64))
-        entry = dict(zip(sums, (means / (self.step - first + 1)).tolist(), strict=True))
+        values = {key: value / (self.step - first + 1) for key, value in sums.items()}
+        if self.params.relaxation == "tanh":
+            values |= self.trainer.relaxation_gap(x[: self.params.generator_batch_size])
+        means = averaged(torch.tensor(list(values.values()), dtype=torch.float64))
+        entry = dict(zip(values, means.tolist(), strict=True))
         if not np.isfinite(entry["loss"]):
             raise ValueError(
                 "training diverged (the loss is not finite): lower learning_rate"
