@@ -67,7 +67,7 @@ def test_added_vectors_are_found_until_they_are_removed(workplace: Path, run: An
     status, out, _ = run("vectors", "add", "v.vectors", "few.npy", "--ids", "900,901,902,903,904")
     assert (status, out) == (0, "v.vectors: 305 vectors, 5 of them new\n")
     assert set(range(900, 905)) <= set(VectorIndex.open("v.vectors").ids.tolist())
-    status, out, _ = run("vectors", "remove", "v.vectors", "--ids", "900,901,902")
+    status, out, _ = run("vectors", "remove", "v.vectors", "900,901,902")
     assert (status, out) == (0, "v.vectors: 302 vectors\n")
     run("vectors", "add", "v.vectors", "few.npy")  # ids follow the largest
     assert VectorIndex.open("v.vectors").ids.tolist()[300:] == [903, 904, *range(905, 910)]
@@ -176,8 +176,8 @@ WRONG: dict[str, tuple[str, ...]] = {
     "add v.vectors few.npy --ids 900,901,901,902,903": ("--ids 900", "id 901 is given twice"),
     "add v.vectors few.npy --ids 5,900,901,902,903": ("--ids 5,900", "unique", "5"),
     "add base.npy few.npy": ("INDEX base.npy", "not hold an index of vectors", "vectors build"),
-    "remove v.vectors --ids 999": ("INDEX v.vectors", "id 999 is not in the index"),
-    "remove v.vectors": ("Missing option", "--ids"),
+    "remove v.vectors 999": ("INDEX v.vectors", "id 999 is not in the index"),
+    "remove v.vectors": ("Missing argument", "IDS"),
     "search nothing.vectors few.npy": ("INDEX nothing.vectors: no such file",),
     "search bent.vectors few.npy": ("INDEX bent.vectors", "its model is not the one"),
     "search v.vectors nan.npy": ("QUERIES nan.npy", "NaN", "row 250, column 3"),

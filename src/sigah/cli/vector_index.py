@@ -109,15 +109,13 @@ def add(index: Index, vectors: Vectors, ids: Ids = None, header: Header = None) 
 
 
 @app.command()
-def remove(
-    index: Index, ids: Annotated[str, typer.Option("--ids", metavar="IDS", help=IDS)]
-) -> None:
+def remove(index: Index, ids: Annotated[str, typer.Argument(metavar="IDS", help=IDS)]) -> None:
     """Remove vectors from an index file by id.
 
-    Example: sigah vectors remove glove.vectors --ids 7,11,13
+    Example: sigah vectors remove glove.vectors 7,11,13
     """
     held = _read_index(index)
-    unwanted = read_ids(ids, "--ids")
+    unwanted = read_ids(ids, "IDS")
     with naming("INDEX", index):
         held.remove(unwanted)
     held.save(index)

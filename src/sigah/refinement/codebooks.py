@@ -3,9 +3,9 @@
 A row is the hash code of a vector, followed by refinement bytes. The hash bytes are given: their
 codewords are only fitted, one for each of the 256 values of a byte. The refinement bytes are chosen
 so that the sum of codewords comes near to the vector. Codewords and choices improve each other in
-turn, byte by byte, and no step raises the squared error (Babenko and Lempitsky, "Additive
-quantization for extreme vector compression", CVPR 2014, with plain coordinate descent as in
-Martinez, Zakhmi, Hoos and Little, "LSQ++", ECCV 2018).
+turn, byte by byte, and no step raises the squared error plus the squared lengths of the codewords
+(Babenko and Lempitsky, "Additive quantization for extreme vector compression", CVPR 2014, with
+plain coordinate descent as in Martinez, Zakhmi, Hoos and Little, "LSQ++", ECCV 2018).
 
 Throughout, ``rows`` is ``uint8 (n, n_bytes)``, ``codebooks`` is ``float32 (n_bytes, 256, p)``, and
 ``residual`` is ``float32 (n, p)``: what the sum of codewords leaves of the vectors. ``sizes`` says

@@ -160,6 +160,7 @@ class RefinedCodes:
         axes = np.linalg.eigh(vectors.T @ vectors)[1][:, ::-1][:, :p]
         axes = np.ascontiguousarray(axes, np.float32)
         targets = vectors @ axes
+        variance = float(np.square(vectors).sum(dtype=np.float64)) or 1.0
         sizes = self._sizes
         rows = self.hasher.transform(drawn)
         codebooks = np.zeros((self.n_hash, VALUES, p), np.float32)
@@ -176,9 +177,8 @@ class RefinedCodes:
             for _ in range(ROUNDS):
                 improve(residual, rows, codebooks, self.n_hash, sizes)
                 error = float(np.square(residual).sum(dtype=np.float64))
-                share = error / (float(np.square(vectors).sum(dtype=np.float64)) or 1.0)
                 progress.advance(task)
-                progress.update(task, detail=f"error {share:.3f}")
+                progress.update(task, detail=f"error {error / variance:.3f}")
         # the high half of the last byte holds the level: it does not change the codeword
         codebooks[-1] = np.tile(codebooks[-1, : sizes[-1]], (VALUES // sizes[-1], 1))
         self.mean_, self.axes_, self.codebooks_ = mean, axes, codebooks

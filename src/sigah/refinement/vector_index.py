@@ -15,14 +15,16 @@ from sigah.checks import check_random_state, check_whole
 from sigah.files import FileFormatError, save_index
 from sigah.files.indexes import open_index
 from sigah.hashers import ITQ, BinaryHasher
-from sigah.metric import check_metric, check_same_metric, distances_from, unit_rows
+from sigah.metric import check_metric, check_same_metric
 from sigah.progress import phase
 from sigah.refinement.refined_codes import TRAINING_ROWS, RefinedCodes
 from sigah.rows.blocks import LARGEST, Rows, RowSource
 from sigah.rows.dtypes import check_rows
 from sigah.rows.sampling import sample
 from sigah.search import HammingIndex, Selection
+from sigah.search.compiled import score_kernels
 from sigah.search.layout import MISSING_ID
+from sigah.search.scoring import compared, vector_distances
 from sigah.search.selection import Filter
 
 __all__ = ["Calibrated", "VectorIndex"]
@@ -506,40 +508,15 @@ def _ranked_by_vectors(
     queries: Rows, candidates: NDArray[np.int64], k: int, vectors: Source, metric: str
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """The best ``k`` of candidates ``(q, c)``, -1 where there is none, by the original vectors."""
-    distances = np.full((len(queries), k), np.inf, np.float32)
-    ids = np.full((len(queries), k), MISSING_ID, np.int64)
-    read = vectors if callable(vectors) else _reader(vectors)
+    source = vectors if callable(vectors) else check_rows(vectors, "vectors")
+    nearest = np.full((len(queries), k), np.inf)
+    ids = np.full((len(queries), k), MISSING_ID)
     for where, block in queries.blocks():
-        for row, query in enumerate(block, start=where.start):
-            held = np.sort(candidates[row][candidates[row] != MISSING_ID])
-            if not len(held):
-                continue
-            compared = np.asarray(read(held))
-            view = query.astype(np.float64)
-            if metric == "cosine":
-                compared, view = unit_rows(compared), unit_rows(view[np.newaxis])[0]
-            apart = distances_from(view, compared, metric)
-            nearest = np.argsort(apart, kind="stable")[:k]
-            distances[row, : len(nearest)] = apart[nearest]
-            ids[row, : len(nearest)] = held[nearest]
-    return distances, ids
-
-
-def _reader(vectors: Any) -> Callable[[NDArray[np.int64]], Any]:
-    """A function from ids to the rows of an array."""
-    rows = check_rows(vectors, "vectors")
-
-    def read(ids: NDArray[np.int64]) -> Any:
-        if ids[-1] >= rows.shape[0]:
-            raise ValueError(
-                f"the index holds the id {ids[-1]}, but vectors have {rows.shape[0]} rows; ids must"
-                " be row numbers of vectors"
-            )
-        if isinstance(rows, np.ndarray):
-            return rows[ids]
-        return np.concatenate([rows[i : i + 1] for i in map(int, ids)])
-
-    return read
+        some = candidates[where]
+        distances = vector_distances(compared(block, metric), some, source, metric)
+        score_kernels().select_nearest(distances, some, nearest[where], ids[where])
+    with np.errstate(over="ignore"):  # beyond float32 is infinitely far
+        return nearest.astype(np.float32), ids
 
 
 def _share_found(found: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.float64]:

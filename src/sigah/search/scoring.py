@@ -21,7 +21,15 @@ from sigah.search.compiled import score_kernels
 from sigah.search.layout import MISSING_ID
 from sigah.search.snapshot import IndexSnapshot
 
-__all__ = ["Scorer", "asymmetric_distances", "check_scoring", "check_vectors", "make_scorer"]
+__all__ = [
+    "Scorer",
+    "asymmetric_distances",
+    "check_scoring",
+    "check_vectors",
+    "compared",
+    "make_scorer",
+    "vector_distances",
+]
 
 ITEMS_PER_BLOCK = 8192  # candidates held in memory as vectors at a time
 
@@ -133,6 +141,30 @@ def make_scorer(
         return _distances(views, len(distinct), decode, code_of[where], metric)
 
     def raw(views: NDArray[Any], candidates: NDArray[np.int64]) -> NDArray[Any]:
+        return vector_distances(views, candidates, vectors, metric)
+
+    if by == "asymmetric":
+        scores = check_vectors(hasher.project(queries), "projections")
+        return Scorer(codes, np.ascontiguousarray(scores, np.float32), asymmetric)
+    if by == "spherical":
+        return Scorer(codes, codes, spherical)
+    return Scorer(codes, compared(array, metric), decoded if by == "decoded" else raw)
+
+
+def compared(queries: NDArray[Any], metric: str) -> NDArray[np.float64]:
+    """Queries in the form that :func:`vector_distances` compares with vectors."""
+    return unit_rows(queries) if metric == "cosine" else np.ascontiguousarray(queries, np.float64)
+
+
+def vector_distances(
+    views: NDArray[np.float64], candidates: NDArray[np.int64], vectors: Any, metric: str
+) -> NDArray[np.float64]:
+    """Distances ``(q, c)`` of queries, as :func:`compared` returns them, from vectors by id.
+
+    ``vectors`` are rows whose numbers are the ids, or a function from ascending ids to vectors.
+    Where a candidate is -1, the distance means nothing.
+    """
+    if not callable(vectors):
         if len(candidates) and candidates.max() >= vectors.shape[0]:
             raise ValueError(
                 f"the index holds the id {candidates.max()}, but vectors have {vectors.shape[0]}"
@@ -144,20 +176,14 @@ def make_scorer(
             held, number = np.asarray(vectors), METRICS.index(metric)
             if score_kernels().distances_of_rows(held, candidates, views, number, distances):
                 return distances
-        ids, where = _distinct(candidates)
+    ids, where = _distinct(candidates)
 
-        def look_up(some: slice) -> NDArray[Any]:  # ids ascend, so files are read in order
-            return check_vectors(vectors[ids[some]], "vectors", numbers=ids[some])
+    def look_up(some: slice) -> NDArray[Any]:  # ids ascend, so files are read in order
+        wanted = ids[some]
+        found = vectors(wanted) if callable(vectors) else vectors[wanted]
+        return check_vectors(found, "vectors", numbers=wanted)
 
-        return _distances(views, len(ids), look_up, where, metric)
-
-    if by == "asymmetric":
-        scores = check_vectors(hasher.project(queries), "projections")
-        return Scorer(codes, np.ascontiguousarray(scores, np.float32), asymmetric)
-    if by == "spherical":
-        return Scorer(codes, codes, spherical)
-    views = unit_rows(array) if metric == "cosine" else np.ascontiguousarray(array, np.float64)
-    return Scorer(codes, views, decoded if by == "decoded" else raw)
+    return _distances(views, len(ids), look_up, where, metric)
 
 
 def _distinct(candidates: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
