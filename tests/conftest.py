@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from sigah.cli import main
 
-# the first example of a test may compile kernels or warm a cache; none is judged by its time
-hypothesis.settings.register_profile("untimed", deadline=None)
-hypothesis.settings.load_profile("untimed")
+# The same examples in every run; `pytest --hypothesis-profile=search` looks for new ones. None is
+# judged by its time: the first example of a test may compile kernels or warm a cache.
+hypothesis.settings.register_profile("fixed", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("search", deadline=None, max_examples=1000, print_blob=True)
+hypothesis.settings.load_profile("fixed")
 
 Vectors = NDArray[np.float32]
 

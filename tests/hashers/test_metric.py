@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -88,15 +88,17 @@ def test_any_positive_factor_flips_only_scores_near_zero(
         elements=st.floats(-(2.0**100), 2.0**100, width=32),
     )
 )
+@example(np.outer([1.4e-45] * 5, [1, 1, 0, 3]).astype(np.float32))
 @settings(max_examples=50)
 def test_rows_are_scaled_to_unit_length_and_zeros_stay(rows: NDArray[Any]) -> None:
     lengths = np.sqrt(np.square(rows, dtype=np.longdouble).sum(axis=1, keepdims=True))
+    sizes = np.abs(rows, dtype=np.float64)  # a part of a subnormal is 0 in float32
     for units, error in ((normalized(rows), 1e-6), (unit_rows(rows), 1e-14)):
         np.testing.assert_allclose(
             np.square(units, dtype=np.float64).sum(axis=1), rows.any(axis=1), atol=error
         )
         back = (units * lengths).astype(np.float64)
-        assert (np.abs(back - rows) <= error * np.abs(rows) + 1e-37 * lengths).all()
+        assert (np.abs(back - rows) <= error * sizes + 1e-37 * lengths).all()
 
 
 def test_a_unit_row_depends_on_its_row_alone(vectors: NDArray[np.float32]) -> None:
