@@ -59,6 +59,7 @@ BYTES_PER_RUN = 31  # the sum of their popcounts, at most 248, fits in a byte
 STRIDE = 16  # ids that a search for one id skips at a time
 SAMPLED = 16  # groups that are read first if k is large
 SAMPLED_SHARE = 64  # 1 / this of the groups, if that is more
+FEWEST_STEPS = 4  # a larger sample would cost more than it saves
 SAMPLE_HOLDS = 4  # of the k nearest at least, or it would say too little
 TILE_BYTES = 1 << 14  # codes that all queries are compared with while the L1 cache holds them
 
@@ -266,7 +267,7 @@ def sample_of(n_groups: int, k: int) -> tuple[int, int]:
     """
     step = max(1, n_groups // max(SAMPLED, n_groups // SAMPLED_SHARE))
     expected = k / step  # of the k nearest, in the sample
-    if step == 1 or expected < SAMPLE_HOLDS:
+    if step < FEWEST_STEPS or expected < SAMPLE_HOLDS:
         return step, 0
     return step, int(expected + 3 * np.sqrt(expected)) + 1
 
