@@ -135,7 +135,7 @@ bench-onnx: setup
 # Interrupted, it goes on where it stopped.
 SETS := mnist fashion-mnist
 FIXED := sigah:dictionary=gaussian:dictionary_ratio=2
-ABLATIONS := $(FIXED),$(FIXED):pair=0,$(FIXED):neighbor=0,$(FIXED):adversarial=0,$(FIXED):sparsity=0,$(FIXED):graph=0.001
+ABLATIONS := $(FIXED),$(FIXED):pair=0,$(FIXED):neighbor=0,$(FIXED):adversarial=0,$(FIXED):sparsity=0,$(FIXED):graph=0.001,sigah:reconstruction=0:sparsity=0:adversarial=0,sigah:pair=0:neighbor=0
 SAMPLED := binary_autoencoder,stochastic_generative,stochastic_generative:stochastic=false,itq,spherical,ordinal_constrained
 results: setup
 	for set in $(SETS); do \
@@ -149,6 +149,7 @@ results: setup
 	$(BIN)/sigah evaluate mnist --methods $(SAMPLED) --bits 32,64 --seeds 5 --train 10000 --resume \
 	  --json results/mnist-10000.json
 	$(BIN)/python benchmarks/decoders.py
+	$(BIN)/python benchmarks/neighborhoods.py --sets mnist,photo-gist-384,wordnet-text --seeds 1
 	$(BIN)/python benchmarks/publish.py
 
 clean:

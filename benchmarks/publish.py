@@ -16,14 +16,14 @@ from pathlib import Path
 
 from sigah.lab.report.figures import curves_figure, ratios_figure, recall_figure
 from sigah.lab.report.markdown import markdown_pages
-from tables import cold, engines, methods, ranking, scale, search, streams
+from tables import claims, cold, engines, methods, ranking, scale, search, streams
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
     ROOT / "README.md",
     *(
         ROOT / "docs" / f"{name}.md"
-        for name in ("results", "search", "onnx", "scale", "engines", "streams", "performance")
+        for name in ("claims", "results", "search", "onnx", "scale", "engines", "streams", "performance")
     ),
 ]
 IMAGES = ROOT / "docs" / "images"
@@ -34,6 +34,7 @@ TABLES = {
     **scale.TABLES,
     **engines.TABLES,
     **cold.TABLES,
+    **claims.TABLES,
     **streams.TABLES,
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from seeds import mean as over_runs
 from seeds import with_deviation as over_seeds
 from sigah.evaluation import Summary, read_results, summarize
 from sigah.lab.experiments import EXPERIMENTS, Store
@@ -161,6 +162,21 @@ def decoders_table() -> str:
     return markdown(["data", "method", *decoders.values()], lines, left=2)
 
 
+def neighborhoods_table() -> str:
+    """What SiGAH learns as a neighbourhood, by what is looked for."""
+    report = json.loads((ROOT / "benchmarks" / "results" / "neighborhoods.json").read_text())
+    head = ["data", "method"]
+    for k in report["ks"]:
+        head += [f"map, K = {k:,}", f"recall@{k:,}"]
+    lines = []
+    for row in report["rows"]:
+        line = [row["data"], f"`{row['method']}`"]
+        for k in report["ks"]:
+            line += [f"{over_runs(row, f'{metric}@K={k}'):.3f}" for metric in ("map", "recall")]
+        lines.append(line)
+    return markdown(head, lines, left=2)
+
+
 def seconds_table(name: str) -> str:
     """Training time, in the form of the paper's Table 3, memory and encoding speed."""
     report = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
@@ -201,6 +217,8 @@ def ablation_table() -> str:
         f"{fixed}:neighbor=0": "and without the neighbour term",
         f"{fixed}:adversarial=0": "and without the discriminator",
         f"{fixed}:sparsity=0": "and without sparsity",
+        "sigah:reconstruction=0:sparsity=0:adversarial=0": "without any generator",
+        "sigah:pair=0:neighbor=0": "without pair and neighbour terms",
         f"{fixed}:graph=0.001": "and with the graph term, Eq. (17), at .001",
     }
     sets = {title: load(name) | load(f"{name}-ablation") for name, title in SETS.items()}
@@ -240,5 +258,6 @@ TABLES = {
     "seconds-million": lambda: seconds_table("fit_million"),
     "ablation": ablation_table,
     "decoders": decoders_table,
+    "neighborhoods": neighborhoods_table,
     "wide": wide_table,
 }

@@ -38,6 +38,10 @@ class SiGAH(DecoderMixin, LinearHasher):
     codes are learned. A discriminator, an auto-encoder whose reconstruction error is an energy,
     tells rebuilt vectors from real ones. After training only ``W`` and ``c`` are needed to encode.
 
+    What makes these codes good are the start from ITQ, the pair term and the neighbour term.
+    Discriminator and sparsity make no difference to them, and the generator is there to rebuild
+    vectors (``docs/results.md``, "What each term is worth"). :meth:`paper` is the paper's method.
+
     The generator's loss is Eq. (20) plus two terms of ours; a weight of 0 switches a term off::
 
         reconstruction * ||x - x^||^2                         Eq. (13)

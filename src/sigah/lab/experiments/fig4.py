@@ -46,7 +46,7 @@ FIG4 = Experiment(
         Case(f"n = {text}", f"{LITERAL}:dictionary_ratio={ratio:g}")
         for text, ratio in RATIOS.items()
     ),
-    columns=tuple(Column("relative_reconstruction_error", bits) for bits in (32, 64)),
+    columns=(Column("relative_reconstruction_error", 64),),
     data=("mnist",),
     view=against_size,
 )
