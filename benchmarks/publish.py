@@ -14,8 +14,10 @@ import re
 import sys
 from pathlib import Path
 
+from sigah.lab.experiments import EXPERIMENTS, Store
 from sigah.lab.report.figures import curves_figure, ratios_figure, recall_figure
 from sigah.lab.report.markdown import markdown_pages
+from sigah.lab.report.plots import draw as draw_plot
 from tables import claims, cold, engines, methods, ranking, scale, search, streams
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,7 +25,16 @@ PAGES = [
     ROOT / "README.md",
     *(
         ROOT / "docs" / f"{name}.md"
-        for name in ("claims", "results", "search", "onnx", "scale", "engines", "streams", "performance")
+        for name in (
+            "claims",
+            "results",
+            "search",
+            "onnx",
+            "scale",
+            "engines",
+            "streams",
+            "performance",
+        )
     ),
 ]
 IMAGES = ROOT / "docs" / "images"
@@ -65,6 +76,10 @@ def draw() -> None:
         results | {"runs": [r for r in results["runs"] if r["method"] in ("sigah", "itq", "lsh")]}
         for results in everything
     ]
+    decay = EXPERIMENTS["decay"]
+    measured = [one for one in Store(ROOT / "results").collect(decay) if not one.part]
+    for name, panel in zip(("binary", "error"), decay.view(decay, measured)[2:4], strict=True):
+        draw_plot(panel).savefig(IMAGES / f"decay-{name}.png", dpi=110)
     curves_figure(three).savefig(IMAGES / "curves.png", dpi=110)
     recall_figure(everything, n_bits=64).savefig(IMAGES / "recall.png", dpi=110)
     ratios_figure(search.search_rows("grid")).savefig(IMAGES / "search.png", dpi=110)

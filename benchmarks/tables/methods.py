@@ -228,6 +228,7 @@ def ablation_table() -> str:
     lines = [
         [text, *(with_deviation(rows[case, 64], m) for rows in sets.values() for m in metrics)]
         for case, text in cases.items()
+        if all((case, 64) in rows for rows in sets.values())
     ]
     return markdown(head, lines)
 

@@ -78,7 +78,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Series:
-    """A curve; ``deviation`` over seeds is empty where there is one seed."""
+    """A curve; ``deviation`` over seeds is empty, or NaN at a point, where there is one seed."""
 
     label: str
     x: tuple[float, ...]

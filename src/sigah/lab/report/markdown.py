@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from math import isnan, nan
 from pathlib import Path
 
 from sigah.evaluation.names import METRICS
@@ -219,10 +220,10 @@ def experiment_table(table: Table) -> str:
 def settings_table(plot: Plot) -> str:
     """The points of a plot of a few settings, a row a setting."""
     cells = {
-        (x, number): with_deviation(Entry(None, y, spread, len(series.deviation)), 3)
+        (x, number): f"{y:.3f}" if isnan(spread) else f"{y:.3f} ± {spread:.3f}"
         for number, series in enumerate(plot.series)
         for x, y, spread in zip(
-            series.x, series.y, series.deviation or (0.0,) * len(series.x), strict=True
+            series.x, series.y, series.deviation or (nan,) * len(series.x), strict=True
         )
     }
     head = [plot.x_label, *(f"{plot.y_label}, {series.label}" for series in plot.series)]

@@ -24,14 +24,17 @@ COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # 
 # text stays text, and the same figure has the same bytes
 SVG: Any = {"svg.fonttype": "none", "svg.hashsalt": "sigah", "font.sans-serif": ["DejaVu Sans"]}
 HIT = "#0072b2"
-WIDE = 3  # labels in a row of a legend
+WIDE = 66  # letters in a row of a legend, each label with its line
+LINE = 6  # letters that are as wide as the line before a label
 
 
 def draw(panel: Plot | Gallery) -> Figure:
     """The figure of a plot or a gallery."""
     if isinstance(panel, Gallery):
         return draw_gallery(panel)
-    lines = -(-len(panel.series) // WIDE) if len(panel.series) > 1 else 0
+    widest = max((len(series.label) for series in panel.series), default=0) + LINE
+    columns = max(1, min(3, WIDE // widest))
+    lines = -(-len(panel.series) // columns) if len(panel.series) > 1 else 0
     with mpl.rc_context(STYLE):
         # axes of one size, and the legend below them, where it covers no curve
         figure = Figure(figsize=(4.8, 3.2 + 0.2 * lines), layout="constrained")
@@ -45,7 +48,7 @@ def draw(panel: Plot | Gallery) -> Figure:
             if panel.scale == "linear":
                 axes.set_xlim(0, 1)
         if lines:
-            figure.legend(loc="outside lower center", ncols=WIDE, fontsize=8)
+            figure.legend(loc="outside lower center", ncols=columns, fontsize=8)
     return figure
 
 
