@@ -248,9 +248,13 @@ def generators() -> Iterator[Line]:
     areas, ranks = ranked("fig8", GENERATORS)
     if not ranks:
         return
-    lead = ranks["SiGAH"] - max(value for label, value in ranks.items() if label != "SiGAH")
-    verdict = (
-        "holds" if lead > SMALL else "does not hold" if lead < -SMALL else "no clear difference"
+    leads = [
+        one["SiGAH"] - max(value for label, value in one.items() if label != "SiGAH")
+        for one in (areas, ranks)
+    ]
+    verdict = " and ".join(
+        f"{'ahead' if lead > SMALL else 'behind' if lead < -SMALL else 'level'} by {metric}"
+        for lead, metric in zip(leads, ("mAP", "map"), strict=True)
     )
     claim = "the sparse generator retrieves better than auto-encoders of 3 and 4 layers (Fig. 8 d)"
     yield claim, CURVES, listed(areas, ranks), verdict
