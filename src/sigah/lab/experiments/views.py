@@ -172,7 +172,9 @@ def metric_plot(
                     f"{bits} bits",
                     tuple(float(x) for x, _ in points),
                     tuple(cell.mean or 0.0 for _, cell in points),
-                    tuple(cell.deviation if cell.seeds > 1 else np.nan for _, cell in points),
+                    tuple(
+                        cell.deviation or 0.0 if cell.seeds > 1 else np.nan for _, cell in points
+                    ),
                 )
             )
     if not series:
