@@ -43,6 +43,8 @@ TESTS = {
     "hashers/sigah*.py": ["hashers/test_sigah.py"],
     "hashers/itq.py": ["hashers/test_itq.py", "hashers/test_oracles.py"],
     "search/kernels.py": ["search/test_kernels.py", "search/test_index.py"],
+    "search/group_kernels.py": ["search/test_kernels.py", "search/test_table_search.py"],
+    "search/query_tables.py": ["search/test_query_tables.py"],
     "search/multi_index*.py": ["search/test_multi_index.py"],
     "search/rerank.py": ["search/test_rerank.py"],
     "search/scoring.py": ["search/test_rerank.py"],
@@ -66,7 +68,8 @@ TESTS = {
 SLOW = 3.0  # seconds of processor time
 # what Numba's cache is made of
 COMPILED = (
-    "kernels.py", "multi_index_kernels.py", "score_kernels.py", "asymmetric_kernels.py", "layout.py"
+    "kernels.py", "group_kernels.py", "multi_index_kernels.py", "score_kernels.py",
+    "asymmetric_kernels.py", "product_kernels.py", "instructions.py", "layout.py",
 )  # fmt: skip
 # libraries that have threads of their own are not safe to fork
 LIBRARIES = ("numpy", "safetensors.numpy", "rich.progress", "typer")

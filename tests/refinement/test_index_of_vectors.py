@@ -121,6 +121,22 @@ def test_the_original_vectors_rank_exactly(
         assert recall(ids, truth) > (0.85 if metric == "ip" else 0.98)
 
 
+@pytest.mark.parametrize("metric", METRICS)
+def test_queries_are_answered_alike_alone_and_together_and_by_any_number_of_threads(
+    metric: str, indexes: dict[str, VectorIndex], queries: np.ndarray
+) -> None:
+    index = copy.copy(indexes[metric])
+    together = index.search(queries, 5)
+    for query, distances, ids in zip(queries[:20], *together, strict=False):
+        alone = index.search(query[None], 5)
+        assert (alone[0] == distances).all()
+        assert (alone[1] == ids).all()
+    index._index.n_threads = 3
+    other = index.search(queries, 5)
+    assert (other[0] == together[0]).all()
+    assert (other[1] == together[1]).all()
+
+
 def test_scaling_changes_nothing_for_cosine(
     indexes: dict[str, VectorIndex], queries: np.ndarray
 ) -> None:

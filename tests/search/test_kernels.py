@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sigah import threads
 from sigah.codes import unpack
 from sigah.search import distance_counts, kernels, scan
-from sigah.search.layout import to_planes
+from sigah.search.layout import to_groups, to_planes
 from sigah.search.multi_index import fit_two_costs
 from sigah.search.scan import nearest_by_scan, within_by_scan
 from sigah.search.segment import all_alive, as_bits, as_positions
@@ -50,7 +50,9 @@ def test_planes_hold_the_codes_byte_by_byte(n: int, n_bytes: int) -> None:
     np.testing.assert_array_equal(flat_planes[:n], codes)
     assert not flat_planes[n:].any()
     order = np.random.default_rng(1).permutation(n)
-    np.testing.assert_array_equal(kernels.from_planes(planes, order), codes[order])
+    np.testing.assert_array_equal(
+        kernels.from_planes(planes, to_groups(codes[:, :0]), order), codes[order]
+    )
 
 
 @given(st.lists(st.booleans(), max_size=300))

@@ -16,7 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from sigah import HammingIndex
-from sigah.search import asymmetric_distances, asymmetric_kernels, score_search
+from sigah.search import asymmetric_distances, asymmetric_kernels, instructions, score_search
 from sigah.search.compiled import kernels
 from sigah.search.layout import to_planes
 from sigah.search.segment import all_alive
@@ -122,6 +122,58 @@ def test_answers_are_the_first_of_all_sorted(
         assert_same(found, index.search_tables(tables, k, factors=factors, filter=ids[few], **way))
 
 
+def coarse(tables: Tables, codes: Codes) -> NDArray[np.int64]:
+    """Distances by small tables, from their definition: the best sum of two parts for a byte."""
+    n_bytes = codes.shape[1]
+    split = tables[:n_bytes].astype(np.float64).reshape(n_bytes, 16, 16)
+    parts = np.stack([split.sum(axis=1), split.sum(axis=2)], axis=1)  # of the low and high half
+    parts -= parts.min(axis=2, keepdims=True)
+    whole = (254 / parts.max(axis=2).sum() * parts).astype(np.int64)
+    each = np.arange(n_bytes)
+    return (whole[each, 0, codes & 15] + whole[each, 1, codes >> 4]).sum(axis=1)
+
+
+@pytest.mark.parametrize(("n_bytes", "n_extra"), [(8, 8), (3, 1), (33, 5), (12, 0)])
+def test_shortlists_by_tables_are_the_nearest_by_their_coarse_copy(
+    n_bytes: int, n_extra: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(n_bytes)
+    rows = rng.integers(0, 256, (5000, n_bytes + n_extra), np.uint8)
+    tables = random_tables(6, n_bytes + n_extra, seed=1)
+    factors, ids = rng.random(256), np.arange(10, 5010)
+    index = HammingIndex(8 * n_bytes, n_extra=n_extra, n_threads=1)
+    index.add(rows[:4000], ids[:4000])
+    index.add(rows[4000:], ids[4000:])
+    assert (index.get(ids[::7]) == rows[::7]).all()
+    index.remove(ids[5::11])
+    some = np.flatnonzero(np.arange(5000) % 11 != 5)
+    wanted = np.full((6, 9), np.inf, np.float32), np.full((6, 9), -1)
+    for q, table in enumerate(tables):
+        near = some[np.argsort(coarse(table, rows[some, :n_bytes]), kind="stable")[:200]]
+        scores = scores_of(rows[near], table, factors)
+        best = np.lexsort((near, scores))[:9]
+        wanted[0][q], wanted[1][q] = scores[best], ids[near[best]]
+    whole = expected(rows[some], ids[some], tables, 9, factors=factors)
+    assert_same(index.search_tables(tables, 9, factors=factors), whole)
+    for _ in range(2):  # in two segments, and in one
+        for n_threads, small in ((1, 1 << 23), (3, 1)):
+            index.n_threads = n_threads
+            monkeypatch.setattr("sigah.search.scan.SMALL_BYTES", small)
+            for part in (slice(6), slice(2, 3)):
+                found = index.search_tables(tables[part], 9, shortlist=200, factors=factors)
+                assert_same(found, (wanted[0][part], wanted[1][part]))
+        index.compact()
+    with pytest.raises(ValueError, match="no file of its own"):
+        HammingIndex(8, n_extra=1).save("nowhere")
+
+
+def test_a_shortlist_by_projections_needs_codes() -> None:
+    index = HammingIndex(16)
+    index.add(random_codes(10, 2))
+    with pytest.raises(ValueError, match="needs codes"):
+        index.search_asymmetric(np.ones((1, 16)), 2, shortlist=5)
+
+
 def test_threads_and_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     codes, queries = random_codes(5000, 12), random_codes(17, 8, seed=1)
     tables = random_tables(17, 12).round()
@@ -222,7 +274,7 @@ def test_look_ups_in_registers_and_in_memory_agree(
     """Every way to look up, compiled anew, against the one that this machine uses."""
     if instruction != "none" and platform.machine() not in ("x86_64", "AMD64"):
         pytest.skip("another processor")
-    monkeypatch.setattr(asymmetric_kernels, "FORCED", instruction)
+    monkeypatch.setattr(instructions, "FORCED", instruction)
     other = njit(asymmetric_kernels.scan_asymmetric.py_func)
     rng = np.random.default_rng(0)
     for n_bytes in (1, 16, 33):
@@ -244,7 +296,7 @@ def test_the_instruction_suits_the_processor() -> None:
         ("-avx2", "none"),
         ("", "none"),
     ):
-        assert asymmetric_kernels.instruction_for(features) == wanted
+        assert instructions.instruction_for(features) == wanted
 
 
 @pytest.mark.parametrize(
@@ -264,7 +316,7 @@ def test_look_ups_become_instructions_of_other_processors(
     module = ir.Module()
     function = ir.Function(module, ir.FunctionType(indices, [table, indices]), "look_up")
     builder = ir.IRBuilder(function.append_basic_block())
-    builder.ret(asymmetric_kernels._look_up(builder, instruction, *function.args))
+    builder.ret(instructions.look_up(builder, instruction, *function.args))
     machine = llvm.Target.from_triple(processor).create_target_machine(features=features)
     assert mnemonic in machine.emit_assembly(llvm.parse_assembly(str(module)))
 
@@ -326,8 +378,7 @@ def test_infinite_scores_come_last_and_are_found() -> None:
         ("tables must be numbers of shape \\(q, 2, 256\\)", {"tables": np.zeros((1, 3, 256))}),
         ("tables must be numbers", {"tables": np.zeros((1, 2, 256), complex)}),
         ("factors must be 256 numbers", {"factors": np.zeros(255)}),
-        ("together", {"shortlist": None}),
-        ("together", {"codes": None}),
+        ("codes need a shortlist", {"shortlist": None}),
         ("one row for each query", {"codes": np.zeros((2, 1), np.uint8)}),
         ("at most 2 bytes", {"codes": np.zeros((1, 3), np.uint8)}),
         ("codes must be packed", {"codes": np.zeros((1, 2))}),

@@ -25,6 +25,7 @@ from sigah.files.seals import (
     INDEX_FORMAT,
     INDEX_WITH_KEYS,
     METADATA_KEY,
+    VECTORS_BY_ROWS,
     VECTORS_FORMAT,
     Arrays,
     Header,
@@ -77,6 +78,8 @@ def save_index(
     check_target(path, kind=kind, overwrite=overwrite)
     plain = plain_arrays(arrays)
     version = INDEX_WITH_KEYS if "key_texts" in plain else FORMAT_VERSION
+    if kind == "vectors":
+        version = VECTORS_BY_ROWS
     header = {**header, **format_fields(FORMATS[kind], version)}
     checksum = fingerprint(header, plain)
     seal = {
@@ -124,6 +127,11 @@ class IndexFile:
     def has_keys(self) -> bool:
         """Whether the ids stand for strings: :class:`sigah.search.KeyedIndex`."""
         return bool(self.header["format_version"] == INDEX_WITH_KEYS)
+
+    @property
+    def whole_planes(self) -> bool:
+        """Whether the planes of an index of vectors hold all bytes: in files before version 2."""
+        return bool(self.header["format_version"] < VECTORS_BY_ROWS)
 
     def verify(self) -> None:
         """Read all arrays, and raise FileFormatError if the file is damaged."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -18,6 +19,7 @@ from sigah.refinement.codebooks import VALUES, choose, decoded, improve, product
 from sigah.rows.blocks import LARGEST, Rows
 from sigah.rows.dtypes import check_rows
 from sigah.rows.sampling import sample
+from sigah.search.query_tables import QueryTables
 
 __all__ = ["Queries", "RefinedCodes"]
 
@@ -36,15 +38,12 @@ class Queries:
 
     Attributes
     ----------
-    codes : ndarray of uint8, shape (q, n_hash)
-        Hash codes, which find the shortlist.
     tables : ndarray of float32, shape (q, n_bytes, 256)
     factors : ndarray of float32, shape (256,), or None
     shifts : ndarray of float32, shape (q, 1)
         Added to a score, they make it a distance.
     """
 
-    codes: NDArray[np.uint8]
     tables: NDArray[np.float32]
     factors: NDArray[np.float32] | None
     shifts: NDArray[np.float32]
@@ -118,6 +117,13 @@ class RefinedCodes:
                 " bytes beyond them refine it"
             )
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in MADE}
+
+    def _forget_tables(self) -> None:
+        for name in MADE:
+            self.__dict__.pop(name, None)
+
     @property
     def metric(self) -> str:
         """The metric of the hasher."""
@@ -181,6 +187,7 @@ class RefinedCodes:
                 progress.update(task, detail=f"error {error / variance:.3f}")
         # the high half of the last byte holds the level: it does not change the codeword
         codebooks[-1] = np.tile(codebooks[-1, : sizes[-1]], (VALUES // sizes[-1], 1))
+        self._forget_tables()
         self.mean_, self.axes_, self.codebooks_ = mean, axes, codebooks
         self.levels_ = np.empty(0, np.float32)
         self.squares_ = np.empty((0, VALUES), np.float32)
@@ -250,30 +257,37 @@ class RefinedCodes:
         """Queries in the form that :meth:`sigah.search.HammingIndex.search_tables` takes.
 
         Scores are, up to ``shifts``: for ip the negative inner product with the decoded vector, for
-        l2 the squared distance from it, for cosine the negative cosine.
+        l2 the squared distance from it, for cosine the negative cosine. Equal queries have equal
+        tables, alone or among others.
         """
         self._check_fitted()
         return self.queries_of(np.concatenate([block for _, block in self.rows(X).blocks()]))
 
-    def queries_of(self, block: NDArray[np.float32]) -> Queries:
+    def queries_of(self, block: NDArray[np.float32], n_threads: int = 1) -> Queries:
         """As :meth:`queries`, of vectors from :meth:`rows`."""
-        codes = self.hasher.transform(block)
-        views = as_compared(block, self.metric)
-        p = self.codebooks_.shape[2]
-        scale = np.float32(-2 if self.metric == "l2" else -1)
-        tables: Any = (scale * (views @ self.axes_)) @ self.codebooks_.reshape(-1, p).T
-        tables = tables.reshape(len(views), self.n_bytes, VALUES)
-        tables[:, 0] += scale * (views @ self.mean_)[:, np.newaxis]
-        factors: Any = None
-        shifts = np.zeros((len(views), 1), np.float32)
+        tables, squares = self._query_tables.of(block, n_threads)
+        shifts = np.full((len(block), 1), self.metric == "cosine", np.float32)
         if self.metric == "l2":
-            tables += self.squares_
-            tables[:, -1] += self.levels_[LEVEL_OF_BYTE]
-            shifts = np.square(views).sum(axis=1, keepdims=True)
-        if self.metric == "cosine":
-            factors = 1 / np.maximum(self.levels_, np.finfo(np.float32).tiny)[LEVEL_OF_BYTE]
-            shifts += 1
-        return Queries(codes, tables, factors, shifts)
+            shifts[:, 0] = squares
+        return Queries(tables, self._factors, shifts)
+
+    @cached_property
+    def _query_tables(self) -> QueryTables:
+        offsets = np.zeros((self.n_bytes, VALUES), np.float32)
+        if self.metric == "l2":
+            offsets += self.squares_
+            offsets[-1] += self.levels_[LEVEL_OF_BYTE]
+        return QueryTables(
+            self.mean_, self.axes_, self.codebooks_, offsets,
+            factor=-2 if self.metric == "l2" else -1, unit=self.metric == "cosine",
+        )  # fmt: skip
+
+    @cached_property
+    def _factors(self) -> NDArray[np.float32] | None:
+        if self.metric != "cosine":
+            return None
+        lengths = np.maximum(self.levels_, np.finfo(np.float32).tiny)
+        return np.divide(1, lengths, dtype=np.float32)[LEVEL_OF_BYTE]
 
     def content(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Header and arrays for a file; :meth:`from_content` takes them."""
@@ -383,6 +397,7 @@ class RefinedCodes:
         return squares - decoded(rows, self.squares_[:, :, np.newaxis])[:, 0]
 
 
+MADE = ("_query_tables", "_factors")  # when first needed, from the arrays
 ARRAYS = ("mean_", "axes_", "codebooks_", "levels_", "squares_")
 LEVEL_OF_BYTE = np.arange(VALUES) // (VALUES // LEVELS)
 

@@ -30,7 +30,7 @@ from sigah.search.selection import Filter
 __all__ = ["Calibrated", "VectorIndex"]
 
 LEAST_BYTES = 4
-QUERY_BYTES = 1 << 26  # tables of queries in memory at a time
+QUERY_BYTES = 1 << 21  # tables of queries at a time, for each thread: they stay in the cache
 CALIBRATION_QUERIES = 256
 CALIBRATION_ROWS = 1 << 26  # most rows that all calibration queries rank
 KEPT = 0.99  # share of the whole ranking that the default shortlist keeps
@@ -79,9 +79,9 @@ class Calibrated:
 class VectorIndex:
     """Nearest neighbours of vectors, from a few bytes of each.
 
-    A search finds a shortlist by the Hamming distance of hash codes, and ranks it by tables of what
-    each further byte adds to the distance (:class:`RefinedCodes`). It may then rank the best again
-    by the original vectors.
+    Tables say what each byte adds to the distance from a query (:class:`RefinedCodes`). A search
+    scans the hash codes with a coarse copy of their tables, and ranks a shortlist by all bytes. It
+    may then rank the best again by the original vectors.
 
     Threads, copies, pickles and forks behave as those of :class:`HammingIndex`.
 
@@ -123,9 +123,7 @@ class VectorIndex:
 
     def __init__(self, refined: RefinedCodes, *, n_threads: int | None = None) -> None:
         self.refined = refined
-        self._index = HammingIndex(
-            8 * refined.n_bytes, n_threads=n_threads, fingerprint=refined.fingerprint
-        )
+        self._index = _empty_index(refined, n_threads)
         self._share = 0.0  # of the index, that is ranked
         self._least = 1000  # candidates, however small the index
 
@@ -349,19 +347,18 @@ class VectorIndex:
         """The ``k`` best of a shortlist, or, without its length, of the whole index."""
         distances = np.empty((len(queries), k), np.float32)
         ids = np.empty((len(queries), k), np.int64)
-        step = max(1, QUERY_BYTES // (self.n_bytes * 256 * 4))
+        step = self.n_threads * max(16, QUERY_BYTES // (self.n_bytes * 256 * 4))
         if isinstance(filter, Selection) or filter is None or len(queries) <= step:
             selection = filter
         else:
             selection = self._index.select(filter)  # once, not for each part of the queries
         for first, block in ((where.start, block) for where, block in queries.blocks()):
             for start in range(0, len(block), step):
-                views = self.refined.queries_of(block[start : start + step])
-                where = slice(first + start, first + start + len(views.codes))
+                views = self.refined.queries_of(block[start : start + step], self.n_threads)
+                where = slice(first + start, first + start + len(views.tables))
                 found, ids[where] = self._index.search_tables(
                     views.tables,
                     k,
-                    codes=None if shortlist is None else views.codes,
                     shortlist=None if shortlist is None else max(k, shortlist),
                     factors=views.factors,
                     filter=selection,
@@ -471,7 +468,8 @@ class VectorIndex:
     def open(cls, path: str | PathLike[str], *, n_threads: int | None = None) -> Self:
         """Open a file by mapping it; rows are read where searches need them.
 
-        :meth:`HammingIndex.open` says what happens if the file changes.
+        :meth:`HammingIndex.open` says what happens if the file changes. Files of earlier versions
+        are read into memory.
 
         Raises
         ------
@@ -482,14 +480,20 @@ class VectorIndex:
         """
         opened = open_index(path, kind="vectors")
         try:
-            model = {k: v for k, v in opened.arrays.items() if k not in ("planes", "ids")}
+            model = {k: v for k, v in opened.arrays.items() if k not in ("planes", "extra", "ids")}
             refined = RefinedCodes.from_content(opened.header["refined"], model)
+            n_extra = 0 if opened.whole_planes else refined.n_bytes - refined.n_hash
             index = cls.__new__(cls)
             index.refined = refined
             index._least, index._share = opened.header["shortlist"]
-            index._index = HammingIndex.of_file(opened, n_threads=n_threads)
+            index._index = HammingIndex.of_file(opened, n_threads=n_threads, n_extra=n_extra)
             if index._index.fingerprint != refined.fingerprint:
                 raise FileFormatError("its model is not the one that made its rows")
+            if index._index.row_bytes != refined.n_bytes:
+                raise FileFormatError("its model contradicts its rows")
+            if opened.whole_planes:
+                old, index._index = index._index, _empty_index(refined, n_threads)
+                index._index.add(old.get(old.ids), old.ids)
         except FileFormatError as error:
             raise FileFormatError(f"cannot open {path}: {error}") from error
         except (KeyError, TypeError, ValueError) as error:
@@ -517,6 +521,16 @@ def _ranked_by_vectors(
         score_kernels().select_nearest(distances, some, nearest[where], ids[where])
     with np.errstate(over="ignore"):  # beyond float32 is infinitely far
         return nearest.astype(np.float32), ids
+
+
+def _empty_index(refined: RefinedCodes, n_threads: int | None) -> HammingIndex:
+    """Hash codes, and beside them the bytes that refine them."""
+    return HammingIndex(
+        8 * refined.n_hash,
+        n_extra=refined.n_bytes - refined.n_hash,
+        n_threads=n_threads,
+        fingerprint=refined.fingerprint,
+    )
 
 
 def _share_found(found: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -19,68 +19,23 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from sigah.search.group_kernels import VECTORS
+from sigah.search.instructions import (
+    instruction_for,
+    look_up,
+    prefetch_line,
+    splat,
+    trailing_zeros,
+)
 from sigah.search.kernel_cache import compiled
-from sigah.search.kernels import TILE_BYTES, prefetch_line, sample_of, splat, trailing_zeros
+from sigah.search.kernels import TILE_BYTES, sample_of
 from sigah.search.layout import GROUP, LANES
-from sigah.search.score_kernels import offer, score_of, sort_heap
+from sigah.search.score_kernels import distance_of, offer, sort_heap
 
 __all__ = ["scan_asymmetric"]
 
-VECTORS = GROUP // LANES
 LARGEST = 2**16 - 1  # sum of table entries
 FINENESS = 2.5  # times 127: the units of the most expensive byte
-FORCED: str | None = None  # the instruction for look-ups, chosen by tests instead of the machine
-
-
-def instruction_for(features: str) -> str:
-    """The instruction that looks up bytes in a register, for LLVM's names of CPU features."""
-    if FORCED is not None:
-        return FORCED
-    has = set(features.split(","))
-    for feature, instruction in (("+avx2", "avx2"), ("+ssse3", "ssse3"), ("+neon", "neon")):
-        if feature in has:
-            return instruction
-    return "none"
-
-
-def _look_up(builder: Any, instruction: str, table: Any, indices: Any) -> Any:
-    """Entries ``<64 x i8>`` of a table ``<16 x i8>`` at indices below 16."""
-    byte, i32 = ir.IntType(8), ir.IntType(32)
-    if instruction == "none":
-        place = cgutils.alloca_once(builder, table.type)
-        builder.store(table, place)
-        entries = builder.bitcast(place, byte.as_pointer())
-        found = ir.Constant(indices.type, ir.Undefined)
-        for lane in range(LANES):
-            index = builder.zext(builder.extract_element(indices, i32(lane)), i32)
-            entry = builder.load(builder.gep(entries, [index]))
-            found = builder.insert_element(found, entry, i32(lane))
-        return found
-    name, width = {
-        "avx2": ("llvm.x86.avx2.pshuf.b", 32),
-        "ssse3": ("llvm.x86.ssse3.pshuf.b.128", 16),
-        "neon": ("llvm.aarch64.neon.tbl1.v16i8", 16),
-    }[instruction]
-    kind = ir.VectorType(byte, width)
-    function = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(kind, [kind, kind]), name
-    )
-    parts = []
-    repeated = _shuffle(builder, table, table, [lane % 16 for lane in range(width)])
-    for first in range(0, LANES, width):
-        some = _shuffle(builder, indices, indices, list(range(first, first + width)))
-        parts.append(builder.call(function, [repeated, some]))
-    while len(parts) > 1:
-        wide = list(range(2 * parts[0].type.count))
-        parts = [
-            _shuffle(builder, *pair, wide) for pair in zip(parts[::2], parts[1::2], strict=True)
-        ]
-    return parts[0]
-
-
-def _shuffle(builder: Any, first: Any, second: Any, lanes: list[int]) -> Any:
-    kind = ir.VectorType(ir.IntType(32), len(lanes))
-    return builder.shuffle_vector(first, second, ir.Constant(kind, lanes))
 
 
 @intrinsic
@@ -128,8 +83,8 @@ def _group_bounds(
                     where = builder.gep(plane, [word(v * LANES)])
                     values = builder.load(builder.bitcast(where, codes.as_pointer()), align=64)
                     entries = builder.add(
-                        _look_up(builder, instruction, lows, builder.and_(values, low)),
-                        _look_up(builder, instruction, highs, builder.lshr(values, four)),
+                        look_up(builder, instruction, lows, builder.and_(values, low)),
+                        look_up(builder, instruction, highs, builder.lshr(values, four)),
                     )
                     entries = builder.bitcast(entries, pairs)
                     upper = builder.lshr(entries, eight)
@@ -287,6 +242,6 @@ def _scan(
                         lane = v * LANES + np.int64(trailing_zeros(bits))
                         bits &= bits - np.uint64(1)
                         position = group * GROUP + lane
-                        d = score_of(flat, stride, position, projection, projection)
+                        d = distance_of(flat, stride, position, projection)
                         if (held[q] < k and d <= guesses[q]) or (held[q] == k and d < nearest[0]):
                             held[q] = offer(nearest, places, held[q], d, position)

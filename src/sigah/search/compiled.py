@@ -15,7 +15,13 @@ from threading import RLock
 from types import ModuleType
 from typing import Any
 
-__all__ = ["asymmetric_kernels", "kernels", "multi_index_kernels", "score_kernels"]
+__all__ = [
+    "asymmetric_kernels",
+    "kernels",
+    "multi_index_kernels",
+    "product_kernels",
+    "score_kernels",
+]
 
 _loading = RLock()
 _held: list[Any] = []  # the locks that a fork holds
@@ -43,6 +49,12 @@ def score_kernels() -> ModuleType:
 def asymmetric_kernels() -> ModuleType:
     """The module :mod:`sigah.search.asymmetric_kernels`."""
     return _load("asymmetric_kernels")
+
+
+@cache
+def product_kernels() -> ModuleType:
+    """The module :mod:`sigah.search.product_kernels`."""
+    return _load("product_kernels")
 
 
 def _load(name: str) -> ModuleType:

@@ -61,6 +61,10 @@ class HammingIndex(CodeSearch):
     ----------
     n_bits : int
         Width of the codes, a multiple of 8 and at most 65,528.
+    n_extra : int, default=0
+        Bytes that are kept beside each code and are not compared; only :meth:`search_tables` uses
+        them. Rows of codes then have ``n_bits // 8 + n_extra`` bytes in :meth:`add`, :meth:`get`
+        and the like.
     n_threads : int, optional
         Threads that a search may use; by default as many as there are cores.
     fingerprint : str, optional
@@ -92,12 +96,14 @@ class HammingIndex(CodeSearch):
         self,
         n_bits: int = 64,
         *,
+        n_extra: int = 0,
         n_threads: int | None = None,
         fingerprint: str | None = None,
     ) -> None:
         self.n_bits = check_n_bits(n_bits)
         if self.n_bits > MAX_BITS:
             raise ValueError(f"codes can have at most {MAX_BITS} bits, got {n_bits}")
+        self.n_extra = check_whole(n_extra, "n_extra", least=0)
         self.n_threads = (
             available_threads()
             if n_threads is None
@@ -201,6 +207,7 @@ class HammingIndex(CodeSearch):
         return IndexSnapshot(
             self._segments,
             self.n_bits,
+            n_extra=self.n_extra,
             n_threads=self.n_threads,
             fingerprint=self.fingerprint,
             file=self._file,
@@ -232,7 +239,7 @@ class HammingIndex(CodeSearch):
         """
         if fingerprint is not None:
             self.check_model(fingerprint)
-        new_codes = check_codes(codes, n_bits=self.n_bits)
+        new_codes = check_codes(codes, n_bits=8 * self.row_bytes)
         n = len(new_codes)
         with self._writing:
             if ids is None:
@@ -257,7 +264,7 @@ class HammingIndex(CodeSearch):
                             " index has it already (update replaces codes)"
                         )
             if n:
-                self._settle([*self._segments, make_segment(new_codes, new_ids)])
+                self._settle([*self._segments, make_segment(new_codes, new_ids, self.n_extra)])
 
     def remove(self, ids: ArrayLike) -> None:
         """Remove codes by id: all of them, or none if there is an error.
@@ -281,13 +288,13 @@ class HammingIndex(CodeSearch):
             If the codes are not packed codes of ``n_bits`` bits, or an id is not in the index or
             is given twice.
         """
-        new_codes = check_codes(codes, n_bits=self.n_bits)
+        new_codes = check_codes(codes, n_bits=8 * self.row_bytes)
         new_ids = check_ids(ids, len(new_codes))
         with self._writing:
             rest = self._without(new_ids)
             if len(new_ids):
                 order = np.argsort(new_ids)
-                self._settle([*rest, make_segment(new_codes[order], new_ids[order])])
+                self._settle([*rest, make_segment(new_codes[order], new_ids[order], self.n_extra)])
 
     def upsert(self, codes: ArrayLike, ids: ArrayLike, *, fingerprint: str | None = None) -> None:
         """Replace the codes of ids in the index, and add the others; searches see all or none.
@@ -306,7 +313,7 @@ class HammingIndex(CodeSearch):
         """
         if fingerprint is not None:
             self.check_model(fingerprint)
-        new_codes = check_codes(codes, n_bits=self.n_bits)
+        new_codes = check_codes(codes, n_bits=8 * self.row_bytes)
         new_ids = check_ids(ids, len(new_codes))
         order = np.argsort(new_ids, kind="stable")
         new_ids, new_codes = new_ids[order], new_codes[order]
@@ -316,7 +323,7 @@ class HammingIndex(CodeSearch):
         with self._writing:
             rest = self._without(new_ids[self._holds(new_ids)])
             if len(new_ids):
-                self._settle([*rest, make_segment(new_codes, new_ids)])
+                self._settle([*rest, make_segment(new_codes, new_ids, self.n_extra)])
 
     def compact(self) -> None:
         """Merge all codes into one segment and free the memory of removed codes.
@@ -326,7 +333,7 @@ class HammingIndex(CodeSearch):
         with self._writing:
             segments = self._segments
             if len(segments) > 1 or any(s.n_alive < len(s) for s in segments):
-                whole = merge(segments, self.n_bits // 8)
+                whole = merge(segments, self.n_bits // 8, self.n_extra)
                 self._segments = (whole,) if len(whole) else ()
 
     def build_tables(self) -> None:
@@ -343,7 +350,7 @@ class HammingIndex(CodeSearch):
                 replace(
                     segment,
                     tables=MultiIndex(
-                        rows_of(segment, living(segment)),
+                        rows_of(segment, living(segment))[:, : self.n_bits // 8],
                         n_threads=self.n_threads,
                         scan_costs=scan_costs(segment.planes, segment.alive),
                     ),
@@ -367,15 +374,19 @@ class HammingIndex(CodeSearch):
         Raises
         ------
         ValueError
-            If ``path`` is a file of another kind.
+            If ``path`` is a file of another kind, or the index keeps bytes beside its codes.
         OSError
             If the file cannot be written.
         """
+        if self.n_extra:
+            raise ValueError(
+                "an index with bytes beside its codes has no file of its own; save the VectorIndex"
+            )
         save_index(path, *self.content(), overwrite=overwrite)
 
     def content(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Header and arrays of a file with the codes that are alive."""
-        whole = merge(self._segments, self.n_bits // 8)
+        whole = merge(self._segments, self.n_bits // 8, self.n_extra)
         return header_and_arrays(whole, self.n_bits, self.fingerprint)
 
     @classmethod
@@ -415,13 +426,19 @@ class HammingIndex(CodeSearch):
         opened: IndexFile,
         *,
         n_threads: int | None,
+        n_extra: int = 0,
         check: Callable[[], None] = lambda: None,
     ) -> Self:
         """An index of the segment in a mapped file; ``check`` follows the check of the checksum."""
         header, path = opened.header, opened.file.path
         try:
-            index = cls(header["n_bits"], n_threads=n_threads, fingerprint=header["fingerprint"])
-            segment = segment_from(header, opened.arrays)
+            index = cls(
+                header["n_bits"],
+                n_extra=n_extra,
+                n_threads=n_threads,
+                fingerprint=header["fingerprint"],
+            )
+            segment = segment_from(header, opened.arrays, n_extra)
         except (KeyError, TypeError, ValueError) as error:
             raise FileFormatError(f"cannot open {path}: {error}") from error
 
@@ -452,7 +469,11 @@ class HammingIndex(CodeSearch):
     def into_memory(self) -> None:
         """Copy what is mapped from a file."""
         self._segments = tuple(
-            make_segment(rows_of(s, living(s)), s.ids if isinstance(s.ids, range) else s.ids.copy())
+            make_segment(
+                rows_of(s, living(s)),
+                s.ids if isinstance(s.ids, range) else s.ids.copy(),
+                self.n_extra,
+            )
             for s in self._segments
         )
         self._file = None
@@ -474,7 +495,7 @@ class HammingIndex(CodeSearch):
             "n_removed": sum(len(segment) - segment.n_alive for segment in segments),
             "n_bits": self.n_bits,
             "n_segments": len(segments),
-            "code_bytes": sum(segment.planes.nbytes for segment in segments),
+            "code_bytes": sum(s.planes.nbytes + s.extra.nbytes for s in segments),
             "id_bytes": sum(
                 0 if isinstance(segment.ids, range) else segment.ids.nbytes for segment in segments
             ),
@@ -513,10 +534,10 @@ class HammingIndex(CodeSearch):
             if not segment.n_alive:
                 continue
             if 2 * segment.n_alive < len(segment):
-                segment = merge([segment], self.n_bits // 8)
+                segment = merge([segment], self.n_bits // 8, self.n_extra)
             kept.append(segment)
         while len(kept) > 1 and kept[-2].n_alive < GROWTH * kept[-1].n_alive:
-            kept[-2:] = [merge(kept[-2:], self.n_bits // 8)]
+            kept[-2:] = [merge(kept[-2:], self.n_bits // 8, self.n_extra)]
         self._segments = tuple(kept)
 
     def _without(self, ids: ArrayLike) -> list[Segment]:

@@ -27,12 +27,14 @@ def header_and_arrays(
         "fingerprint": fingerprint,
     }
     arrays = {"planes": segment.planes}
+    if segment.extra.shape[2]:
+        arrays["extra"] = segment.extra
     if isinstance(segment.ids, range):
         return header, arrays
     return header, arrays | {"ids": segment.ids}
 
 
-def segment_from(header: Header, arrays: Arrays) -> Segment:
+def segment_from(header: Header, arrays: Arrays, n_extra: int = 0) -> Segment:
     """The segment in an index file; its arrays are not read yet."""
     count, first, n_bits = header["count"], header["first_id"], header["n_bits"]
     if not isinstance(header["fingerprint"], str | None):
@@ -45,6 +47,9 @@ def segment_from(header: Header, arrays: Arrays) -> Segment:
     aligned = count == 0 or planes.ctypes.data % LANES == 0
     if planes.dtype != np.uint8 or planes.shape != shape or not aligned:
         raise ValueError("its header contradicts its codes")
+    extra = arrays.get("extra", np.empty((len(planes), GROUP, 0), np.uint8))
+    if extra.dtype != np.uint8 or extra.shape != (len(planes), GROUP, n_extra):
+        raise ValueError("its header contradicts the bytes beside its codes")
     ids: range | NDArray[np.int64]
     if first is None:
         ids = arrays["ids"]
@@ -54,4 +59,4 @@ def segment_from(header: Header, arrays: Arrays) -> Segment:
         raise ValueError("its ids are too large")
     else:
         ids = range(first, first + count)
-    return Segment(planes, ids, all_alive(count), count)
+    return Segment(planes, ids, all_alive(count), count, extra)

@@ -1,16 +1,7 @@
-"""The Hamming kernels: the only hand-tuned code of the project.
+"""The kernels that scan codes: the nearest ones, those within a radius, and how many there are.
 
-Codes lie in *groups* of 256, byte by byte: all first bytes of the group, then all second bytes, and
-so on (``planes``: ``uint8 (n_groups, n_bytes, 256)``). One vector instruction then compares the
-same byte of 64 codes with that of a query. The distances of 64 codes end up side by side, one byte
-each, so one instruction compares all of them with a limit. Most groups hold no code below the limit
-and need no further work.
-
-Queries may be narrower than the codes: only as many leading bytes as a query has are compared, and
-only those are read.
-
-The inner loop is written with LLVM vectors, which LLVM compiles for the machine's instructions:
-VPOPCNTB with AVX-512, table lookups with AVX2, ``cnt`` with NEON. All kernels release the GIL.
+:mod:`sigah.search.group_kernels` compares a query with a group of codes, and says what queries may
+be. All kernels release the GIL.
 
 :mod:`sigah.search.compiled` imports this module when a kernel is first called.
 """
@@ -20,17 +11,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
+from sigah.search.group_kernels import VECTORS, compare
+from sigah.search.instructions import ones, trailing_zeros
 from sigah.search.kernel_cache import compiled
 from sigah.search.layout import (
     GROUP,
     LANES,
     MISSING_DISTANCE,
     MISSING_ID,
+    MOST_OF_TABLES,
     POSITION_BITS,
     POSITION_MASK,
 )
@@ -46,194 +36,17 @@ __all__ = [
     "mark_listed",
     "merge_nearest",
     "positions_of_bits",
-    "prefetch",
-    "prefetch_line",
     "sample_of",
     "scan_nearest",
     "scan_within",
-    "splat",
 ]
 
-VECTORS = GROUP // LANES
-BYTES_PER_RUN = 31  # the sum of their popcounts, at most 248, fits in a byte
 STRIDE = 16  # ids that a search for one id skips at a time
 SAMPLED = 16  # groups that are read first if k is large
 SAMPLED_SHARE = 64  # 1 / this of the groups, if that is more
 FEWEST_STEPS = 4  # a larger sample would cost more than it saves
 SAMPLE_HOLDS = 4  # of the k nearest at least, or it would say too little
 TILE_BYTES = 1 << 14  # codes that all queries are compared with while the L1 cache holds them
-
-
-def splat(builder: Any, value: Any, kind: Any) -> Any:
-    """A vector with one value in all lanes."""
-    undefined, i32 = ir.Constant(kind, ir.Undefined), ir.IntType(32)
-    vector = builder.insert_element(undefined, value, i32(0))
-    lanes = ir.Constant(ir.VectorType(i32, kind.count), [0] * kind.count)
-    return builder.shuffle_vector(vector, undefined, lanes)
-
-
-def prefetch_line(builder: Any, address: Any) -> None:
-    """Have the cache line at an address brought close; harmless if nothing is there."""
-    i32 = ir.IntType(32)
-    prefetch = cgutils.get_or_insert_function(
-        builder.module,
-        ir.FunctionType(ir.VoidType(), [address.type, i32, i32, i32]),
-        "llvm.prefetch.p0i8",
-    )
-    reading, keeping, data = i32(0), i32(3), i32(1)
-    builder.call(prefetch, [address, reading, keeping, data])
-
-
-def _group_distances(lane_bits: int) -> Any:
-    """Make the kernel of one group, with distances of 8 or 16 bits."""
-    lane = ir.IntType(lane_bits)
-    byte, word = ir.IntType(8), ir.IntType(64)
-    bytes_vector, lanes_vector = ir.VectorType(byte, LANES), ir.VectorType(lane, LANES)
-
-    @intrinsic
-    def group_distances(
-        typing: Any,
-        group: Any,
-        ahead: Any,
-        query: Any,
-        n_bytes: Any,
-        limit: Any,
-        distances: Any,
-        below: Any,
-    ) -> Any:
-        """Compare the 256 codes at address ``group`` with the code at address ``query``.
-
-        The group at address ``ahead`` will be compared next. If codes are wider than queries, the
-        processor cannot guess this from the addresses before.
-
-        Returns whether any code is nearer than ``limit``. Only then are the distances written to
-        ``distances`` (uint16), and a bit for each nearer code to ``below`` (uint64).
-        """
-
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            group, ahead, query, n_bytes, limit, distances, below = arguments
-            ctpop = cgutils.get_or_insert_function(
-                builder.module,
-                ir.FunctionType(bytes_vector, [bytes_vector]),
-                f"llvm.ctpop.v{LANES}i8",
-            )
-            group = builder.inttoptr(group, byte.as_pointer())
-            ahead = builder.inttoptr(ahead, byte.as_pointer())
-            query = builder.inttoptr(query, byte.as_pointer())
-            zero, one = word(0), word(1)
-
-            # sums[v] += popcount(plane[b][v] ^ query[b]), for bytes b from first to last: LLVM
-            # keeps each vector in a register, in spite of alloca and store
-            def accumulate(first: Any, last: Any, sums: list[Any]) -> None:
-                with cgutils.for_range_slice(builder, first, last, one, word) as (b, _):
-                    q = splat(builder, builder.load(builder.gep(query, [b])), bytes_vector)
-                    plane = builder.gep(group, [builder.mul(b, word(GROUP))])
-                    next_plane = builder.gep(ahead, [builder.mul(b, word(GROUP))])
-                    for v in range(VECTORS):
-                        prefetch_line(builder, builder.gep(next_plane, [word(v * LANES)]))
-                    for v, total in enumerate(sums):
-                        where = builder.bitcast(
-                            builder.gep(plane, [word(v * LANES)]), bytes_vector.as_pointer()
-                        )
-                        differing = builder.xor(builder.load(where, align=64), q)
-                        count = builder.call(ctpop, [differing])
-                        builder.store(builder.add(builder.load(total), count), total)
-
-            zeros = ir.Constant(bytes_vector, [0] * LANES)
-            sums = [cgutils.alloca_once(builder, bytes_vector) for _ in range(VECTORS)]
-            if lane_bits == 8:
-                for total in sums:
-                    builder.store(zeros, total)
-                accumulate(zero, n_bytes, sums)
-                totals = sums
-            else:
-                totals = [cgutils.alloca_once(builder, lanes_vector) for _ in range(VECTORS)]
-                for total in totals:
-                    builder.store(ir.Constant(lanes_vector, [0] * LANES), total)
-                run = word(BYTES_PER_RUN)
-                with cgutils.for_range_slice(builder, zero, n_bytes, run, word) as (first, _):
-                    for total in sums:
-                        builder.store(zeros, total)
-                    last = builder.add(first, run)
-                    last = builder.select(builder.icmp_signed("<", last, n_bytes), last, n_bytes)
-                    accumulate(first, last, sums)
-                    for some, total in zip(sums, totals, strict=True):
-                        wide = builder.zext(builder.load(some), lanes_vector)
-                        builder.store(builder.add(builder.load(total), wide), total)
-            bound = splat(builder, builder.trunc(limit, lane), lanes_vector)
-            masks = []
-            for total in totals:
-                nearer = builder.icmp_unsigned("<", builder.load(total), bound)
-                masks.append(builder.bitcast(nearer, word))
-            either = builder.or_(builder.or_(masks[0], masks[1]), builder.or_(masks[2], masks[3]))
-            found = builder.icmp_unsigned("!=", either, zero)
-            with builder.if_then(found, likely=False):
-                wide = ir.VectorType(ir.IntType(16), LANES)
-                distances = builder.inttoptr(distances, wide.as_pointer())
-                below = builder.inttoptr(below, word.as_pointer())
-                for v, (total, mask) in enumerate(zip(totals, masks, strict=True)):
-                    value = builder.load(total)
-                    value = builder.zext(value, wide) if lane_bits == 8 else value
-                    builder.store(value, builder.gep(distances, [word(v)]), align=2)
-                    builder.store(mask, builder.gep(below, [word(v)]))
-            return found
-
-        address = types.uintp
-        numbers = (types.int64, types.int64)
-        return types.boolean(address, address, address, *numbers, address, address), generate
-
-    return group_distances
-
-
-_group_distances_8 = _group_distances(8)
-_group_distances_16 = _group_distances(16)
-
-
-@intrinsic
-def trailing_zeros(typing: Any, value: Any) -> Any:
-    """Position of the lowest set bit of a uint64 that is not 0."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
-
-    return types.uint64(types.uint64), generate
-
-
-@intrinsic
-def prefetch(typing: Any, address: Any) -> Any:
-    """Have the cache line at an address brought close; harmless if nothing is there."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        prefetch_line(builder, builder.inttoptr(arguments[0], ir.IntType(8).as_pointer()))
-
-    return types.void(types.uintp), generate
-
-
-@intrinsic
-def ones(typing: Any, value: Any) -> Any:
-    """How many bits of a uint64 are set."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.ctpop(arguments[0])
-
-    return types.uint64(types.uint64), generate
-
-
-@compiled
-def _compare(
-    planes: Any, group: int, query_at: int, n_bytes: int, limit: int, distances: Any, below: Any
-) -> bool:
-    """Whether a group holds codes below the limit; if so, its distances and their bits."""
-    stride = planes.shape[1] * GROUP
-    group_at = planes.ctypes.data + group * stride
-    ahead = group_at + stride
-    if n_bytes <= BYTES_PER_RUN:
-        return _group_distances_8(
-            group_at, ahead, query_at, n_bytes, limit, distances.ctypes.data, below.ctypes.data
-        )
-    return _group_distances_16(
-        group_at, ahead, query_at, n_bytes, limit, distances.ctypes.data, below.ctypes.data
-    )
 
 
 @compiled
@@ -254,7 +67,9 @@ def scan_nearest(
     positions: Any,
 ) -> None:
     """The ``k`` nearest of the selected codes of groups ``first`` to ``last``, of each query."""
-    candidates, held, seen, _, _ = collect_nearest(planes, selected, first, last, queries, k)
+    candidates, _, held, seen, _, _ = collect_nearest(
+        planes, selected, first, last, queries, k, None
+    )
     for q in range(len(queries)):
         _sort(candidates[q], held[q], seen[q], k, distances[q], positions[q])
 
@@ -274,22 +89,24 @@ def sample_of(n_groups: int, k: int) -> tuple[int, int]:
 
 @compiled
 def collect_nearest(
-    planes: Any, selected: Any, first: int, last: int, queries: Any, k: int
-) -> tuple[Any, Any, Any, Any, Any]:
+    planes: Any, selected: Any, first: int, last: int, queries: Any, k: int, tables: Any
+) -> tuple[Any, Any, Any, Any, Any, Any]:
     """Candidates that contain the ``k`` nearest of each query, by position.
 
-    Returns the candidates, their number, how many were accepted at each distance, the k-th smallest
-    distance, and how many of the candidates are no farther.
+    Returns the candidates, sums of their entries in ``tables`` (unless these are None), their
+    number, how many were accepted at each distance, the k-th smallest distance, and how many of the
+    candidates are no farther. The sums are made while the bytes of a code are in the nearest cache.
 
     If ``k`` is large, most candidates would be accepted before the limit is near its final value.
     So a sample of the groups is read first, and the scan begins with a limit that the sample makes
     likely to be sufficient. A query for which it was not is scanned again without.
     """
-    n_queries, n_bytes = queries.shape
+    n_queries, n_bytes = queries.shape[:2]
     n_groups = last - first
     k = min(k, n_groups * GROUP)
-    farthest = 8 * n_bytes + 1
+    farthest = 8 * n_bytes + 1 if queries.ndim == 2 else MOST_OF_TABLES
     candidates = np.empty((n_queries, capacity(k)), np.int64)
+    sums = np.empty((n_queries, 0 if tables is None else capacity(k)), np.float32)
     held = np.zeros(n_queries, np.int64)
     limits = np.full(n_queries, farthest, np.int64)  # the k-th smallest distance so far
     seen = np.zeros((n_queries, farthest + 1), np.int64)  # accepted codes at each distance
@@ -297,24 +114,28 @@ def collect_nearest(
     step, enough = sample_of(n_groups, k)
     if enough:
         _collect(
-            planes, selected, first, last, step, queries, enough,
-            candidates, held, limits, seen, near,
+            planes, selected, first, last, step, queries, enough, None,
+            candidates, sums, held, limits, seen, near,
         )  # fmt: skip
         for q in range(n_queries):
             limits[q] = min(limits[q] + 1, farthest)
         held[:], near[:], seen[:] = 0, 0, 0
     guesses = limits.copy()
-    _collect(planes, selected, first, last, 1, queries, k, candidates, held, limits, seen, near)
+    _collect(
+        planes, selected, first, last, 1, queries, k, tables,
+        candidates, sums, held, limits, seen, near,
+    )  # fmt: skip
     if enough:
         for q in range(n_queries):
             if near[q] < k and guesses[q] < farthest:
                 one = slice(q, q + 1)
                 limits[q], held[q], near[q], seen[q] = farthest, 0, 0, 0
+                some = tables if tables is None else tables[one]
                 _collect(
-                    planes, selected, first, last, 1, queries[one], k,
-                    candidates[one], held[one], limits[one], seen[one], near[one],
+                    planes, selected, first, last, 1, queries[one], k, some,
+                    candidates[one], sums[one], held[one], limits[one], seen[one], near[one],
                 )  # fmt: skip
-    return candidates, held, seen, limits, near
+    return candidates, sums, held, seen, limits, near
 
 
 @compiled
@@ -326,7 +147,9 @@ def _collect(
     step: int,
     queries: Any,
     k: int,
+    tables: Any,
     candidates: Any,
+    sums: Any,
     held: Any,
     limits: Any,
     seen: Any,
@@ -337,7 +160,7 @@ def _collect(
     A query accepts only codes nearer than its k-th nearest so far. Codes are read in order of
     position, so a later code at that same distance loses the tie.
     """
-    n_queries, n_bytes = queries.shape
+    n_queries, n_bytes = queries.shape[:2]
     group_distances = np.empty(GROUP, np.uint16)
     below = np.empty(VECTORS, np.uint64)
     room = candidates.shape[1] - GROUP
@@ -345,11 +168,10 @@ def _collect(
     for start in range(first, last, tile):
         stop = min(start + tile, last)
         for q in range(n_queries):
-            query_at = queries.ctypes.data + q * n_bytes
-            own, counts = candidates[q], seen[q]
+            query, own, counts = queries[q], candidates[q], seen[q]
             limit, count, closer = limits[q], held[q], near[q]
             for group in range(start, stop, step):
-                if not _compare(planes, group, query_at, n_bytes, limit, group_distances, below):
+                if not compare(planes, group, query, limit, group_distances, below):
                     continue
                 for v in range(VECTORS):
                     bits = below[v] & selected[group * VECTORS + v]
@@ -360,6 +182,11 @@ def _collect(
                         if d >= limit:
                             continue
                         own[count] = d << POSITION_BITS | (group * GROUP + lane)
+                        if tables is not None:
+                            total = np.float32(0)
+                            for j in range(n_bytes):
+                                total += tables[q, j, planes[group, j, lane]]
+                            sums[q, count] = total
                         count += 1
                         closer += 1
                         counts[d] += 1
@@ -367,18 +194,23 @@ def _collect(
                             closer -= counts[limit]
                             limit -= 1
                 if count > room:
-                    count = drop_far(own, count, limit, k - (closer - counts[limit]))
+                    count = drop_far(own, sums[q], count, limit, k - (closer - counts[limit]))
             limits[q], held[q], near[q] = limit, count, closer
 
 
 @compiled
-def drop_far(candidates: Any, held: int, limit: int, room: int) -> int:
-    """Keep candidates below the limit, and the first ``room`` of those at it."""
+def drop_far(candidates: Any, sums: Any, held: int, limit: int, room: int) -> int:
+    """Keep candidates below the limit, and the first ``room`` of those at it.
+
+    Sums, if there are any, are kept with their candidates.
+    """
     kept = 0
     for i in range(held):
         d = candidates[i] >> POSITION_BITS
         if d < limit or (d == limit and room > 0):
             candidates[kept] = candidates[i]
+            if len(sums):
+                sums[kept] = sums[i]
             kept += 1
             if d == limit:
                 room -= 1
@@ -438,9 +270,9 @@ def count_within(planes: Any, selected: Any, queries: Any, radius: int, counts: 
     tile = max(1, TILE_BYTES // (n_bytes * GROUP))
     for start in range(0, len(planes), tile):
         for q in range(len(queries)):
-            query_at = queries.ctypes.data + q * n_bytes
+            query = queries[q]
             for group in range(start, min(start + tile, len(planes))):
-                if _compare(planes, group, query_at, n_bytes, radius + 1, group_distances, below):
+                if compare(planes, group, query, radius + 1, group_distances, below):
                     for v in range(VECTORS):
                         counts[q] += np.int64(ones(below[v] & selected[group * VECTORS + v]))
 
@@ -457,12 +289,12 @@ def count_at_distances(planes: Any, n: int, queries: Any, counts: Any) -> None:
     apart = np.empty((2, 8 * n_bytes + 1), np.int32)
     for start in range(0, len(planes), tile):
         for q in range(len(queries)):
-            query_at = queries.ctypes.data + q * n_bytes
+            query = queries[q]
             apart[:] = 0
             for group in range(start, min(start + tile, len(planes))):
                 # every distance is below this limit, so all are written
                 limit = 8 * n_bytes + 1
-                _compare(planes, group, query_at, n_bytes, limit, group_distances, below)
+                compare(planes, group, query, limit, group_distances, below)
                 for lane in range(0, min(GROUP, n - group * GROUP) - 1, 2):
                     apart[0, group_distances[lane]] += 1
                     apart[1, group_distances[lane + 1]] += 1
@@ -486,16 +318,15 @@ def scan_within(
     """The codes that :func:`count_within` counted, by distance and then by position."""
     group_distances = np.empty(GROUP, np.uint16)
     below = np.empty(VECTORS, np.uint64)
-    n_bytes = queries.shape[1]
     for q in range(len(queries)):
-        query_at = queries.ctypes.data + q * n_bytes
+        query = queries[q]
         found = np.empty(lasts[q] - firsts[q], np.int64)
         seen = np.zeros(radius + 1, np.int64)
         count = 0
         for group in range(len(planes)):
             if count == len(found):
                 break
-            if not _compare(planes, group, query_at, n_bytes, radius + 1, group_distances, below):
+            if not compare(planes, group, query, radius + 1, group_distances, below):
                 continue
             for v in range(VECTORS):
                 bits = below[v] & selected[group * VECTORS + v]
@@ -511,14 +342,16 @@ def scan_within(
 
 
 @compiled
-def from_planes(planes: Any, positions: Any) -> Any:
+def from_planes(planes: Any, extra: Any, positions: Any) -> Any:
     """Undo :func:`sigah.search.layout.to_planes` for the codes at some positions."""
-    n_bytes = planes.shape[1]
-    codes = np.empty((len(positions), n_bytes), np.uint8)
+    n_bytes, n_extra = planes.shape[1], extra.shape[2]
+    codes = np.empty((len(positions), n_bytes + n_extra), np.uint8)
     for i in range(len(positions)):
         group, lane = positions[i] // GROUP, positions[i] % GROUP
         for b in range(n_bytes):
             codes[i, b] = planes[group, b, lane]
+        for b in range(n_extra):
+            codes[i, n_bytes + b] = extra[group, lane, b]
     return codes
 
 

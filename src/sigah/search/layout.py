@@ -11,9 +11,12 @@ __all__ = [
     "MAX_BITS",
     "MISSING_DISTANCE",
     "MISSING_ID",
+    "MOST_OF_TABLES",
+    "OUTPUTS",
     "POSITION_BITS",
     "POSITION_MASK",
     "empty_planes",
+    "to_groups",
     "to_planes",
 ]
 
@@ -21,6 +24,10 @@ GROUP = 256  # codes that are stored together, byte by byte
 LANES = 64  # codes in one vector of distances, and in one word of bits
 
 MAX_BITS = 65528  # the widest codes whose distances fit in uint16
+
+OUTPUTS = 32  # products that are added up together
+
+MOST_OF_TABLES = 255  # the distances of small tables stay below
 
 MISSING_DISTANCE = 2**31 - 1  # fills rows with fewer than k neighbours, as in FAISS
 MISSING_ID = -1
@@ -53,3 +60,11 @@ def to_planes(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
         planes[full] = 0
         planes[full, :, :rest] = codes[n - rest :].T
     return planes
+
+
+def to_groups(rows: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Arrange rows ``(n, m)`` that are kept beside codes in groups ``(n_groups, 256, m)``."""
+    n, m = rows.shape
+    groups = np.zeros((-(-n // GROUP), GROUP, m), np.uint8)
+    groups.reshape(len(groups) * GROUP, m)[:n] = rows
+    return groups

@@ -9,8 +9,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from sigah.search.instructions import ones
 from sigah.search.kernel_cache import compiled
-from sigah.search.kernels import ones
 from sigah.search.layout import MISSING_DISTANCE, MISSING_ID, POSITION_BITS, POSITION_MASK
 
 __all__ = ["collect", "fill_table", "nearest_of_queries"]

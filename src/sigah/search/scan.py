@@ -48,8 +48,8 @@ def nearest_by_scan(
         As made by :func:`sigah.search.layout.to_planes`.
     selected : ndarray of uint64, shape (n_groups * 4,)
         A bit for each code that may be found.
-    queries : ndarray of uint8, shape (q, m)
-        Compared with the first ``m`` bytes of each code.
+    queries : ndarray of uint8, shape (q, m) or (q, m, 32)
+        Codes or small tables, compared with the first ``m`` bytes of each code.
     k : int
     n_threads : int
 
@@ -62,7 +62,7 @@ def nearest_by_scan(
     """
     n_queries, n_groups = len(queries), len(planes)
     n_bytes = n_groups * GROUP * queries.shape[1]  # that a query is compared with
-    if worth_no_kernels(n_queries * n_bytes):
+    if queries.ndim == 2 and worth_no_kernels(n_queries * n_bytes):
         return nearest_in_numpy(planes, selected, queries, k)
     distances = np.empty((n_queries, k), np.int32)
     positions = np.empty((n_queries, k), np.int64)

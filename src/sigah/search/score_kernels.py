@@ -2,8 +2,9 @@
 
 A query comes as one of two arrays of float32:
 
-- *tables* ``(n_bytes, 256)``: the score of a code is ``factors[code[-1]] * sum_j tables[j,
-  code[j]]``, added up from the first byte to the last;
+- *tables* ``(n_bytes, 256)``: the score of a row is ``factors[row[-1]] * sum_j tables[j, row[j]]``,
+  added up from the first byte to the last. A row is a code and the bytes kept beside it (``extra``:
+  ``uint8 (n_groups, 256, m)``);
 - *projections* ``(n_bits,)``: the score is their asymmetric distance, the sum of ``|projection|``
   over the bits in which the code differs from the signs of the projections.
 
@@ -24,17 +25,21 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from sigah.metric import METRICS
+from sigah.search.group_kernels import VECTORS
+from sigah.search.instructions import ones, prefetch, trailing_zeros
 from sigah.search.kernel_cache import compiled
-from sigah.search.kernels import collect_nearest, drop_far, ones, prefetch, trailing_zeros
-from sigah.search.layout import GROUP, LANES, MISSING_ID, POSITION_MASK
+from sigah.search.kernels import collect_nearest, drop_far
+from sigah.search.layout import GROUP, LANES, MISSING_ID, MOST_OF_TABLES, POSITION_MASK
 
 __all__ = [
     "asymmetric_of_all",
     "asymmetric_of_rows",
+    "distance_of",
     "distances_of_rows",
     "offer",
     "rank_codes",
     "rank_nearest",
+    "round_tables",
     "scan_scores",
     "score_of",
     "select_nearest",
@@ -42,10 +47,10 @@ __all__ = [
     "spherical_of_rows",
 ]
 
-AHEAD = 1  # candidates that are prefetched before they are scored
+AHEAD = 4  # candidates that are prefetched before they are scored
+SUMS_AHEAD = 8  # the same where only what is kept beside the codes is read
 ROWS_AHEAD = 1  # the same for vectors, which lie in memory farther away
 CACHE_LINE = 64
-VECTORS = GROUP // LANES
 L2, COSINE = METRICS.index("l2"), METRICS.index("cosine")
 NEAR = 1e-3  # smaller cosine distances have lost too many digits as differences from 1
 _GROUP, _LANE = np.uint64(GROUP), np.uint64(GROUP - 1)
@@ -109,16 +114,67 @@ def _place(stride: Any, position: int) -> Any:
 
 
 @compiled
-def score_of(flat: Any, stride: Any, position: int, table: Any, factors: Any) -> Any:
-    """The score of the code at a position."""
-    place = _place(stride, position)
+def distance_of(flat: Any, stride: Any, position: int, projection: Any) -> Any:
+    """The asymmetric distance of the code at a position."""
+    code, query = np.uint64(flat.ctypes.data) + _place(stride, position), projection.ctypes.data
+    return _asymmetric_distance(code, GROUP, np.uint64(query), len(projection) // 8)
+
+
+@compiled
+def score_of(flat: Any, stride: Any, extra: Any, position: int, table: Any, factors: Any) -> Any:
+    """The score of the row at a position."""
     if table.ndim == 1:
-        code, query = np.uint64(flat.ctypes.data) + place, np.uint64(table.ctypes.data)
-        return _asymmetric_distance(code, GROUP, query, len(table) // 8)
+        return distance_of(flat, stride, position, table)
+    place = _place(stride, position)
+    total, value = np.float32(0), np.uint8(0)
+    n_bytes = stride // _GROUP
+    for j in range(n_bytes):
+        value = flat[place + j * _GROUP]
+        total += table[j, value]
+    for j in range(extra.shape[1]):
+        value = extra[np.uint64(position), j]
+        total += table[n_bytes + np.uint64(j), value]
+    return factors[value] * total
+
+
+@njit(nogil=True, fastmath={"reassoc"})
+def _sum(numbers: Any) -> Any:
     total = np.float32(0)
-    for j in range(len(table)):
-        total += table[j, flat[place + np.uint64(j) * _GROUP]]
-    return factors[flat[place + stride - _GROUP]] * total
+    for j in range(16):
+        total += numbers[j]
+    return total
+
+
+@compiled
+def round_tables(tables: Any, small: Any) -> None:
+    """Small tables ``(q, n_bytes, 32)`` that say about what tables ``(q, n, 256)`` say.
+
+    What a byte adds is split into parts of its low and of its high half, with the least squared
+    error. Whole numbers stand for the parts; no sum of them exceeds 254.
+    """
+    parts = np.empty((small.shape[1], 2, 16), np.float32)
+    for q in range(len(small)):
+        widest = 0.0
+        for j in range(small.shape[1]):
+            own = parts[j]
+            own[0] = 0
+            for high in range(16):
+                row = tables[q, j, 16 * high : 16 * high + 16]
+                own[1, high] = _sum(row)
+                for low in range(16):
+                    own[0, low] += row[low]
+            for half in range(2):
+                least, most = own[half, 0], own[half, 0]
+                for value in range(16):
+                    least, most = min(least, own[half, value]), max(most, own[half, value])
+                for value in range(16):
+                    own[half, value] -= least
+                widest += np.float64(most - least)
+        scale = (MOST_OF_TABLES - 1) / widest if 0 < widest < np.inf else 0.0
+        for j in range(small.shape[1]):
+            for half in range(2):
+                for value in range(16):
+                    small[q, j, 16 * half + value] = np.uint8(scale * parts[j, half, value])
 
 
 @compiled
@@ -245,7 +301,13 @@ def select_nearest(distances: Any, ids: Any, nearest: Any, nearest_ids: Any) -> 
 
 @compiled
 def rank_codes(
-    planes: Any, candidates: Any, tables: Any, factors: Any, scores: Any, positions: Any
+    planes: Any,
+    extra: Any,
+    candidates: Any,
+    tables: Any,
+    factors: Any,
+    scores: Any,
+    positions: Any,
 ) -> bool:
     """The nearest by score among each query's candidates ``(q, c)``, which are positions.
 
@@ -257,13 +319,14 @@ def rank_codes(
         while count < candidates.shape[1] and candidates[q, count] != MISSING_ID:
             count += 1
         some = candidates[q, :count]
-        sound &= _rank(planes, some, tables[q], factors, scores[q], positions[q])
+        sound &= _rank(planes, extra, some, tables[q], factors, scores[q], positions[q])
     return sound
 
 
 @compiled
 def rank_nearest(
     planes: Any,
+    extra: Any,
     selected: Any,
     queries: Any,
     shortlist: int,
@@ -272,38 +335,90 @@ def rank_nearest(
     scores: Any,
     positions: Any,
 ) -> bool:
-    """The nearest by score among the ``shortlist`` nearest of each query by Hamming distance.
+    """The nearest by score among the ``shortlist`` nearest codes of each query.
+
+    ``queries`` are codes or small tables, as :mod:`sigah.search.group_kernels` takes them.
 
     Returns whether every score is a number.
     """
-    candidates, held, seen, limits, near = collect_nearest(
-        planes, selected, 0, len(planes), queries, shortlist
+    candidates, sums, held, seen, limits, near = collect_nearest(
+        planes, selected, 0, len(planes), queries, shortlist, tables if queries.ndim == 3 else None
     )
     shortlist = min(shortlist, len(planes) * GROUP)
     sound = True
     for q in range(len(queries)):
         room = shortlist - (near[q] - seen[q, limits[q]])
-        count = drop_far(candidates[q], held[q], limits[q], room)
+        count = drop_far(candidates[q], sums[q], held[q], limits[q], room)
         some = candidates[q, :count]
-        sound &= _rank(planes, some, tables[q], factors, scores[q], positions[q])
+        if queries.ndim == 3:
+            sound &= _rank_sums(
+                planes, extra, some, sums[q], tables[q], factors, scores[q], positions[q]
+            )
+        else:
+            sound &= _rank(planes, extra, some, tables[q], factors, scores[q], positions[q])
     return sound
 
 
 @compiled
 def _rank(
-    planes: Any, candidates: Any, table: Any, factors: Any, scores: Any, positions: Any
+    planes: Any,
+    extra: Any,
+    candidates: Any,
+    table: Any,
+    factors: Any,
+    scores: Any,
+    positions: Any,
 ) -> bool:
     """The nearest by score of some codes; above their positions, candidates may hold more bits."""
     flat, stride = planes.reshape(planes.size), np.uint64(planes.shape[1]) * _GROUP
-    start = np.uint64(planes.ctypes.data)
+    start, beside, n_extra = np.uint64(planes.ctypes.data), extra.ctypes.data, extra.shape[2]
+    rows = extra.reshape(len(extra) * GROUP, n_extra)
     sound, held, k = True, 0, len(scores)
     for c in range(len(candidates)):
         if c + AHEAD < len(candidates):  # each byte of a code lies in a cache line of its own
-            place = start + _place(stride, candidates[c + AHEAD] & POSITION_MASK)
+            position = candidates[c + AHEAD] & POSITION_MASK
+            place = start + _place(stride, position)
             for j in range(planes.shape[1]):
                 prefetch(place + np.uint64(j) * _GROUP)
+            for j in range(0, n_extra, CACHE_LINE):
+                prefetch(beside + position * n_extra + j)
         position = candidates[c] & POSITION_MASK
-        score = score_of(flat, stride, position, table, factors)
+        score = score_of(flat, stride, rows, position, table, factors)
+        sound &= score == score
+        if held < k or score <= scores[0]:
+            held = offer(scores, positions, held, score, position)
+    sort_heap(scores, positions, held)
+    return sound
+
+
+@compiled
+def _rank_sums(
+    planes: Any,
+    extra: Any,
+    candidates: Any,
+    sums: Any,
+    table: Any,
+    factors: Any,
+    scores: Any,
+    positions: Any,
+) -> bool:
+    """The nearest by score of some codes, if the sums over the bytes of the codes are known."""
+    n_bytes, n_extra = planes.shape[1], extra.shape[2]
+    rows, beside = extra.reshape(len(extra) * GROUP, n_extra), extra.ctypes.data
+    sound, held, k = True, 0, len(scores)
+    for c in range(len(candidates)):
+        if c + SUMS_AHEAD < len(candidates):
+            place = beside + (candidates[c + SUMS_AHEAD] & POSITION_MASK) * n_extra
+            prefetch(place)
+            prefetch(place + n_extra - 1)
+        position = candidates[c] & POSITION_MASK
+        total, value = sums[c], np.uint8(0)
+        for j in range(n_extra):
+            value = rows[position, j]
+            total += table[n_bytes + j, value]
+        if not n_extra:
+            value = planes[position // GROUP, n_bytes - 1, position % GROUP]
+        score = factors[value] * total
         sound &= score == score
         if held < k or score <= scores[0]:
             held = offer(scores, positions, held, score, position)
@@ -314,6 +429,7 @@ def _rank(
 @compiled
 def scan_scores(
     planes: Any,
+    extra: Any,
     selected: Any,
     first: int,
     last: int,
@@ -327,7 +443,7 @@ def scan_scores(
     Returns whether every score is a number.
     """
     totals = np.empty(GROUP, np.float32)
-    n_bytes, sound, k = tables.shape[1], True, scores.shape[1]
+    n_bytes, n_extra, sound, k = planes.shape[1], extra.shape[2], True, scores.shape[1]
     for q in range(len(tables)):
         nearest, places = scores[q], positions[q]
         held = 0
@@ -336,12 +452,18 @@ def scan_scores(
             for j in range(n_bytes):
                 for lane in range(GROUP):
                     totals[lane] += tables[q, j, planes[group, j, lane]]
+            for lane in range(GROUP if n_extra else 0):
+                for j in range(n_extra):
+                    totals[lane] += tables[q, n_bytes + j, extra[group, lane, j]]
             for v in range(VECTORS):
                 bits = selected[group * VECTORS + v]
                 while bits != 0:
                     nth = v * LANES + np.int64(trailing_zeros(bits))
                     bits &= bits - np.uint64(1)
-                    score = factors[planes[group, planes.shape[1] - 1, nth]] * totals[nth]
+                    value = planes[group, n_bytes - 1, nth]
+                    if n_extra:
+                        value = extra[group, nth, n_extra - 1]
+                    score = factors[value] * totals[nth]
                     sound &= score == score
                     if held < k or score <= nearest[0]:
                         held = offer(nearest, places, held, score, group * GROUP + nth)

@@ -15,6 +15,7 @@ from sigah.search.compiled import asymmetric_kernels, kernels, score_kernels
 from sigah.search.layout import GROUP, MISSING_ID
 from sigah.search.merging import Nearest, merge_nearest
 from sigah.search.scan import most_queries, share_queries, useful_threads
+from sigah.search.segment import Segment
 from sigah.search.segment_search import Counts, ids_found, nearest_positions
 from sigah.search.selection import Candidates
 from sigah.threads import run_together
@@ -26,6 +27,7 @@ __all__ = [
     "check_tables",
     "nearest_by_scores",
     "rank_shortlist",
+    "small_tables",
 ]
 
 Scores = tuple[NDArray[np.float32], NDArray[np.int64]]  # scores and ids, both (q, k)
@@ -75,6 +77,13 @@ def check_factors(factors: ArrayLike | None) -> NDArray[np.float32]:
     return _as_float32(array)
 
 
+def small_tables(tables: NDArray[np.float32], n_bytes: int) -> NDArray[np.uint8]:
+    """A coarse copy of tables for the bytes of codes, which kernels take in place of codes."""
+    small = np.empty((len(tables), n_bytes, 32), np.uint8)
+    score_kernels().round_tables(tables, small)
+    return small
+
+
 def _as_float32(array: NDArray[Any]) -> NDArray[np.float32]:
     """An array as kernels are compiled for: also writeable, which costs a copy at worst."""
     if array.dtype == np.float32 and array.flags.c_contiguous and array.flags.writeable:
@@ -90,21 +99,19 @@ def nearest_by_scores(
     n_threads: int,
 ) -> Scores:
     """The ``k`` nearest of all candidates by their scores, then by id."""
-    answers = [
-        _scan(some.segment.planes, some.bits, views, factors, k, n_threads) for some in candidates
-    ]
+    answers = [_scan(some, views, factors, k, n_threads) for some in candidates]
     return _merge(candidates, answers, len(views), k)
 
 
 def _scan(
-    planes: NDArray[np.uint8],
-    selected: NDArray[np.uint64],
+    candidates: Candidates,
     views: NDArray[np.float32],
     factors: NDArray[np.float32],
     k: int,
     n_threads: int,
 ) -> Scores:
-    n_groups, n_queries = len(planes), len(views)
+    planes, extra = candidates.segment.planes, candidates.segment.extra
+    selected, n_groups, n_queries = candidates.bits, len(planes), len(views)
 
     def scan(first: int, last: int, some: Any, scores: Any, positions: Any) -> bool:
         if views.ndim == 2:
@@ -113,7 +120,7 @@ def _scan(
             )
             return True
         sound: bool = score_kernels().scan_scores(
-            planes, selected, first, last, some, factors, scores, positions
+            planes, extra, selected, first, last, some, factors, scores, positions
         )
         return sound
 
@@ -156,10 +163,10 @@ def rank_shortlist(
     k: int,
     n_threads: int,
 ) -> tuple[Scores, Counts]:
-    """The ``k`` nearest by score among the ``shortlist`` nearest by Hamming distance.
+    """The ``k`` nearest by score among the ``shortlist`` nearest codes.
 
-    The Hamming distance is that of the first ``codes.shape[1]`` bytes. Also returned: how the
-    shortlist was found.
+    The shortlist is of those nearest by the Hamming distance of the first ``codes.shape[1]`` bytes,
+    or by small tables ``(q, n_bytes, 32)``. Also returned: how the shortlist was found.
     """
     shortlist = min(shortlist, sum(some.segment.n_alive for some in candidates))
     if len(candidates) == 1:
@@ -179,7 +186,7 @@ def rank_shortlist(
         if len(candidates) > 1:
             _shorten(candidates, lists, shortlist)
         answers = [
-            _rank(some.segment.planes, positions, views[rows], factors, k, n_threads)
+            _rank(some.segment, positions, views[rows], factors, k, n_threads)
             for some, (_, positions) in zip(candidates, lists, strict=True)
         ]
         blocks.append(_merge(candidates, answers, len(codes[rows]), k))
@@ -199,9 +206,9 @@ def _rank_nearest(
     n_threads: int,
 ) -> Scores | None:
     """Both stages in one kernel call for each thread; None where threads must share the codes."""
-    planes, bits = candidates.segment.planes, candidates.bits
-    n_queries, n_bytes = codes.shape
-    if candidates.segment.tables is not None and n_bytes == planes.shape[1]:
+    planes, extra, bits = candidates.segment.planes, candidates.segment.extra, candidates.bits
+    n_queries, n_bytes = codes.shape[:2]
+    if candidates.segment.tables is not None and codes.shape[1:] == planes.shape[1:2]:
         return None
     n_bytes *= len(planes) * GROUP
     n_parts = useful_threads(n_bytes, n_queries, n_threads)
@@ -210,11 +217,11 @@ def _rank_nearest(
     rank = score_kernels().rank_nearest
     scores, positions = np.empty((n_queries, k), np.float32), np.empty((n_queries, k), np.int64)
     if n_queries == 1:  # without the time that sharing takes
-        _check(rank(planes, bits, codes, shortlist, views, factors, scores, positions))
+        _check(rank(planes, extra, bits, codes, shortlist, views, factors, scores, positions))
         return scores, positions
     _call(
         lambda q: rank(
-            planes, bits, codes[q], shortlist, views[q], factors, scores[q], positions[q]
+            planes, extra, bits, codes[q], shortlist, views[q], factors, scores[q], positions[q]
         ),
         share_queries(n_bytes, n_queries, n_parts, most_queries(shortlist, len(planes))),
         n_parts,
@@ -235,7 +242,7 @@ def _shorten(candidates: Sequence[Candidates], lists: Sequence[Nearest], length:
 
 
 def _rank(
-    planes: NDArray[np.uint8],
+    segment: Segment,
     positions: NDArray[np.int64],
     views: NDArray[np.float32],
     factors: NDArray[np.float32],
@@ -244,11 +251,11 @@ def _rank(
 ) -> Scores:
     scores = np.empty((len(positions), k), np.float32)
     ranked = np.empty((len(positions), k), np.int64)
-    n_bytes = LOOKUP_BYTES * positions.shape[1] * planes.shape[1]
+    n_bytes = LOOKUP_BYTES * positions.shape[1] * _n_bytes(views)
     n_parts = useful_threads(n_bytes, len(positions), n_threads)
     _call(
         lambda q: score_kernels().rank_codes(
-            planes, positions[q], views[q], factors, scores[q], ranked[q]
+            segment.planes, segment.extra, positions[q], views[q], factors, scores[q], ranked[q]
         ),
         share_queries(n_bytes, len(positions), n_parts, len(positions)),
         n_parts,

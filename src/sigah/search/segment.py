@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigah.search.compiled import kernels
-from sigah.search.layout import GROUP, LANES, empty_planes, to_planes
+from sigah.search.layout import GROUP, LANES, empty_planes, to_groups, to_planes
 from sigah.search.multi_index import MultiIndex
 
 __all__ = [
@@ -45,6 +45,7 @@ class Segment:
     ids: Ids  # ascending; a range if they are consecutive, which takes no memory
     alive: NDArray[np.uint64]  # (n_groups * GROUP // LANES,), a bit for each code; 0: removed
     n_alive: int
+    extra: NDArray[np.uint8]  # (n_groups, GROUP, m), bytes kept beside each code, row by row
     tables: MultiIndex | None = None
 
     def __len__(self) -> int:
@@ -54,7 +55,9 @@ class Segment:
         return self  # it never changes
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuilt, (self.planes, self.ids, self.alive, self.n_alive, self.tables)
+        return _rebuilt, (
+            self.planes, self.ids, self.alive, self.n_alive, self.extra, self.tables
+        )  # fmt: skip
 
 
 def _rebuilt(planes: NDArray[np.uint8], *fields: Any) -> Segment:
@@ -66,11 +69,16 @@ def _rebuilt(planes: NDArray[np.uint8], *fields: Any) -> Segment:
     return Segment(planes, *fields)
 
 
-def make_segment(codes: NDArray[np.uint8], ids: Ids) -> Segment:
-    """A segment of these codes; ids must be ascending."""
+def make_segment(codes: NDArray[np.uint8], ids: Ids, n_extra: int = 0) -> Segment:
+    """A segment of these codes; ids must be ascending.
+
+    The last ``n_extra`` bytes of a row are not part of its code; they are kept beside it.
+    """
     if not isinstance(ids, range) and (not len(ids) or ids[-1] - ids[0] == len(ids) - 1):
         ids = range(int(ids[0]), int(ids[-1]) + 1) if len(ids) else range(0)
-    return Segment(to_planes(codes), ids, all_alive(len(codes)), len(codes))
+    n_bytes = codes.shape[1] - n_extra
+    planes, extra = to_planes(codes[:, :n_bytes]), to_groups(codes[:, n_bytes:])
+    return Segment(planes, ids, all_alive(len(codes)), len(codes), extra)
 
 
 def all_alive(n: int) -> NDArray[np.uint64]:
@@ -140,8 +148,8 @@ def largest_id(segment: Segment) -> int:
 
 
 def rows_of(segment: Segment, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Codes at some positions, one row each."""
-    return kernels().from_planes(segment.planes, positions)
+    """Codes at some positions, one row each, with the bytes beside them."""
+    return kernels().from_planes(segment.planes, segment.extra, positions)
 
 
 def without(segment: Segment, positions: NDArray[np.int64]) -> Segment:
@@ -150,7 +158,7 @@ def without(segment: Segment, positions: NDArray[np.int64]) -> Segment:
     return replace(segment, alive=segment.alive & ~dead, n_alive=segment.n_alive - len(positions))
 
 
-def merge(segments: Sequence[Segment], n_bytes: int) -> Segment:
+def merge(segments: Sequence[Segment], n_bytes: int, n_extra: int = 0) -> Segment:
     """One segment with the living codes of several."""
     if len(segments) == 1 and segments[0].n_alive == len(segments[0]):
         return segments[0]
@@ -159,7 +167,7 @@ def merge(segments: Sequence[Segment], n_bytes: int) -> Segment:
         [ids_at(segment, part) for segment, part in zip(segments, parts, strict=True)]
         or [np.empty(0, np.int64)]
     )
-    codes = np.empty((len(ids), n_bytes), np.uint8)
+    codes = np.empty((len(ids), n_bytes + n_extra), np.uint8)
     start = 0
     for segment, part in zip(segments, parts, strict=True):
         codes[start : start + len(part)] = rows_of(segment, part)
@@ -167,4 +175,4 @@ def merge(segments: Sequence[Segment], n_bytes: int) -> Segment:
     order: Any = slice(None)
     if (ids[1:] < ids[:-1]).any():
         order = np.argsort(ids)
-    return make_segment(codes[order], ids[order])
+    return make_segment(codes[order], ids[order], n_extra)

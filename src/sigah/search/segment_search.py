@@ -57,7 +57,7 @@ def spherical_nearest_in_segments(
     held = np.concatenate([np.empty(0, np.int64), *(ids_at(*place) for place in places)])
     if not len(held):
         return distances, ids
-    base = np.concatenate([rows_of(*place) for place in places])
+    base = np.concatenate([rows_of(*place)[:, : queries.shape[1]] for place in places])
     order = np.argsort(held)
     held, base = held[order], base[order]
     last = min(k, len(held)) - 1  # rank of the farthest neighbour
@@ -75,11 +75,12 @@ def nearest_positions(
 ) -> Nearest:
     """Distances and positions of the ``k`` nearest candidates of one segment.
 
-    Queries may be narrower than the codes; they are compared with the first bytes.
+    Queries may be narrower than the codes; they are compared with the first bytes. They may also be
+    small tables ``(q, m, 32)``.
     """
     segment, bits = candidates.segment, candidates.bits
     tables = segment.tables
-    if tables is None or queries.shape[1] < segment.planes.shape[1]:
+    if tables is None or queries.shape[1:] != segment.planes.shape[1:2]:
         counts["scan"] += len(queries)
         distances, positions = nearest_by_scan(segment.planes, bits, queries, k, n_threads)
     else:

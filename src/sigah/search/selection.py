@@ -125,7 +125,8 @@ def candidates_of_bits(
     if count * max(COPY_COST / max(n_queries, 1), largest) > len(segment):
         return Candidates(segment, bits)
     positions = as_positions(bits)
-    copied = make_segment(rows_of(segment, positions), ids_at(segment, positions))
+    n_extra = segment.extra.shape[2]
+    copied = make_segment(rows_of(segment, positions), ids_at(segment, positions), n_extra)
     return Candidates(copied, copied.alive)
 
 

@@ -20,6 +20,7 @@ from sigah.search.score_search import (
     check_tables,
     nearest_by_scores,
     rank_shortlist,
+    small_tables,
 )
 from sigah.search.segment import Segment, ids_of, positions_of, rows_of
 from sigah.search.segment_search import (
@@ -45,6 +46,8 @@ class CodeSearch(ABC):
     Attributes
     ----------
     n_bits : int
+    n_extra : int
+        Bytes that are kept beside each code and not compared.
     n_threads : int
     fingerprint : str or None
         Identity of the model that made the codes; None if it is not known.
@@ -54,6 +57,7 @@ class CodeSearch(ABC):
     """
 
     n_bits: int
+    n_extra: int
     n_threads: int
     fingerprint: str | None
     last_search: dict[str, int]
@@ -66,6 +70,11 @@ class CodeSearch(ABC):
     @abstractmethod
     def snapshot(self) -> IndexSnapshot:
         """The present state of the index; later changes of the index do not change the snapshot."""
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a code and of what is kept beside it."""
+        return self.n_bits // 8 + self.n_extra
 
     def __len__(self) -> int:
         return sum(segment.n_alive for segment in self._segments)
@@ -95,6 +104,7 @@ class CodeSearch(ABC):
         Returns
         -------
         codes : ndarray of uint8, shape (m, n_bits // 8)
+            With the bytes kept beside the codes, if there are any.
 
         Raises
         ------
@@ -102,7 +112,7 @@ class CodeSearch(ABC):
             If an id is not in the index.
         """
         wanted = check_ids(ids)
-        codes = np.empty((len(wanted), self.n_bits // 8), np.uint8)
+        codes = np.empty((len(wanted), self.row_bytes), np.uint8)
         missing = np.ones(len(wanted), np.bool_)
         for segment in self._segments:
             positions = positions_of(segment, wanted)
@@ -185,16 +195,18 @@ class CodeSearch(ABC):
 
         Parameters
         ----------
-        tables : array-like of float, shape (q, n_bits // 8, 256)
-            What each value of each byte adds to the distance from each query, as float32.
+        tables : array-like of float, shape (q, n_bits // 8 + n_extra, 256)
+            What each value of each byte adds to the distance from each query, as float32. The
+            bytes kept beside a code follow those of the code.
         k : int
             Neighbours wanted, at least 1.
         codes : array-like of uint8, shape (q, m), optional
-            Rank a shortlist instead of the whole index: the codes whose first ``m`` bytes are
-            nearest to these in Hamming distance; ties by ascending id. ``m`` is at most
-            ``n_bits // 8``.
+            The shortlist is then of the codes whose first ``m`` bytes are nearest to these in
+            Hamming distance; ties by ascending id. ``m`` is at most ``n_bits // 8``.
         shortlist : int, optional
-            Length of the shortlist, at least ``k``. Given together with ``codes``.
+            Rank a shortlist of this length, at least ``k``, instead of the whole index. Without
+            ``codes``, it is of the codes that are nearest by a coarse copy of the tables, a sum of
+            two small whole numbers for each byte; what is kept beside the codes is left out.
         factors : array-like of float, shape (256,), optional
             Factor of the distance for each value of a code's last byte; by default 1.
         filter : array-like, callable or Selection, optional
@@ -230,7 +242,7 @@ class CodeSearch(ABC):
         >>> index.search_tables(tables, k=2, codes=np.array([[0]], np.uint8), shortlist=2)
         (array([[5., 7.]], dtype=float32), array([[1, 0]]))
         """
-        entries = check_tables(tables, self.n_bits // 8)
+        entries = check_tables(tables, self.row_bytes)
         return self._search_scores(entries, check_factors(factors), k, codes, shortlist, filter)
 
     def search_asymmetric(
@@ -251,7 +263,8 @@ class CodeSearch(ABC):
         k : int
             Neighbours wanted, at least 1.
         codes, shortlist, filter
-            As in :meth:`search_tables`. Without a shortlist, the answer is exact over all codes.
+            As in :meth:`search_tables`, but a shortlist needs codes. Without both, the answer is
+            exact over all codes.
 
         Returns
         -------
@@ -293,19 +306,24 @@ class CodeSearch(ABC):
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Search by tables or projections, in the form that kernels take."""
         k = check_whole(k, "k", least=1)
-        if (codes is None) != (shortlist is None):
-            raise ValueError("codes and shortlist must be given together, or neither of them")
-        if codes is None:
+        if shortlist is None and codes is not None:
+            raise ValueError("codes need a shortlist: give its length, or no codes")
+        if codes is None and shortlist is not None and views.ndim == 2:
+            raise ValueError("a shortlist by projections needs codes: give those of the queries")
+        if shortlist is None:
             candidates = self._candidates(filter, len(views))
             self.last_search = {"tables": 0, "scan": len(views)}
             return nearest_by_scores(candidates, views, factors, k, self.n_threads)
-        queries = check_codes(codes)
-        if len(queries) != len(views) or queries.shape[1] * 8 > self.n_bits:
-            raise ValueError(
-                f"codes must have shape ({len(views)}, m), one row for each query and at most"
-                f" {self.n_bits // 8} bytes, got {queries.shape}"
-            )
         length = check_whole(shortlist, "shortlist", least=k)
+        if codes is None:
+            queries = small_tables(views, self.n_bits // 8)
+        else:
+            queries = check_codes(codes)
+            if len(queries) != len(views) or queries.shape[1] * 8 > self.n_bits:
+                raise ValueError(
+                    f"codes must have shape ({len(views)}, m), one row for each query and at most"
+                    f" {self.n_bits // 8} bytes, got {queries.shape}"
+                )
         candidates = self._candidates(filter, len(queries))
         found, self.last_search = rank_shortlist(
             candidates, queries, length, views, factors, k, self.n_threads
@@ -443,6 +461,7 @@ class IndexSnapshot(CodeSearch):
         segments: tuple[Segment, ...],
         n_bits: int,
         *,
+        n_extra: int = 0,
         n_threads: int,
         fingerprint: str | None,
         file: Unchanged | None = None,
@@ -450,6 +469,7 @@ class IndexSnapshot(CodeSearch):
         self._held = segments
         self._file = file  # the file that some of the codes may be mapped from
         self.n_bits = n_bits
+        self.n_extra = n_extra
         self.n_threads = n_threads
         self.fingerprint = fingerprint
         self.last_search = {}

@@ -42,6 +42,7 @@ def compile_kernels() -> int:
                 for some in (index, HammingIndex.open(file)):
                     _search_in_every_way(some, queries)
             distance_counts(codes, queries)
+        _search_rows(random.integers(0, 256, (2000, 16), np.uint8), Path(folder, "rows"))
     _rank_in_every_way(random.normal(size=(50, 8)).astype(np.float32))
     return sum(len(kernel.signatures) for kernel in KERNELS)
 
@@ -69,6 +70,32 @@ def _search_in_every_way(index: HammingIndex, queries: NDArray[np.uint8]) -> Non
     index.search_tables(entries, 5, codes=queries[:, :-1], shortlist=10)
     index.search_asymmetric(projections, 5)
     index.search_asymmetric(projections, 5, codes=queries, shortlist=10)
+
+
+def _search_rows(rows: NDArray[np.uint8], file: Path) -> None:
+    """Search as an index of vectors does, in memory and in a file."""
+    from sigah.files import save_index
+    from sigah.files.indexes import open_index
+    from sigah.search.index import HammingIndex
+    from sigah.search.query_tables import QueryTables
+
+    index = HammingIndex(64, n_extra=8)
+    index.add(rows)
+    save_index(file, *index.content(), kind="vectors")
+    mapped = HammingIndex.of_file(open_index(file, kind="vectors"), n_threads=None, n_extra=8)
+    for p in (4, 128):  # codewords of two bytes a number, and of one
+        axes, codebooks = np.eye(p, dtype=np.float32), np.ones((16, 256, p), np.float32)
+        offsets = np.zeros((16, 256), np.float32)
+        made = QueryTables(axes[0], axes, codebooks, offsets, factor=1, unit=True)
+        tables, _ = made.of(axes[:3], 1)
+        for some in (index, mapped):
+            for few in (tables, tables[:1]):
+                some.search_tables(few, 5)
+                some.search_tables(few, 5, shortlist=10)
+                some.search_tables(few, 5, shortlist=10, filter=_even)
+            some.get([1, 2])
+    index.add(rows[:20])  # a second segment
+    index.search_tables(tables, 5, shortlist=10)
 
 
 def _rank_in_every_way(vectors: NDArray[np.float32]) -> None:

@@ -1,0 +1,148 @@
+"""Single instructions, and short runs of them, that kernels are built from; written for LLVM.
+
+LLVM compiles most of them for any machine. For two, the instruction is chosen by name: a look-up in
+a register, and products of neighbouring whole numbers added up in pairs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from sigah.search.layout import LANES
+
+__all__ = [
+    "instruction_for",
+    "look_up",
+    "multiply_pairs",
+    "ones",
+    "prefetch",
+    "prefetch_line",
+    "shuffle",
+    "splat",
+    "trailing_zeros",
+]
+
+FORCED: str | None = None  # the instruction for look-ups, chosen by tests instead of the machine
+
+
+def splat(builder: Any, value: Any, kind: Any) -> Any:
+    """A vector with one value in all lanes."""
+    undefined, i32 = ir.Constant(kind, ir.Undefined), ir.IntType(32)
+    vector = builder.insert_element(undefined, value, i32(0))
+    lanes = ir.Constant(ir.VectorType(i32, kind.count), [0] * kind.count)
+    return builder.shuffle_vector(vector, undefined, lanes)
+
+
+def prefetch_line(builder: Any, address: Any) -> None:
+    """Have the cache line at an address brought close; harmless if nothing is there."""
+    i32 = ir.IntType(32)
+    prefetch = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(ir.VoidType(), [address.type, i32, i32, i32]),
+        "llvm.prefetch.p0i8",
+    )
+    reading, keeping, data = i32(0), i32(3), i32(1)
+    builder.call(prefetch, [address, reading, keeping, data])
+
+
+def instruction_for(features: str) -> str:
+    """The instruction that looks up bytes in a register, for LLVM's names of CPU features."""
+    if FORCED is not None:
+        return FORCED
+    has = set(features.split(","))
+    for feature, instruction in (("+avx2", "avx2"), ("+ssse3", "ssse3"), ("+neon", "neon")):
+        if feature in has:
+            return instruction
+    return "none"
+
+
+def look_up(builder: Any, instruction: str, table: Any, indices: Any) -> Any:
+    """Entries ``<64 x i8>`` of a table ``<16 x i8>`` at indices below 16."""
+    byte, i32 = ir.IntType(8), ir.IntType(32)
+    if instruction == "none":
+        place = cgutils.alloca_once(builder, table.type)
+        builder.store(table, place)
+        entries = builder.bitcast(place, byte.as_pointer())
+        found = ir.Constant(indices.type, ir.Undefined)
+        for lane in range(LANES):
+            index = builder.zext(builder.extract_element(indices, i32(lane)), i32)
+            entry = builder.load(builder.gep(entries, [index]))
+            found = builder.insert_element(found, entry, i32(lane))
+        return found
+    name, width = {
+        "avx2": ("llvm.x86.avx2.pshuf.b", 32),
+        "ssse3": ("llvm.x86.ssse3.pshuf.b.128", 16),
+        "neon": ("llvm.aarch64.neon.tbl1.v16i8", 16),
+    }[instruction]
+    kind = ir.VectorType(byte, width)
+    function = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(kind, [kind, kind]), name
+    )
+    parts = []
+    repeated = shuffle(builder, table, table, [lane % 16 for lane in range(width)])
+    for first in range(0, LANES, width):
+        some = shuffle(builder, indices, indices, list(range(first, first + width)))
+        parts.append(builder.call(function, [repeated, some]))
+    while len(parts) > 1:
+        wide = list(range(2 * parts[0].type.count))
+        parts = [
+            shuffle(builder, *pair, wide) for pair in zip(parts[::2], parts[1::2], strict=True)
+        ]
+    return parts[0]
+
+
+def shuffle(builder: Any, first: Any, second: Any, lanes: list[int]) -> Any:
+    """Lanes of two vectors, by number."""
+    kind = ir.VectorType(ir.IntType(32), len(lanes))
+    return builder.shuffle_vector(first, second, ir.Constant(kind, lanes))
+
+
+@intrinsic
+def trailing_zeros(typing: Any, value: Any) -> Any:
+    """Position of the lowest set bit of a uint64 that is not 0."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.uint64(types.uint64), generate
+
+
+@intrinsic
+def prefetch(typing: Any, address: Any) -> Any:
+    """Have the cache line at an address brought close; harmless if nothing is there."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        prefetch_line(builder, builder.inttoptr(arguments[0], ir.IntType(8).as_pointer()))
+
+    return types.void(types.uintp), generate
+
+
+@intrinsic
+def ones(typing: Any, value: Any) -> Any:
+    """How many bits of a uint64 are set."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
+
+    return types.uint64(types.uint64), generate
+
+
+def multiply_pairs(builder: Any, instruction: str, first: Any, second: Any) -> Any:
+    """``<8 x i32>``: products of ``<16 x i16>``, each with that of its neighbour added."""
+    i16, i32 = ir.IntType(16), ir.IntType(32)
+    if instruction == "avx2":
+        whole, sums = ir.VectorType(i16, 16), ir.VectorType(i32, 8)
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(sums, [whole, whole]), "llvm.x86.avx2.pmadd.wd"
+        )
+        return builder.call(function, [first, second])
+    wide = ir.VectorType(i32, 16)
+    products = builder.mul(builder.sext(first, wide), builder.sext(second, wide))
+    even = shuffle(builder, products, products, list(range(0, 16, 2)))
+    odd = shuffle(builder, products, products, list(range(1, 16, 2)))
+    return builder.add(even, odd)
