@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from sigah.refinement.refined_codes import Queries, RefinedCodes
-from sigah.refinement.vector_index import Calibrated, VectorIndex
+from sigah.refinement.vector_index import ShortlistCalibration, VectorIndex
 
-__all__ = ["Calibrated", "Queries", "RefinedCodes", "VectorIndex"]
+__all__ = ["Queries", "RefinedCodes", "ShortlistCalibration", "VectorIndex"]

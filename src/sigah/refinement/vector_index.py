@@ -27,7 +27,7 @@ from sigah.search.layout import MISSING_ID
 from sigah.search.scoring import compared, vector_distances
 from sigah.search.selection import Filter
 
-__all__ = ["Calibrated", "VectorIndex"]
+__all__ = ["ShortlistCalibration", "VectorIndex"]
 
 LEAST_BYTES = 4
 QUERY_BYTES = 1 << 21  # tables of queries at a time, for each thread: they stay in the cache
@@ -40,7 +40,7 @@ Source = Any | Callable[[NDArray[np.int64]], ArrayLike]
 
 
 @dataclass(frozen=True)
-class Calibrated:
+class ShortlistCalibration:
     """The result of :meth:`VectorIndex.calibrate`.
 
     Attributes
@@ -345,25 +345,37 @@ class VectorIndex:
         self, queries: Rows, k: int, shortlist: int | None, filter: Filter | Selection | None
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """The ``k`` best of a shortlist, or, without its length, of the whole index."""
-        distances = np.empty((len(queries), k), np.float32)
-        ids = np.empty((len(queries), k), np.int64)
         step = self.n_threads * max(16, QUERY_BYTES // (self.n_bytes * 256 * 4))
         if isinstance(filter, Selection) or filter is None or len(queries) <= step:
             selection = filter
         else:
             selection = self._index.select(filter)  # once, not for each part of the queries
-        for first, block in ((where.start, block) for where, block in queries.blocks()):
-            for start in range(0, len(block), step):
-                views = self.refined.queries_of(block[start : start + step], self.n_threads)
-                where = slice(first + start, first + start + len(views.tables))
-                found, ids[where] = self._index.search_tables(
-                    views.tables,
-                    k,
-                    shortlist=None if shortlist is None else max(k, shortlist),
-                    factors=views.factors,
-                    filter=selection,
-                )
-                np.add(found, views.shifts, out=distances[where])
+        found = [
+            self._ranked_part(block[start : start + step], k, shortlist, selection)
+            for _, block in queries.blocks()
+            for start in range(0, len(block), step)
+        ]
+        if len(found) == 1:
+            return found[0]
+        distances, ids = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return distances, ids
+
+    def _ranked_part(
+        self,
+        block: NDArray[np.float32],
+        k: int,
+        shortlist: int | None,
+        filter: Filter | Selection | None,
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        views = self.refined.queries_of(block, self.n_threads)
+        distances, ids = self._index.search_tables(
+            views.tables,
+            k,
+            shortlist=None if shortlist is None else max(k, shortlist),
+            factors=views.factors,
+            filter=filter,
+        )
+        distances += views.shifts
         if self.metric != "ip":  # rounding may take the smallest ones below 0
             np.maximum(distances, 0, out=distances)
         return distances, ids
@@ -392,7 +404,7 @@ class VectorIndex:
         target_recall: float = 0.95,
         vectors: Source | None = None,
         n_ranked: int = 100,
-    ) -> Calibrated:
+    ) -> ShortlistCalibration:
         """Find the smallest shortlist, of doubling ones, whose recall reaches a target, and set it.
 
         If the target is out of reach, the shortlist with the best recall is set.
@@ -409,7 +421,7 @@ class VectorIndex:
 
         Returns
         -------
-        Calibrated
+        ShortlistCalibration
             With an interval: 500 queries know a recall of .95 to about .01.
         """
         rows = Rows(check_rows(queries, "queries"))
@@ -439,7 +451,7 @@ class VectorIndex:
         self.shortlist = best
         recall = float(shares[best].mean())
         error = Z * float(shares[best].std(ddof=1)) / math.sqrt(len(rows)) if len(rows) > 1 else 1
-        return Calibrated(
+        return ShortlistCalibration(
             shortlist=best,
             recall=recall,
             low=max(0.0, recall - error),

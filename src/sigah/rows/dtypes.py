@@ -155,6 +155,8 @@ def as_float32(block: Any, first_row: int = 0, name: str = "X") -> NDArray[np.fl
 
     Numbers beyond float32 become infinite, which :func:`sigah.rows.finite` reports.
     """
+    if type(block) is np.ndarray and block.dtype == np.float32:  # the usual one
+        return block
     with np.errstate(over="ignore"):
         return as_numbers(block, first_row, name).astype(np.float32, copy=False)
 

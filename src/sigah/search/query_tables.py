@@ -68,7 +68,9 @@ class QueryTables:
         self, vectors: NDArray[np.float32], n_threads: int
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Tables ``(q, n_bytes, 256)`` of queries ``(q, d)``, and squared lengths ``(q,)``."""
-        queries = np.require(vectors, np.float32, ["C", "W"])
+        queries = vectors
+        if not (queries.flags.c_contiguous and queries.flags.writeable):
+            queries = np.array(vectors, np.float32, order="C")
         tables = np.empty((len(queries), self.n_bytes, 256), np.float32)
         squares = np.empty(len(queries), np.float32)
         n_parts = max(1, min(n_threads, len(queries) // FEWEST))
@@ -81,6 +83,9 @@ class QueryTables:
                 tables[some], squares[some],
             )  # fmt: skip
 
+        if n_parts == 1:
+            make(slice(None))
+            return tables, squares
         run_together(make, [(slice(*cuts[i : i + 2]),) for i in range(n_parts)], n_parts)
         return tables, squares
 

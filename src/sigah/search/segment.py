@@ -107,7 +107,7 @@ def as_positions(bits: NDArray[np.uint64]) -> NDArray[np.int64]:
 def ids_at(segment: Segment, positions: NDArray[np.int64]) -> NDArray[np.int64]:
     """Ids of the codes at some positions."""
     if isinstance(segment.ids, range):
-        return positions + segment.ids.start
+        return positions + segment.ids.start if segment.ids.start else positions
     return np.take(segment.ids, positions)
 
 
