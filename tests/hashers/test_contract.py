@@ -26,16 +26,22 @@ HEADS = {
 HEADS["tbh"]["learning_rate"] = 1e-4  # the first steps of 1e-3 would make some bits constant
 QUICK: dict[str, dict[str, Any]] = {
     **HEADS,
-    "sigah": {"n_steps": 20},
-    "stochastic_generative": {"n_steps": 50},
-    "ordinal_constrained": {"max_iter": 20},
-    "scalable_graph": {"n_bases": 100, "n_iter": 1},
-    "kmeans": {"n_samples": 1000},  # a sample is all that its seed draws
+    "sigah": {"n_steps": 20, "batch_size": 100},
+    "stochastic_generative": {"n_steps": 50, "batch_size": 100},
+    "binary_autoencoder": {"n_iter": 8},
+    "ordinal_constrained": {"max_iter": 20, "n_anchors": 100},
+    "anchor_graph": {"n_anchors": 100},
+    "discrete_graph": {"n_anchors": 100, "max_iter": 10},
+    "scalable_graph": {"n_bases": 50, "n_iter": 1},
+    "kmeans": {"n_samples": 1000, "max_iter": 20},  # a sample is all that its seed draws
 }
 QUICKER: dict[str, dict[str, Any]] = {
     **HEADS,
-    "sigah": {"n_steps": 2},
+    "sigah": {"n_steps": 2, "dictionary_ratio": 2},
     "stochastic_generative": {"n_steps": 2},
+    "binary_autoencoder": {"n_iter": 2},
+    "ordinal_constrained": {"max_iter": 5, "n_anchors": 50},
+    "kmeans": {"max_iter": 5},
 }
 
 

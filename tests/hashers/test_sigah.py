@@ -30,6 +30,11 @@ def codes(n: int, r: int, seed: int = 0) -> torch.Tensor:
     return torch.where(batch(n, r, seed) >= 0, 1.0, -1.0)
 
 
+def small(n_bits: int = 16, **settings: Any) -> SiGAH:
+    """A hasher whose steps take a hundred vectors, so that they are quick."""
+    return SiGAH(n_bits, **{"batch_size": 100, "random_state": 0, **settings})
+
+
 # ------------------------------------------------------------- equations
 
 
@@ -189,7 +194,7 @@ def test_the_start_is_learned_from_a_sample_of_many_rows(
 
 
 def test_training_lowers_the_loss_and_keeps_its_history(blobs: Any) -> None:
-    hasher = SiGAH(16, n_steps=300, random_state=0).fit(blobs)
+    hasher = small(n_steps=300).fit(blobs)
     assert [entry["step"] for entry in hasher.history_] == [50, 100, 150, 200, 250, 300]
     terms = {"loss", "reconstruction", "sparsity", "adversarial", "neighbor", "pair"}
     assert terms <= set(hasher.history_[0])
@@ -202,17 +207,16 @@ def test_training_lowers_the_loss_and_keeps_its_history(blobs: Any) -> None:
     "term", ["reconstruction", "sparsity", "graph", "adversarial", "neighbor", "pair"]
 )
 def test_every_term_can_be_switched_off(blobs: Any, term: str) -> None:
-    hasher = SiGAH(16, graph=1e-3, n_steps=50, random_state=0).set_params(**{term: 0.0}).fit(blobs)
+    hasher = small(graph=1e-3, n_steps=50).set_params(**{term: 0.0}).fit(blobs)
     assert term == "reconstruction" or term not in hasher.history_[0]
-    other = SiGAH(16, graph=1e-3, n_steps=50, random_state=0).fit(blobs)
+    other = small(graph=1e-3, n_steps=50).fit(blobs)
     assert (hasher.weights_ != other.weights_).any()
 
 
 def test_a_wider_dictionary_rebuilds_better(blobs: Any) -> None:
     """Fig. 4 of the paper: the error falls as n grows."""
     narrow, wide = (
-        SiGAH(16, dictionary_ratio=ratio, n_steps=400, random_state=0).fit(blobs).score(blobs)
-        for ratio in (0.5, 2)
+        small(dictionary_ratio=ratio, n_steps=150).fit(blobs).score(blobs) for ratio in (0.5, 2)
     )
     assert wide > narrow
 
@@ -235,7 +239,7 @@ def test_width_of_the_sparse_layer(settings: dict[str, Any], d: int, units: int)
 
 def test_sparsity_makes_the_representation_sparse(blobs: Any) -> None:
     def magnitude(weight: float) -> float:
-        hasher = SiGAH(16, sparsity=weight, n_steps=200, random_state=0).fit(blobs)
+        hasher = small(sparsity=weight, n_steps=200).fit(blobs)
         z = signs(hasher.transform(blobs)) @ hasher.generator_weights_ + hasher.generator_bias_
         return float(np.abs(activate("leaky_relu", z)).mean())
 
@@ -244,14 +248,14 @@ def test_sparsity_makes_the_representation_sparse(blobs: Any) -> None:
 
 def test_decoding_beats_the_mean(blobs: Any) -> None:
     variance = np.square(blobs - blobs.mean(axis=0)).sum(axis=1).mean()
-    assert -SiGAH(32, n_steps=500, random_state=0).fit(blobs).score(blobs) < 0.5 * variance
+    assert -small(32, n_steps=200).fit(blobs).score(blobs) < 0.5 * variance
 
 
 def test_a_refitted_dictionary_changes_what_is_rebuilt_and_no_code(
     blobs: Any, tmp_path: Path
 ) -> None:
     fixed, refitted = (
-        SiGAH(32, dictionary=name, dictionary_ratio=2, n_steps=100, random_state=0).fit(blobs[:800])
+        small(32, dictionary=name, dictionary_ratio=2, n_steps=100).fit(blobs[:800])
         for name in ("gaussian", "refitted")
     )
     codes_ = fixed.transform(blobs)
@@ -267,8 +271,7 @@ def test_fewer_images_than_units_are_enough_to_refit(n: int, digits: Any) -> Non
     """Of 1,568 units: without a penalty chosen for few rows they would be fitted by heart."""
     images, queries = digits
     fixed, refitted = (
-        SiGAH(32, dictionary=name, n_steps=150, random_state=0).fit(images[:n])
-        for name in ("gaussian", "refitted")
+        small(32, dictionary=name, n_steps=40).fit(images[:n]) for name in ("gaussian", "refitted")
     )
     assert refitted.score(queries) > 0.9 * fixed.score(queries)
 
@@ -277,7 +280,7 @@ def test_the_dictionary_is_refitted_as_scikit_learn_would(
     blobs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(estimator, "REFIT_BLOCK", 64)
-    hasher = SiGAH(16, n_steps=50, random_state=0).fit(blobs)
+    hasher = small(n_steps=50).fit(blobs)
     z = signs(hasher.transform(blobs)) @ hasher.generator_weights_ + hasher.generator_bias_
     z = activate("leaky_relu", z).astype(np.float64)
     weight, x = np.square(z).sum() / len(z), (blobs - hasher.mean_) / hasher.scale_
@@ -289,7 +292,7 @@ def test_the_dictionary_is_refitted_as_scikit_learn_would(
 
 
 def test_a_dictionary_of_more_columns_than_vectors_is_refitted_too(blobs: Any) -> None:
-    few = SiGAH(16, n_steps=20, random_state=0).fit(blobs[:20])
+    few = small(n_steps=20).fit(blobs[:20])
     assert np.isfinite(few.dictionary_).all()
     assert few.score(blobs) > -2 * np.square(blobs - blobs.mean(axis=0)).sum(axis=1).mean()
 
@@ -349,7 +352,7 @@ def test_a_narrow_graph_holds_near_vectors_together_only(blobs: Any) -> None:
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation_trains_and_decodes(blobs: Any, activation: str) -> None:
-    hasher = SiGAH(16, activation=activation, n_steps=20, random_state=0).fit(blobs)
+    hasher = small(activation=activation, n_steps=20).fit(blobs)
     assert np.isfinite(hasher.reconstruct(hasher.transform(blobs))).all()
 
 
@@ -364,7 +367,7 @@ def test_ctrl_c_leaves_a_usable_model(blobs: Any, monkeypatch: pytest.MonkeyPatc
 
     interrupt_at_step_60.calls = 0  # type: ignore[attr-defined]
     monkeypatch.setattr(training.Trainer, "step", interrupt_at_step_60)
-    hasher = SiGAH(16, n_steps=1000, random_state=0)
+    hasher = small(n_steps=1000)
     with pytest.raises(TrainingInterrupted, match=r"training ended after \d+ steps"):
         hasher.fit(blobs)
     assert issubclass(TrainingInterrupted, KeyboardInterrupt)
@@ -374,9 +377,7 @@ def test_ctrl_c_leaves_a_usable_model(blobs: Any, monkeypatch: pytest.MonkeyPatc
 
 
 def test_early_stopping_keeps_the_best_weights(blobs: Any) -> None:
-    hasher = SiGAH(
-        16, early_stopping=True, patience=2, n_steps=5000, batch_size=100, random_state=0
-    ).fit(blobs[:300])
+    hasher = small(early_stopping=True, patience=2, n_steps=5000).fit(blobs[:300])
     validation = [entry["validation"] for entry in hasher.history_]
     assert hasher.training_["steps"] < 5000
     assert len(validation) - 1 - int(np.argmin(validation)) == 2, "stopped after two worse ones"
@@ -398,7 +399,7 @@ def test_diverging_training_is_reported(blobs: Any) -> None:
 def test_torch_is_left_as_it_was(blobs: Any) -> None:
     torch.manual_seed(5)
     state, threads = torch.random.get_rng_state(), torch.get_num_threads()
-    SiGAH(16, n_steps=10, random_state=0).fit(blobs)
+    small(n_steps=10).fit(blobs)
     assert torch.equal(torch.random.get_rng_state(), state)
     assert torch.get_num_threads() == threads
     denormal = torch.tensor(1e-39)
@@ -447,7 +448,7 @@ def test_encoding_needs_no_torch(blobs: Any, tmp_path: Any) -> None:
     import subprocess
     import sys
 
-    SiGAH(16, n_steps=10, random_state=0).fit(blobs).save(tmp_path / "model")
+    small(n_steps=10).fit(blobs).save(tmp_path / "model")
     np.save(tmp_path / "x.npy", blobs[:5])
     script = (
         "import sys, numpy as np, sigah;"
@@ -465,7 +466,7 @@ def test_other_generators_decode_as_they_were_trained(
     blobs: Any, tmp_path: Any, dictionary: str
 ) -> None:
     """Fig. 8 (d): NumPy rebuilds what torch's generator does, from a file too."""
-    hasher = SiGAH(16, dictionary=dictionary, activation="relu", n_steps=200, random_state=0)
+    hasher = small(dictionary=dictionary, activation="relu", n_steps=200)
     hasher.fit(blobs)
     assert hasattr(hasher, "dictionary_") == (dictionary == "learned")
     A = torch.from_numpy(hasher.dictionary_) if dictionary == "learned" else None
@@ -483,8 +484,8 @@ def test_other_generators_decode_as_they_were_trained(
 
 
 def test_a_learned_dictionary_is_forgotten_by_another_fit(blobs: Any) -> None:
-    hasher = SiGAH(16, dictionary="learned", n_steps=20, random_state=0).fit(blobs)
-    plain = SiGAH(16, dictionary="gaussian", n_steps=20, random_state=0).fit(blobs)
+    hasher = small(dictionary="learned", n_steps=20).fit(blobs)
+    plain = small(dictionary="gaussian", n_steps=20).fit(blobs)
     assert (
         hasher.dictionary_ != gaussian_dictionary(24, 1024, int(hasher.dictionary_seed_[0]))
     ).any()
@@ -494,7 +495,7 @@ def test_a_learned_dictionary_is_forgotten_by_another_fit(blobs: Any) -> None:
 
 def test_partial_fit_goes_on_where_fit_stopped(blobs: Any, tmp_path: Path) -> None:
     """One quiet step changes next to nothing; a model file is as good as the fit."""
-    hasher = SiGAH(32, n_steps=100, random_state=0).fit(blobs)
+    hasher = small(32, n_steps=100).fit(blobs)
     before, fingerprint = hasher.transform(blobs), hasher.fingerprint
     hasher.save(tmp_path / "model")
     opened = sigah.load(tmp_path / "model")
@@ -503,15 +504,14 @@ def test_partial_fit_goes_on_where_fit_stopped(blobs: Any, tmp_path: Path) -> No
         assert some.fingerprint != fingerprint
         assert (unpack(some.transform(blobs)) != unpack(before)).mean() < 0.02
     assert opened.fingerprint == hasher.fingerprint
-    assert hasher.get_params() == SiGAH(32, n_steps=100, random_state=0).get_params()
+    assert hasher.get_params() == small(32, n_steps=100).get_params()
 
 
 @pytest.mark.parametrize("dictionary", ["refitted", "gaussian", "learned", "identity"])
 def test_partial_fit_learns_new_vectors(dictionary: str, blobs: Any) -> None:
     rng = np.random.default_rng(1)
     new = (blobs @ np.linalg.qr(rng.normal(size=(24, 24)))[0] + 1).astype(np.float32)
-    few = {"n_steps": 200, "dictionary_ratio": 2, "dictionary": dictionary}
-    hasher = SiGAH(32, **few, random_state=0).fit(blobs)
+    hasher = small(32, n_steps=200, dictionary_ratio=2, dictionary=dictionary).fit(blobs)
     before = hasher.score(new)
     steps = hasher.partial_fit(new, n_steps=200).training_["steps"]
     assert steps == 200
@@ -521,7 +521,7 @@ def test_partial_fit_learns_new_vectors(dictionary: str, blobs: Any) -> None:
 
 @pytest.mark.parametrize("before", ["refitted", "gaussian"])
 def test_partial_fit_can_begin_to_learn_the_dictionary(before: str, blobs: Any) -> None:
-    hasher = SiGAH(16, dictionary=before, n_steps=100, random_state=0).fit(blobs)
+    hasher = small(dictionary=before, n_steps=100).fit(blobs)
     fitted = hasher._dictionary()
     hasher.set_params(dictionary="learned").partial_fit(blobs, n_steps=1)
     np.testing.assert_allclose(hasher.dictionary_, fitted, atol=0.01)
@@ -529,7 +529,7 @@ def test_partial_fit_can_begin_to_learn_the_dictionary(before: str, blobs: Any) 
 
 @pytest.mark.parametrize("other", [{"n_bits": 32}, {"dictionary_ratio": 2}])
 def test_partial_fit_refuses_networks_of_another_size(other: dict[str, int], blobs: Any) -> None:
-    hasher = SiGAH(16, n_steps=20, random_state=0).fit(blobs)
+    hasher = small(n_steps=20).fit(blobs)
     before = hasher.weights_.copy()
     with pytest.raises(ValueError, match="16 bits and 1024 units .* set them back"):
         hasher.set_params(**other).partial_fit(blobs)
@@ -537,7 +537,7 @@ def test_partial_fit_refuses_networks_of_another_size(other: dict[str, int], blo
 
 
 def test_partial_fit_is_fit_for_a_hasher_that_never_learned(blobs: Any) -> None:
-    first = SiGAH(16, n_steps=20, random_state=0).partial_fit(blobs)
-    assert first.fingerprint == SiGAH(16, n_steps=20, random_state=0).fit(blobs).fingerprint
+    first = small(n_steps=20).partial_fit(blobs)
+    assert first.fingerprint == small(n_steps=20).fit(blobs).fingerprint
     with pytest.raises(ValueError, match="24 features"):
         first.partial_fit(blobs[:, :9])
