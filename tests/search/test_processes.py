@@ -147,8 +147,8 @@ def read():
 for work in WORKS:
     threading.Thread(target=work, daemon=True).start()
 for number in range(ROUNDS):
-    if number == 2:
-        index.search(codes[:64], 3)  # until now a child beside writers loads the kernels itself
+    if number == 1:
+        index.search(codes[:64], 3)  # the first child beside writers loads the kernels itself
     time.sleep(0.003)
     child = os.fork()
     if not child:
