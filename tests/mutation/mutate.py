@@ -1,14 +1,17 @@
 """Mutation testing: small faults are put into the code, and the tests must notice.
 
-A fixed seed draws faults from chosen modules: a comparison that is off by one, an operator or a
-condition turned round, a number one larger, a statement left out. Each is put into a copy of the
-package, against which the test files of its module run, in a process forked from one that has the
-libraries loaded. Single tests of more than SLOW seconds are left out, so the share that is noticed
-is a lower bound.
+A fixed seed draws faults from the functions of chosen modules: a comparison that is off by one, an
+operator or a condition turned round, a number one larger, a statement left out. The test files of a
+module are collected and run once without a fault, in a process of their own. For each fault that
+process forks; the child takes the faulty code into the functions that are loaded, and runs the
+tests until one fails. So a fault costs what its tests cost.
+
+Single tests of more than SLOW seconds are left out, and tests that start other processes do not see
+the fault, so the share that is noticed is a lower bound. Constants of modules and classes are not
+changed, and neither are compiled kernels, whose answers are held against NumPy bit by bit.
 
 ``make mutate`` runs this and writes benchmarks/results/mutation.json; interrupted, it goes on where
-it stopped. Faults are tried in the order in which they were drawn, those of compiled modules last,
-each of which takes a minute or more.
+it stopped.
 """
 
 from __future__ import annotations
@@ -22,16 +25,16 @@ import math
 import os
 import random
 import resource
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
 
 import pytest
 
@@ -75,17 +78,12 @@ TESTS = {
     "streams/drift.py": ["streams/test_drift.py"],
     "streams/*.py": ["streams/test_encoding.py"],
 }  # fmt: skip
-SLOW = 2.0  # seconds of processor time
-BASELINE = 900  # at most, for the tests of one module without a fault
+SLOW = 1.0  # seconds of processor time
 PATIENCE = 10  # of clock time, as a multiple of processor time
-# what Numba's cache is made of
-COMPILED = (
-    "kernels.py", "group_kernels.py", "multi_index_kernels.py", "score_kernels.py",
-    "asymmetric_kernels.py", "product_kernels.py", "instructions.py", "layout.py",
+KERNELS = (
+    "kernels.py", "multi_index_kernels.py", "score_kernels.py", "asymmetric_kernels.py", "layout.py"
 )  # fmt: skip
-MOST_COMPILED = 30
-# libraries that have threads of their own are not safe to fork
-LIBRARIES = ("numpy", "safetensors.numpy", "rich.progress", "typer")
+PASSED, NOTICED, NO_FUNCTION, BROKEN = 0, 1, 3, 4  # what a child leaves with
 
 COMPARISONS = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq,
@@ -139,15 +137,15 @@ def faults(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def mutants(module: Path, name: str) -> Iterator[Mutant]:
-    """All faults of a module; what only words depend on is left alone."""
+    """All faults of a module's functions; what only words depend on is left alone."""
     source = module.read_text()
     starts = [0]
     for line in source.encode().splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
     content = source.encode()
 
-    def walk(node: ast.AST) -> Iterator[Mutant]:
-        for fault in faults(node):
+    def walk(node: ast.AST, *, inside: bool) -> Iterator[Mutant]:
+        for fault in faults(node) if inside else ():
             start = starts[node.lineno - 1] + node.col_offset  # type: ignore[attr-defined]
             stop = starts[node.end_lineno - 1] + node.end_col_offset  # type: ignore[attr-defined]
             text = ast.unparse(fault)
@@ -161,20 +159,19 @@ def mutants(module: Path, name: str) -> Iterator[Mutant]:
                 content[start:stop].decode(),
                 text,
             )
+        if isinstance(node, ast.Raise | ast.JoinedStr):
+            return
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            return
         for field, value in ast.iter_fields(node):
-            if field in ("annotation", "returns", "decorator_list") or isinstance(
-                node, ast.JoinedStr
-            ):
+            if field in ("annotation", "returns", "decorator_list"):
                 continue
-            if isinstance(node, ast.Raise):
-                continue
-            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-                continue
+            within = inside or (isinstance(node, ast.FunctionDef) and field == "body")
             for child in value if isinstance(value, list) else [value]:
                 if isinstance(child, ast.AST):
-                    yield from walk(child)
+                    yield from walk(child, inside=within)
 
-    yield from walk(ast.parse(source))
+    yield from walk(ast.parse(source), inside=False)
 
 
 def tests_of(package: Path) -> dict[str, list[str]]:
@@ -183,81 +180,160 @@ def tests_of(package: Path) -> dict[str, list[str]]:
     for pattern, files in TESTS.items():
         for module in sorted(package.glob(pattern)):
             name = str(module.relative_to(package))
-            if module.name != "__init__.py":
+            if module.name not in ("__init__.py", *KERNELS):
                 found.setdefault(name, [str(ROOT / "tests" / file) for file in files])
     return found
 
 
-class Durations:
-    """Writes down the processor time of every test; infinite for one that fails."""
+def put_in(mutant: Mutant) -> bool:
+    """Take a fault into the loaded functions; whether there is one that has it."""
+    path = ROOT / "src/sigah" / mutant.module
+    content = path.read_bytes()
+    faulty = content[: mutant.start] + mutant.after.encode() + content[mutant.stop :]
+    module = importlib.import_module(f"sigah.{mutant.module[:-3].replace('/', '.')}")
+    right, wrong = (functions(compile(text, str(path), "exec")) for text in (content, faulty))
+    changed = [name for name, code in wrong.items() if code != right[name]]
+    for name in changed:
+        function = loaded(module, name)
+        if function is None or len(function.__code__.co_freevars) != len(wrong[name].co_freevars):
+            return False
+        function.__code__ = wrong[name]
+    return bool(changed)
 
-    def __init__(self, path: Path) -> None:
-        self.path, self.seconds, self.failed = path, dict[str, float](), set[str]()
+
+def functions(code: CodeType) -> dict[str, CodeType]:
+    """The outermost functions of a module and its classes, by qualified name."""
+    found: dict[str, CodeType] = {}
+    for one in code.co_consts:
+        if isinstance(one, CodeType) and one.co_flags & 0x2:  # a function: it has fast locals
+            found[one.co_qualname] = one
+        elif isinstance(one, CodeType):
+            found |= functions(one)
+    return found
+
+
+def loaded(module: ModuleType, name: str) -> FunctionType | None:
+    """The function that has a qualified name, without what decorates it."""
+    found: Any = module
+    for part in name.split("."):
+        found = vars(found).get(part)
+        if found is None:
+            return None
+    while True:
+        for inner in ("__wrapped__", "__func__", "fget", "func"):
+            if hasattr(found, inner):
+                if hasattr(found, "cache_clear"):
+                    found.cache_clear()
+                found = getattr(found, inner)
+                break
+        else:
+            return found if isinstance(found, FunctionType) else None
+
+
+class Trials:
+    """Takes the place of pytest's loop over tests: once without a fault, then each fault."""
+
+    def __init__(self, faults: Sequence[Mutant], out: int) -> None:
+        self.faults, self.out = faults, out
+        self.failed: set[str] = set()
+
+    def pytest_sessionstart(self) -> None:
+        """Hypothesis need not look for the smallest example that notices a fault."""
+        import hypothesis  # pytest has to import it first
+        from hypothesis import Phase
+
+        phases = (Phase.explicit, Phase.generate)
+        hypothesis.settings.register_profile("mutation", hypothesis.settings(), phases=phases)
+        hypothesis.settings.load_profile("mutation")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
             self.failed.add(report.nodeid)
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        began = time.process_time()
-        result = yield
-        seconds = time.process_time() - began
-        self.seconds[item.nodeid] = math.inf if item.nodeid in self.failed else seconds
-        self.path.write_text(json.dumps(self.seconds))
-        return result
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Run the tests of all faults, and tell of each in a line of JSON."""
+        quick, total = [], 0.0
+        for item, following in in_turn(session.items):
+            began = time.process_time()
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            seconds = time.process_time() - began
+            if seconds <= SLOW and item.nodeid not in self.failed:
+                quick.append(item)
+                total += seconds
+        self.tell(broken=sorted(self.failed), quick=len(quick), of=len(session.items))
+        for fault in self.faults:
+            result, seconds = in_child(lambda fault=fault: attempt(fault, quick), 10 + 3 * total)
+            self.tell(**asdict(fault), result=result, seconds=round(seconds, 1))
+        return True
+
+    def tell(self, **what: object) -> None:
+        os.write(self.out, json.dumps(what).encode() + b"\n")
 
 
-def run_tests(
-    files: list[str], source: Path, limit: float, skipped: list[str], durations: Path | None
-) -> tuple[str, float]:
-    """Run test files in a fork of this process: passed, failed or timeout, and the seconds.
+def in_turn(items: Sequence[pytest.Item]) -> Iterator[tuple[pytest.Item, pytest.Item | None]]:
+    """Each test with the next one, whose fixtures stay."""
+    return zip(items, [*items[1:], None], strict=True)
 
-    Seconds, and the limit, are of processor time, so that other work on the machine changes no
-    result. What waits for ever ends after PATIENCE times the limit.
+
+def attempt(fault: Mutant, items: Sequence[pytest.Item]) -> int:
+    """Run tests on faulty code until one fails."""
+    if not put_in(fault):
+        return NO_FUNCTION
+    items[0].session.testsfailed = 0
+    for item, following in in_turn(items):
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        if item.session.testsfailed:
+            return NOTICED
+    return PASSED
+
+
+def in_child(function: Any, limit: float) -> tuple[str, float]:
+    """Call a function in a fork of this process: what became of it, and its processor seconds.
+
+    The limit is of processor time, so that other work on the machine changes no result. What waits
+    for ever ends after PATIENCE times the limit.
     """
     began = time.monotonic()
     child = os.fork()
     if not child:
         os.setpgid(0, 0)
         resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(limit), math.ceil(limit) + 1))
-        silence = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(silence, 1)
-        os.dup2(silence, 2)
-        sys.path.insert(0, str(source))
-        os.environ["PYTHONPATH"] = str(source)
-        options = [
-            "-q",
-            *([] if durations else ["-x"]),
-            "-p",
-            "no:cacheprovider",
-            "-p",
-            "no:xdist",
-            "--tb=no",
-        ]
-        options += [f"--deselect={test}" for test in skipped]
-        plugins = [Durations(durations)] if durations else []
-        os._exit(int(pytest.main([*options, *files], plugins=plugins) != 0))
+        result = BROKEN
+        try:
+            result = function()
+        finally:
+            os._exit(result)
     while True:
         done, status, usage = os.wait4(child, os.WNOHANG)
         if done or time.monotonic() - began > PATIENCE * limit:
             break
-        time.sleep(0.05)
+        time.sleep(0.02)
     with suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)
     if not done:
         _, status, usage = os.wait4(child, 0)
-    result = {0: "passed", 256: "failed"}.get(status, "timeout")  # 256: it left with 1
+    results = {PASSED: "passed", NOTICED: "failed", NO_FUNCTION: "not tried", BROKEN: "not tried"}
+    result = results.get(os.waitstatus_to_exitcode(status), "timeout")
     return result, usage.ru_utime + usage.ru_stime
 
 
-def forget(module: Path, package: Path) -> None:
-    """Remove what Python and Numba have compiled of a module, and of those that inline it."""
-    for compiled in (module.parent / "__pycache__").glob(f"{module.stem}.*.pyc"):
-        compiled.unlink()
-    if module.name in COMPILED:
-        for cache in (*package.rglob("*.nbi"), *package.rglob("*.nbc")):
-            cache.unlink()
+def try_all(files: list[str], faults: Sequence[Mutant]) -> Iterator[dict[str, Any]]:
+    """Start the process of a set of test files, and yield what it tells."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(reading)
+        silence = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silence, 1)
+        os.dup2(silence, 2)
+        options = ["-q", "-s", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=no"]
+        pytest.main([*options, *files], plugins=[Trials(faults, writing)])
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as lines:
+        for line in lines:
+            yield json.loads(line)
+    os.waitpid(child, 0)
 
 
 def main() -> None:
@@ -268,31 +344,38 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/mutation.json")
     arguments = parser.parse_args()
     sys.dont_write_bytecode = True
-    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     os.chdir(ROOT)
-    for library in LIBRARIES:
-        importlib.import_module(library)
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder, "src")
-        shutil.copytree(ROOT / "src", source)  # with its caches, which keep their times
-        package = source / "sigah"
-        tests = {name: files for name, files in tests_of(package).items() if arguments.only in name}
-        all_ = [mutant for name in tests for mutant in mutants(package / name, name)]
-        drawn = draw(all_, arguments.n, random.Random(arguments.seed))
-        print(f"{len(all_):,} faults in {len(tests)} modules, {len(drawn)} drawn", flush=True)
-        about = {"seed": arguments.seed, "faults": len(all_), "only": arguments.only}
-        run_all(drawn, tests, package, arguments.json, about)
+    package = ROOT / "src/sigah"
+    tests = {name: files for name, files in tests_of(package).items() if arguments.only in name}
+    all_ = [mutant for name in tests for mutant in mutants(package / name, name)]
+    drawn = random.Random(arguments.seed).sample(all_, min(arguments.n, len(all_)))
+    print(f"{len(all_):,} faults in {len(tests)} modules, {len(drawn)} drawn", flush=True)
+    about = {"seed": arguments.seed, "faults": len(all_), "only": arguments.only}
+    results = tried(arguments.json, about)
+    done = {tuple(one[key] for key in ("module", "start", "stop", "after")) for one in results}
+    groups: dict[tuple[str, ...], list[Mutant]] = {}
+    for one in drawn:
+        if (one.module, one.start, one.stop, one.after) not in done:
+            groups.setdefault(tuple(tests[one.module]), []).append(one)
+    for files, some in groups.items():
+        for told in try_all(list(files), some):
+            if "result" not in told:
+                print(f"{told['quick']} of {told['of']} tests of {len(files)} files", flush=True)
+                if told["broken"]:
+                    print("left out, as they fail without a fault:", *told["broken"], flush=True)
+                continue
+            results.append(told)
+            print(
+                f"{len(results):4} {told['result']:8} {told['seconds']:5.1f} s "
+                f" {told['module']}:{told['line']}  {told['before']!r} -> {told['after']!r}",
+                flush=True,
+            )
+            report(results, arguments.json, about)
+    noticed = sum(one["result"] in ("failed", "timeout") for one in results)
+    print(f"{noticed} of {len(results)} noticed; {arguments.json}")
 
 
-def draw(all_: list[Mutant], n: int, chance: random.Random) -> list[Mutant]:
-    """Faults to try, few of them in compiled modules: those take a minute each."""
-    slow = [mutant for mutant in all_ if Path(mutant.module).name in COMPILED]
-    quick = [mutant for mutant in all_ if Path(mutant.module).name not in COMPILED]
-    some = chance.sample(slow, min(MOST_COMPILED, len(slow), n))
-    return chance.sample(quick, min(n - len(some), len(quick))) + some
-
-
-def tried(path: Path, about: dict[str, object]) -> list[dict[str, object]]:
+def tried(path: Path, about: dict[str, object]) -> list[dict[str, Any]]:
     """The results of an earlier call for the same sample, which this one goes on from."""
     if not path.is_file():
         return []
@@ -302,54 +385,11 @@ def tried(path: Path, about: dict[str, object]) -> list[dict[str, object]]:
     return list(content["results"])
 
 
-def run_all(
-    drawn: list[Mutant],
-    tests: dict[str, list[str]],
-    package: Path,
-    path: Path,
-    about: dict[str, object],
-) -> None:
-    """Every fault in turn, each in the code as it is otherwise; results are written after each."""
-    results = tried(path, about)
-    done = {tuple(one[key] for key in ("module", "start", "stop", "after")) for one in results}
-    known: dict[tuple[str, ...], tuple[float, list[str]]] = {}
-    for number, mutant in enumerate(drawn, 1):
-        if (mutant.module, mutant.start, mutant.stop, mutant.after) in done:
-            continue
-        module, files = package / mutant.module, tests[mutant.module]
-        if tuple(files) not in known:
-            durations = package.parent.with_name("durations.json")
-            result, seconds = run_tests(files, package.parent, BASELINE, [], durations)
-            tests_ = json.loads(durations.read_text())
-            broken = [test for test, duration in tests_.items() if math.isinf(duration)]
-            assert result != "timeout", f"without a fault: {files} {result}"
-            if broken:
-                print("left out, as they fail without a fault:", *broken, flush=True)
-            skipped = [test for test, duration in tests_.items() if duration > SLOW]
-            known[tuple(files)] = 20 + 3 * seconds, skipped
-        limit, skipped = known[tuple(files)]
-        content = module.read_bytes()
-        fault = mutant.after.encode()
-        module.write_bytes(content[: mutant.start] + fault + content[mutant.stop :])
-        forget(module, package)
-        limit += 300 * (module.name in COMPILED)
-        result, seconds = run_tests(files, package.parent, limit, skipped, None)
-        module.write_bytes(content)
-        forget(module, package)
-        results.append({**asdict(mutant), "result": result, "seconds": round(seconds, 1)})
-        print(
-            f"{number:4} {result:8} {seconds:5.0f} s  {mutant.module}:{mutant.line}"
-            f"  {mutant.before!r} -> {mutant.after!r}",
-            flush=True,
-        )
-        report(results, path, about)
-    print(f"{sum(one['result'] != 'passed' for one in results)} of {len(results)} noticed; {path}")
-
-
-def report(results: list[dict[str, object]], path: Path, about: dict[str, object]) -> None:
+def report(results: list[dict[str, Any]], path: Path, about: dict[str, object]) -> None:
     """Write what was noticed, and what was not."""
+    counted = [one for one in results if one["result"] != "not tried"]
     rooms: dict[str, list[int]] = {}
-    for one in results:
+    for one in counted:
         room = str(one["module"]).partition("/")[0]
         counts = rooms.setdefault(room, [0, 0])
         counts[0] += one["result"] != "passed"
@@ -357,13 +397,13 @@ def report(results: list[dict[str, object]], path: Path, about: dict[str, object
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
     )
-    killed = sum(one["result"] != "passed" for one in results)
+    killed = sum(one["result"] != "passed" for one in counted)
     content = {
         **about,
         "commit": commit.stdout.strip(),
-        "tried": len(results),
+        "tried": len(counted),
         "killed": killed,
-        "share_killed": round(killed / max(1, len(results)), 4),
+        "share_killed": round(killed / max(1, len(counted)), 4),
         "rooms": {room: {"killed": k, "tried": n} for room, (k, n) in sorted(rooms.items())},
         "results": results,
     }
