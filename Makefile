@@ -6,7 +6,8 @@ BIN := .venv/bin
 export OMP_WAIT_POLICY ?= PASSIVE
 export GOMP_SPINCOUNT ?= 10000
 
-.PHONY: setup test test-fast docs dist-check test-engines test-browser test-soak fuzz mutate lint demo bench bench-million bench-onnx \
+.PHONY: setup test test-slow test-all test-fast docs dist-check test-engines test-browser test-soak \
+  fuzz mutate lint demo bench bench-million bench-onnx \
   bench-search bench-ranking bench-frontier bench-engines bench-stream bench-cold results clean
 
 setup: .venv/.installed
@@ -21,7 +22,14 @@ setup: .venv/.installed
 PYTEST := OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 test: setup lint
-	$(PYTEST)
+	$(PYTEST) -m "not slow and not engine"
+
+# The rest, marked `slow`: fits of all methods on real images, the soak, and others of many seconds.
+# A file is not divided between the two processes, so fits that its tests share are made once.
+test-slow: setup
+	$(PYTEST) --dist loadfile -m "slow and not engine"
+
+test-all: test test-slow
 
 # The inner loop: the core without training and without processes (tests/conftest.py lists it).
 test-fast: setup

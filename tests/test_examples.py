@@ -35,6 +35,7 @@ def test_public_names_have_examples() -> None:
         assert ">>>" in (getattr(sigah, name).__doc__ or "") or name == "BinaryHasher", name
 
 
+@pytest.mark.slow
 def test_the_results_page_says_what_the_measurements_say() -> None:
     publish = ROOT / "benchmarks" / "publish.py"
     done = subprocess.run(

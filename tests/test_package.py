@@ -194,6 +194,7 @@ def import_all(modules: list[str], blocked: tuple[str, ...]) -> Any:
     return ast.literal_eval(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_every_module_loads_where_a_platform_lacks_modules() -> None:
     modules = [name for name in MODULES if name not in ("sigah.__main__", "sigah.testing")]
     assert import_all(modules, PLATFORM) == {}

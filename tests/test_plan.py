@@ -158,6 +158,7 @@ def test_machines_hold_their_part_and_keep_up(n: int, bits: int, load: float, ra
     assert json.loads(json.dumps(asdict(made))) == asdict(made)
 
 
+@pytest.mark.slow
 @given(counts, counts, widths, loads, loads, memories)
 def test_more_never_takes_less(
     one: int, other: int, bits: int, load: float, other_load: float, ram: float

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 PAGE = (Path(__file__).parents[1] / "docs" / "plugins.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"(?:<!-- file: (\S+) -->\n)?```(\w+)( skip)?\n(.*?)```", re.DOTALL)
@@ -24,6 +25,7 @@ def sigah(arguments: str, folder: Path, **environment: str) -> subprocess.Comple
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_page_does_what_it_says(tmp_path: Path) -> None:
     """Every file is written, every block of Python and every command run, in this order."""
     rng = np.random.default_rng(0)

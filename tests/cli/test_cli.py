@@ -225,6 +225,7 @@ def test_help_everywhere(run: Any, command: str) -> None:
     assert "Usage" in out
 
 
+@pytest.mark.slow
 def test_ctrl_c_during_fit_still_writes_a_usable_model(files: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "sigah", "fit", str(files / "base.npy"), "--bits", "16",

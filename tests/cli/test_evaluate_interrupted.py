@@ -11,8 +11,10 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_the_command_and_keeps_whole_runs_only(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     np.save(tmp_path / "base.npy", rng.normal(size=(2000, 32)).astype(np.float32))

@@ -18,6 +18,7 @@ from sigah.evaluation import exact_neighbors, measure
 from sigah.hashers import METHODS
 from sigah.hashers.deep.heads import TrainedHead
 
+pytestmark = pytest.mark.slow
 BITS = 32
 # heads learn what labels are the truth of: tests/hashers/deep/test_heads.py
 NAMES = [name for name, method in METHODS.items() if not issubclass(method, TrainedHead)]

@@ -25,6 +25,7 @@ ELSEWHERE = {  # pages whose blocks another test runs
     "docs/plugins.md": "test_plugins_page.py",
 }
 # What is parsed and not run: each takes minutes, or a network.
+SLOW = {"docs/cli.md"}
 PARSED = re.compile(r"\bsigah (reproduce|report|demo|features|data|cluster|export|query)\b")
 QUICK = "5"  # steps of SiGAH's training
 
@@ -165,9 +166,10 @@ CHECKED: dict[str, Callable[[Names], None]] = {  # what holds after the last blo
 }
 
 
-def pages_with_code() -> list[str]:
+def pages_with_code() -> list[Any]:
     pages = [page for page in all_pages() if page not in ELSEWHERE]
-    return [p for p in pages if any(b.language in ("python", "sh") for b in blocks_of(p))]
+    run = [p for p in pages if any(b.language in ("python", "sh") for b in blocks_of(p))]
+    return [pytest.param(p, marks=pytest.mark.slow) if p in SLOW else p for p in run]
 
 
 @pytest.fixture

@@ -110,6 +110,7 @@ CHECKED = {name: checked(name) for name in METHODS}
 CHECKED["sigah.paper"] = SiGAH.paper(8, n_steps=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHECKED)
 def test_scikit_learn_checks_pass_without_exception(name: str) -> None:
     with warnings.catch_warnings():

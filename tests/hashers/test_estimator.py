@@ -320,6 +320,7 @@ def test_what_stops_a_fit_gets_out_and_leaves_the_hasher_as_it_was(
                     some.transform(blobs)
 
 
+@pytest.mark.slow
 def test_one_ctrl_c_stops_a_loop_over_fits(tmp_path: Path) -> None:
     """And what was being learned can be used by whoever catches it."""
     script = f"""

@@ -266,6 +266,7 @@ def test_a_refitted_dictionary_changes_what_is_rebuilt_and_no_code(
     np.testing.assert_array_equal(loaded.reconstruct(codes_), refitted.reconstruct(codes_))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [100, 1000])
 def test_fewer_images_than_units_are_enough_to_refit(n: int, digits: Any) -> None:
     """Of 1,568 units: without a penalty chosen for few rows they would be fitted by heart."""

@@ -188,6 +188,7 @@ assert n == sum(len(kernel.signatures) for kernel in KERNELS), "searches compile
 """
 
 
+@pytest.mark.slow
 def test_warming_up_compiles_every_kernel_that_searches_call() -> None:
     subprocess.run([sys.executable, "-c", WARM], check=True)
 

@@ -94,6 +94,7 @@ def test_a_mapped_file_is_opened_without_reading_it(tmp_path: Path, monkeypatch:
     assert hashed == verified, "and only then"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mmap", [True, False])
 def test_flipped_bits_are_found_before_an_answer_is_given(file: Path, mmap: bool) -> None:
     content, expected = file.read_bytes(), open_and_use(file, mmap=mmap)
@@ -269,6 +270,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_a_killed_writer_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
     path = tmp_path / "index"
     index = HammingIndex(64)

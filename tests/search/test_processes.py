@@ -178,6 +178,7 @@ os._exit(0)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.parametrize("works", ["[write]", "[read, read]", "[write, read]"])
 def test_a_child_forked_while_threads_work_can_search_and_write(works: str) -> None:
@@ -219,6 +220,7 @@ compile.join()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_child_forked_while_a_kernel_is_compiled_can_compile(tmp_path: Path) -> None:
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}

@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.slow
 def test_half_a_minute_of_everything_at_once() -> None:
     soak = Path(__file__).parent / "soak.py"
     done = subprocess.run(

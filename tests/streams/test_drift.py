@@ -55,6 +55,7 @@ def test_vectors_that_are_found_better_are_no_reason_to_rebuild() -> None:
     assert (report.verdict, report.high < 0) == ("keep", True)
 
 
+@pytest.mark.slow
 def test_the_interval_covers_what_it_says() -> None:
     """The loss among many vectors is within 19 of 20 intervals, give or take chance and a little.
 
@@ -79,6 +80,7 @@ def test_the_interval_covers_what_it_says() -> None:
     assert narrow.high - narrow.low == pytest.approx(wide / 2, rel=0.25)
 
 
+@pytest.mark.slow
 def test_false_alarms_are_rare() -> None:
     """At no tolerance one in 40 without drift; more than 6 of 60 are as likely as 1 in 1,000."""
     rng = np.random.default_rng(0)

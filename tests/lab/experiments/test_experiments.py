@@ -24,6 +24,7 @@ from sigah.lab.experiments.views import decode
 from sigah.lab.report.chapters import verdict
 from sigah.lab.report.page import write_report
 
+pytestmark = pytest.mark.slow
 TABLE2, TABLE4, FIG6 = (EXPERIMENTS[name] for name in ("table2", "table4", "fig6"))
 FEW_STEPS = {
     **dict.fromkeys(HEADS, ("n_steps=5",)),

@@ -20,10 +20,13 @@ ROOT = Path(__file__).parents[3]
 SETS = ("mnist", "photo-gist-960", "wordnet-text")
 PHONE, PAPER = 390, 718  # CSS pixels; A4 between its margins
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None,
-    reason="no Chromium here to look at the page with; `make test-browser` installs one",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        CHROMIUM is None,
+        reason="no Chromium here to look at the page with; `make test-browser` installs one",
+    ),
+]
 
 
 def results(name: str, number: int) -> dict[str, Any]:

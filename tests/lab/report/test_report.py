@@ -29,7 +29,11 @@ def page(digits: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SIGAH_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setattr(datasets, "load", lambda name: split)
-        patch.setitem(demo.__globals__, "SiGAH", partial(SiGAH, n_steps=30))
+        patch.setitem(
+            demo.__globals__,
+            "SiGAH",
+            partial(SiGAH, n_steps=10, batch_size=100, dictionary_ratio=0.5),
+        )
         return demo(tmp_path_factory.mktemp("demo"), announce=lambda line: None)
 
 
