@@ -18,7 +18,7 @@ from sigah.lab.experiments import EXPERIMENTS, Store
 from sigah.lab.report.figures import curves_figure, ratios_figure, recall_figure
 from sigah.lab.report.markdown import markdown_pages
 from sigah.lab.report.plots import draw as draw_plot
-from tables import claims, cold, engines, methods, ranking, scale, search, streams
+from tables import claims, cold, engines, frontier, methods, ranking, scale, search, streams
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
@@ -27,6 +27,7 @@ PAGES = [
         ROOT / "docs" / f"{name}.md"
         for name in (
             "claims",
+            "frontier",
             "results",
             "search",
             "onnx",
@@ -45,6 +46,7 @@ TABLES = {
     **scale.TABLES,
     **engines.TABLES,
     **cold.TABLES,
+    **frontier.TABLES,
     **claims.TABLES,
     **streams.TABLES,
 }
@@ -62,8 +64,10 @@ def filled_in(page: str) -> str:
 def pages() -> dict[Path, str]:
     """What every page of the documentation ought to say."""
     folder = ROOT / "docs" / "results"
-    return {path: filled_in(path.read_text()) for path in PAGES} | {
-        folder / name: text for name, text in markdown_pages(ROOT / "results").items()
+    return {
+        **{path: filled_in(path.read_text()) for path in PAGES},
+        **{folder / name: text for name, text in markdown_pages(ROOT / "results").items()},
+        IMAGES / "frontier.svg": frontier.picture(),
     }
 
 

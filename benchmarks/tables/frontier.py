@@ -1,0 +1,123 @@
+"""The tables and the picture of docs/frontier.md: recall, bytes and time, ours beside FAISS's."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from sigah.lab.report.markdown import pipe_table
+
+RESULTS = Path(__file__).resolve().parents[1] / "results" / "frontier.json"
+SHOWN = "wordnet-text"  # in the picture
+BYTES = 16
+WIDTH, HEIGHT, LEFT, TOP, BOTTOM, RIGHT = 760, 400, 56, 24, 52, 30
+FASTEST, SLOWEST = 50, 4000  # microseconds, of the axis
+
+
+def rows() -> list[dict[str, Any]]:
+    """All measurements."""
+    found: list[dict[str, Any]] = json.loads(RESULTS.read_text())["rows"]
+    return found
+
+
+def recalls(name: str) -> dict[str, dict[int, float]]:
+    """Mean recall10@10 over seeds: by method, then by bytes."""
+    found: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows():
+        if row["set"] == name:
+            found[row["method"]][row["budget"]].append(row["recall10@10"])
+    return {
+        method: {budget: sum(some) / len(some) for budget, some in sorted(by.items())}
+        for method, by in found.items()
+    }
+
+
+def recall_table(name: str) -> str:
+    """Recall by method and bytes; the best of a column is bold."""
+    found = recalls(name)
+    budgets = sorted({budget for by in found.values() for budget in by})
+    best = {b: max(by.get(b, 0) for by in found.values()) for b in budgets}
+
+    def cell(recall: float | None, budget: int) -> str:
+        if recall is None:
+            return ""
+        return f"**{recall:.3f}**" if recall == best[budget] else f"{recall:.3f}"
+
+    lines = [
+        [method, *(cell(by.get(budget), budget) for budget in budgets)]
+        for method, by in sorted(found.items(), key=lambda pair: not pair[0].startswith("sigah"))
+    ]
+    return pipe_table(["method", *(f"{budget} bytes" for budget in budgets)], lines)
+
+
+def time_table() -> str:
+    """Times of the kept indexes, in microseconds a query."""
+    lines = []
+    for row in rows():
+        if "1 threads" in row:
+            times = [
+                row[f"{n} threads"][kind] for n in (1, 2) for kind in ("batch_us", "single_us")
+            ]
+            lines.append([
+                f"{row['set']}, {row['budget']} bytes: {row['method']}",
+                f"{row['recall10@10']:.3f}", *(f"{time:,.0f}" for time in times),
+            ])  # fmt: skip
+    head = ["index", "recall10@10", "batch, 1", "single, 1", "batch, 2", "single, 2"]
+    return pipe_table(head, lines)
+
+
+def picture() -> str:
+    """Recall against time at equal bytes as SVG that is readable on light and dark pages."""
+    timed = [row for row in rows() if row["set"] == SHOWN and row["budget"] == BYTES]
+    timed = [row for row in timed if "1 threads" in row]
+
+    def at(time: float, recall: float) -> tuple[float, float]:
+        share = math.log(time / FASTEST) / math.log(SLOWEST / FASTEST)
+        x = LEFT + share * (WIDTH - LEFT - RIGHT)
+        return round(x, 1), round(HEIGHT - BOTTOM - recall / 0.7 * (HEIGHT - TOP - BOTTOM), 1)
+
+    def place(row: dict[str, Any]) -> tuple[float, float]:
+        return at(row["1 threads"]["batch_us"], row["recall10@10"])
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">',
+        f"<title>Recall against time a query at {BYTES} bytes a vector, {SHOWN}</title>",
+        "<style>text { font: 13px sans-serif; fill: #212529 } .grid { stroke: #adb5bd;"
+        " stroke-opacity: .5 } .ours { fill: #d9480f; stroke: #d9480f } text.ours { stroke: none }"
+        " .theirs { fill: #1c7ed6 } @media (prefers-color-scheme: dark) { text { fill: #e9ecef }"
+        " text.ours { fill: #ff922b } }</style>",
+        f'<text x="{LEFT}" y="14">recall10@10, {BYTES} bytes a vector, {SHOWN}</text>',
+        f'<text x="{WIDTH / 2}" y="{HEIGHT - 8}" text-anchor="middle">microseconds a query, in a'
+        " batch, one thread</text>",
+    ]
+    for tenth in range(8):
+        x, y = at(FASTEST, tenth / 10)
+        parts.append(f'<path class="grid" d="M{x} {y}H{WIDTH - RIGHT}"/>')
+        parts.append(f'<text x="{x - 8}" y="{y + 4}" text-anchor="end">{tenth / 10:.1f}</text>')
+    for time in (50, 100, 200, 500, 1000, 2000, 4000):
+        x, y = at(time, 0)
+        parts.append(f'<text x="{x}" y="{y + 18}" text-anchor="middle">{time:,}</text>')
+    ours = sorted(
+        (row for row in timed if row["method"].startswith("sigah")),
+        key=lambda row: row["shortlist"],
+    )
+    line = " ".join("{},{}".format(*place(row)) for row in ours)
+    parts.append(f'<polyline class="ours" points="{line}" style="fill:none" stroke-width="2.5"/>')
+    for row in timed:
+        x, y = place(row)
+        mine = row["method"].startswith("sigah")
+        kind, label = ("ours", "") if mine else ("theirs", row["method"])
+        if mine and row is ours[-1]:
+            label = "sigah VectorIndex, 250 to 3,520 candidates"
+        parts.append(f'<circle class="{kind}" cx="{x}" cy="{y}" r="4"/>')
+        parts.append(f'<text class="{kind if mine else ""}" x="{x + 8}" y="{y + 4}">{label}</text>')
+    return "\n".join([*parts, "</svg>", ""])
+
+
+TABLES = {
+    "frontier-times": time_table,
+    "frontier-wordnet-text": lambda: recall_table("wordnet-text"),
+}
