@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -294,6 +297,130 @@ def test_readers_see_all_of_a_change_or_nothing() -> None:
         reader.join()
     assert not wrong
     assert len(index) == 202
+
+
+def from_de(keys: Any) -> Any:
+    return np.char.startswith(keys, "de/")
+
+
+def through_pickle(thing: Any) -> Any:
+    return pickle.loads(pickle.dumps(thing))
+
+
+@pytest.mark.parametrize("way", [copy.copy, copy.deepcopy, through_pickle])
+@pytest.mark.parametrize("kind", ["in memory", "mapped"])
+def test_a_copy_and_its_prepared_filters_are_independent(
+    kind: str, way: Any, tmp_path: Path
+) -> None:
+    index = KeyedIndex(n_bits=8, n_threads=1)
+    index.add(codes_of([0, 1, 3, 7]), ["en/1", "de/1", "en/2", "de/2"])
+    if kind == "mapped":
+        index.save(tmp_path / "index")
+        index = KeyedIndex.open(tmp_path / "index", n_threads=1)
+    prepared = index.select(from_de)
+    # a prepared filter belongs to its index, and travels with it
+    twin, moved = (way(index), None) if way is copy.copy else way((index, prepared))
+    if kind == "mapped" and way is through_pickle:
+        (tmp_path / "index").unlink()
+    twin.remove(["de/1"])
+    twin.upsert(codes_of([2, 0]), ["en/1", "de/3"])
+    index.add(codes_of([0]), ["fr/1"])  # each gives the next id to a key of its own
+    query = codes_of([0])
+    assert index.search(query, 5)[1].tolist() == [["en/1", "fr/1", "de/1", "en/2", "de/2"]]
+    assert twin.search(query, 5)[1].tolist() == [["de/3", "en/1", "en/2", "de/2", ""]]
+    for filter in (prepared, from_de):
+        assert index.search(query, 3, filter=filter)[1].tolist() == [["de/1", "de/2", ""]]
+    for filter in (moved or twin.select(from_de), from_de):
+        assert twin.search(query, 3, filter=filter)[1].tolist() == [["de/3", "de/2", ""]]
+
+
+def test_a_pickle_made_beside_a_writer_is_of_one_moment() -> None:
+    index = KeyedIndex(n_bits=8, n_threads=1)
+    done = threading.Event()
+
+    def write() -> None:
+        for turn in range(300):
+            index.add(codes_of([turn % 256]), [f"key {turn}"])
+        done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    while not done.is_set():
+        twin = through_pickle(index)
+        n = len(twin)
+        assert twin.keys.tolist() == [f"key {turn}" for turn in range(n)]
+        assert len(twin._table) == n  # no key without a code
+    writer.join()
+
+
+FORK = """
+import os, signal, sys, threading, time, warnings
+import numpy as np
+from sigah import KeyedIndex
+warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of forks beside threads
+sys.setswitchinterval(1e-5)
+index = KeyedIndex(64, n_threads=1)
+codes = np.random.default_rng(0).integers(0, 256, (20, 8), dtype=np.uint8)
+index.add(codes, [f"first {row}" for row in range(20)])
+
+def write():
+    for turn in range(10**7):
+        keys = [f"{turn} {row}" for row in range(20)]
+        index.upsert(codes, keys)
+        index.remove(keys)
+
+index.search(codes, 3, filter=["first 1"])
+threading.Thread(target=write, daemon=True).start()
+for _ in range(25):
+    time.sleep(0.003)
+    child = os.fork()
+    if not child:
+        n = len(index)
+        assert n in (20, 40) and len(index.keys) == n
+        index.add(~codes[:1], ["new"])
+        index.upsert(~codes[1:2], ["first 1"])
+        index.remove(["first 2"])
+        found = index.search(~codes[:1], 1)[1].tolist(), index.search(~codes[1:2], 1)[1].tolist()
+        os._exit(0 if (found, len(index)) == (([["new"]], [["first 1"]]), n) else 1)
+    deadline = time.monotonic() + 30
+    while not (done := os.waitpid(child, os.WNOHANG))[0]:
+        if time.monotonic() > deadline:
+            os.kill(child, signal.SIGKILL)
+            print("the child hangs")
+            os._exit(9)
+        time.sleep(0.002)
+    if done[1]:
+        os._exit(1)
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_child_forked_while_a_thread_writes_can_search_and_write() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FORK], timeout=400, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_keys_of_a_file_that_somebody_writes_into_are_an_error_and_a_replaced_one_stays(
+    tmp_path: Path,
+) -> None:
+    index = KeyedIndex(n_bits=8)
+    index.add(codes_of([0, 1]), ["a", "b"])
+    path = tmp_path / "index"
+    index.save(path)
+    opened = KeyedIndex.open(path)
+    index.upsert(codes_of([0]), ["c"])
+    index.save(path)
+    assert (opened.keys.tolist(), "c" in opened) == (["a", "b"], False)
+    opened, held = KeyedIndex.open(path), KeyedIndex.load(path)
+    assert "c" in opened
+    path.write_bytes(path.read_bytes()[:900])
+    for call in (lambda: opened.keys, lambda: "a" in opened, lambda: opened.keys_of([0])):
+        with pytest.raises(FileFormatError, match="somebody wrote into the file"):
+            call()
+    assert held.keys.tolist() == ["a", "b", "c"]
 
 
 def test_upsert_of_numbers_replaces_and_adds_in_one_step() -> None:

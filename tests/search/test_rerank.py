@@ -321,6 +321,26 @@ def test_more_candidates_never_lower_the_recall_of_raw(
 
 
 @pytest.mark.parametrize("by", DISTANCES)
+def test_masks_are_refused_unless_the_search_is_over_a_snapshot(
+    by: str, hasher: ITQ, base: Any, queries: Any
+) -> None:
+    """The index may have changed since the mask was made, even if it is as long as before."""
+    index = HammingIndex.of(hasher)
+    index.add(hasher.transform(base))
+    vectors = {"vectors": base} if by == "raw" else {}
+    over_index = TwoStageSearch(index, hasher, by=by, **vectors)
+    snapshot = index.snapshot()
+    over_snapshot = TwoStageSearch(snapshot, hasher, by=by, **vectors)
+    mask = index.ids % 2 == 0
+    index.remove([7])
+    index.add(hasher.transform(base[7:8]), [N_BASE])
+    for filter in (mask, mask.tolist()):
+        with pytest.raises(ValueError, match="a boolean mask belongs to one state of the index"):
+            over_index.search(queries, K, filter=filter)
+        assert (over_snapshot.search(queries, K, filter=filter)[1] % 2 == 0).all()
+
+
+@pytest.mark.parametrize("by", DISTANCES)
 def test_filters_say_which_codes_are_candidates(
     by: str, index: Any, hasher: Any, base: Any, queries: Any
 ) -> None:

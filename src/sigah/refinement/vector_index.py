@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any, Self, cast
@@ -21,9 +22,10 @@ from sigah.refinement.refined_codes import TRAINING_ROWS, RefinedCodes
 from sigah.rows.blocks import LARGEST, Rows, RowSource
 from sigah.rows.dtypes import check_rows
 from sigah.rows.sampling import sample
-from sigah.search import HammingIndex, Selection
+from sigah.search import HammingIndex, IndexSnapshot, Selection
 from sigah.search.compiled import score_kernels
-from sigah.search.layout import MISSING_ID
+from sigah.search.layout import MAX_BITS, MISSING_ID
+from sigah.search.rerank import check_target, check_truth
 from sigah.search.scoring import compared, vector_distances
 from sigah.search.selection import Filter
 
@@ -174,6 +176,8 @@ class VectorIndex:
         """
         metric = check_metric(metric)
         n_bytes = check_whole(n_bytes, "n_bytes", least=LEAST_BYTES)
+        if n_bytes > MAX_BITS // 8:
+            raise ValueError(f"n_bytes can be at most {MAX_BITS // 8}, got {n_bytes}")
         random_state = check_random_state(random_state)
         rows = Rows(check_rows(vectors, "vectors"), largest=LARGEST)
         drawn = sample(rows.source, TRAINING_ROWS, random_state)
@@ -334,10 +338,11 @@ class VectorIndex:
             If the file that the index was opened from proves damaged.
         """
         k = check_whole(k, "k", least=1)
+        n_ranked = check_whole(n_ranked, "n_ranked", least=1)
         rows = self.refined.rows(queries, name="queries")
         if vectors is None:
             return self._ranked(rows, k, self.shortlist, filter)
-        wanted = max(k, check_whole(n_ranked, "n_ranked", least=1))
+        wanted = max(k, n_ranked)
         _, candidates = self._ranked(rows, wanted, max(self.shortlist, wanted), filter)
         return _ranked_by_vectors(rows, candidates, k, vectors, self.metric)
 
@@ -346,12 +351,14 @@ class VectorIndex:
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """The ``k`` best of a shortlist, or, without its length, of the whole index."""
         step = self.n_threads * max(16, QUERY_BYTES // (self.n_bytes * 256 * 4))
-        if isinstance(filter, Selection) or filter is None or len(queries) <= step:
-            selection = filter
-        else:
-            selection = self._index.select(filter)  # once, not for each part of the queries
+        given = filter is not None and not isinstance(filter, Selection)
+        if given:
+            filter = self._index.ids_of_mask(cast(Filter, filter))  # an index refuses masks
+        index = self._index.snapshot()  # one state for all parts of the queries
+        if given and len(queries) > step:
+            filter = index.select(cast(Filter, filter))  # once, not for each part
         found = [
-            self._ranked_part(block[start : start + step], k, shortlist, selection)
+            self._ranked_part(index, block[start : start + step], k, shortlist, filter)
             for _, block in queries.blocks()
             for start in range(0, len(block), step)
         ]
@@ -362,13 +369,14 @@ class VectorIndex:
 
     def _ranked_part(
         self,
+        index: IndexSnapshot,
         block: NDArray[np.float32],
         k: int,
         shortlist: int | None,
         filter: Filter | Selection | None,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         views = self.refined.queries_of(block, self.n_threads)
-        distances, ids = self._index.search_tables(
+        distances, ids = index.search_tables(
             views.tables,
             k,
             shortlist=None if shortlist is None else max(k, shortlist),
@@ -423,22 +431,23 @@ class VectorIndex:
         -------
         ShortlistCalibration
             With an interval: 500 queries know a recall of .95 to about .01.
+
+        Raises
+        ------
+        ValueError
+            If the truth is not ``k`` different ids of the index for each query, or the target is
+            out of range.
         """
-        rows = Rows(check_rows(queries, "queries"))
-        wanted = np.asarray(truth)
-        if wanted.ndim != 2 or len(wanted) != len(rows) or not wanted.size:
-            raise ValueError(
-                f"truth must have shape ({len(rows)}, k), one row of ids for each query, got"
-                f" {wanted.shape}"
-            )
-        if not 0 < target_recall <= 1:
-            raise ValueError(f"target_recall must be above 0 and at most 1, got {target_recall!r}")
+        check_target(target_recall)
+        rows = self.refined.rows(queries, name="queries")
+        trial = copy(self)  # searches meanwhile, or an interruption, see no shortlist of a trial
+        wanted = check_truth(truth, len(rows), trial.ids)
         k = wanted.shape[1]
         curve: list[tuple[int, float]] = []
         shares: dict[int, NDArray[np.float64]] = {}
-        for shortlist in _doubled(max(k, 64), len(self)):
-            self.shortlist = shortlist
-            _, ids = self.search(queries, k, vectors=vectors, n_ranked=n_ranked)
+        for shortlist in _doubled(max(k, 64), len(trial)):
+            trial.shortlist = shortlist
+            _, ids = trial.search(queries, k, vectors=vectors, n_ranked=n_ranked)
             shares[shortlist] = _share_found(ids, wanted)
             curve.append((shortlist, float(shares[shortlist].mean())))
             if curve[-1][1] >= target_recall:

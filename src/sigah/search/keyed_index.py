@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import copy
+from functools import partial
 from os import PathLike
 from typing import Any, Self
 
@@ -128,6 +129,9 @@ class KeyedIndex:
 
     def __deepcopy__(self, memo: object) -> Self:
         return self.__copy__()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__copy__().__dict__  # of one moment, whatever another thread writes
 
     def add(self, codes: ArrayLike, keys: ArrayLike, *, fingerprint: str | None = None) -> None:
         """Add codes with new keys: all of them, or none if there is an error.
@@ -317,7 +321,7 @@ class KeyedIndex:
     @property
     def _keys(self) -> KeyTable:
         """The keys; a mapped file is verified before its first use."""
-        assert self.index._segments is not None
+        _ = self.index._segments
         return self._table
 
     def _check(
@@ -350,9 +354,14 @@ class KeyedIndex:
     def _ids(self, filter: Filter) -> Any:
         """A filter of keys as one of ids."""
         if callable(filter):
-            return lambda ids: filter(self.keys_of(ids))
+            return partial(self._answers, filter)  # can be pickled, if the function can
         ids = self._keys.ids_of(check_keys(filter, name="filter"))
         return ids[ids >= 0]
+
+    def _answers(
+        self, filter: Callable[[NDArray[np.str_]], ArrayLike], ids: NDArray[np.int64]
+    ) -> ArrayLike:
+        return filter(self.keys_of(ids))
 
 
 def _check_unique(keys: list[str]) -> list[str]:

@@ -174,6 +174,8 @@ class TwoStageSearch:
             ``vectors``.
         """
         k = check_whole(k, "k", least=1)
+        if filter is not None and not isinstance(filter, Selection):
+            filter = self.index.ids_of_mask(filter)  # an index refuses masks, a snapshot does not
         index = self.index.snapshot()
         scorer = self._scorer(index, queries)
         # an oversampling stored as c / k must give c again, not c + 1 from a rounding error
@@ -240,11 +242,10 @@ class TwoStageSearch:
         >>> found.reached, found.recall >= 0.9, search.oversampling == found.oversampling
         (True, True, True)
         """
-        if not _is_number(target_recall) or not 0 < target_recall <= 1:
-            raise ValueError(f"target_recall must be above 0 and at most 1, got {target_recall!r}")
+        check_target(target_recall)
         index = self.index.snapshot()
         scorer = self._scorer(index, queries)
-        neighbors = _check_truth(truth, len(scorer.codes), index.ids)
+        neighbors = check_truth(truth, len(scorer.codes), index.ids)
         k = neighbors.shape[1]
         width, recalls = 8 * k, np.empty(0)
         while True:  # wider and wider: a target reached early costs little
@@ -325,7 +326,14 @@ def _is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
 
 
-def _check_truth(truth: ArrayLike, n_queries: int, held: NDArray[np.int64]) -> NDArray[np.int64]:
+def check_target(target_recall: object) -> None:
+    """Refuse a target that is no share above 0."""
+    if not _is_number(target_recall) or not 0 < target_recall <= 1:  # type: ignore[operator]
+        raise ValueError(f"target_recall must be above 0 and at most 1, got {target_recall!r}")
+
+
+def check_truth(truth: ArrayLike, n_queries: int, held: NDArray[np.int64]) -> NDArray[np.int64]:
+    """True neighbours ``(q, k)``: different ids that the index holds, or an error."""
     array = np.asarray(truth)
     if array.ndim != 2 or len(array) != n_queries or not array.size or array.dtype.kind not in "iu":
         raise ValueError(

@@ -394,7 +394,7 @@ class CodeSearch(ABC):
         ValueError
             If :meth:`search` does not accept the filter.
         """
-        selection = Selection(self._ids_of_mask(filter))
+        selection = Selection(self.ids_of_mask(filter))
         selection.candidates(self._segments)
         return selection
 
@@ -425,10 +425,10 @@ class CodeSearch(ABC):
             return every_code(self._segments)
         if isinstance(filter, Selection):
             return filter.candidates(self._segments)
-        return Selection(self._ids_of_mask(filter)).candidates_once(self._segments, n_queries)
+        return Selection(self.ids_of_mask(filter)).candidates_once(self._segments, n_queries)
 
-    def _ids_of_mask(self, filter: Filter) -> Filter:
-        """The filter, with a mask replaced by ids; an index refuses masks."""
+    def ids_of_mask(self, filter: Filter) -> Filter:
+        """The filter, or the ids that a mask beside :attr:`ids` chooses; an index refuses masks."""
         if not callable(filter) and np.asarray(filter).dtype == np.bool_:
             raise ValueError(
                 "filter: a boolean mask belongs to one state of the index, which may have changed"
@@ -510,7 +510,8 @@ class IndexSnapshot(CodeSearch):
         found = candidates_of_bits(segment, *bits_of_mask(segment, mask), n_queries)
         return [] if found is None else [found]
 
-    def _ids_of_mask(self, filter: Filter) -> Filter:
+    def ids_of_mask(self, filter: Filter) -> Filter:
+        """The filter, or the ids that a mask beside :attr:`ids` chooses."""
         if callable(filter) or (mask := np.asarray(filter)).dtype != np.bool_:
             return filter
         self._check_mask(mask)

@@ -1,0 +1,271 @@
+"""VectorIndex beside writers, in copies, in other processes, and over a file that changes."""
+
+from __future__ import annotations
+
+import copy
+import multiprocessing
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sigah import VectorIndex
+from sigah.files import FileFormatError
+from sigah.refinement import vector_index as module
+
+N, DIM = 600, 16
+
+
+@pytest.fixture(scope="module")
+def vectors() -> Any:
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(20, DIM))
+    return (centres[rng.integers(0, 20, N)] + 0.5 * rng.normal(size=(N, DIM))).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def built(vectors: Any) -> VectorIndex:
+    return VectorIndex.build(vectors, 4, metric="l2", random_state=0, n_threads=1)
+
+
+@pytest.fixture
+def index(built: VectorIndex) -> VectorIndex:
+    return copy.copy(built)
+
+
+def through_pickle(thing: Any) -> Any:
+    return pickle.loads(pickle.dumps(thing))
+
+
+@pytest.fixture
+def switching_often() -> Any:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)
+
+
+def even(ids: Any) -> Any:
+    return ids % 2 == 0
+
+
+@pytest.mark.parametrize("filter", [None, even, "prepared"])
+def test_all_parts_of_a_search_answer_from_one_state_while_another_thread_writes(
+    filter: Any,
+    index: VectorIndex,
+    vectors: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    switching_often: None,
+) -> None:
+    """The writer turns all vectors into one, then into another: no search may see both."""
+    monkeypatch.setattr(module, "QUERY_BYTES", 1)  # 16 queries are a part
+    states = [np.repeat(vectors[row : row + 1], N, axis=0) for row in (0, 1)]
+    index.update(states[0], np.arange(N))
+    chosen = index.select(even) if filter == "prepared" else filter
+    queries = np.repeat(vectors[:1], 48, axis=0)
+    stop, wrong, searches = threading.Event(), list[Any](), 0
+
+    def read() -> None:
+        nonlocal searches
+        while not stop.is_set():
+            distances, ids = index.search(queries, 2, filter=chosen)
+            searches += 1
+            if len(np.unique(distances)) != 1 or (chosen is not None and (ids % 2).any()):
+                wrong.append((distances, ids))
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    until = time.monotonic() + 20
+    turn = 0
+    while (turn < 60 or searches < 20) and time.monotonic() < until:
+        turn += 1
+        index.update(states[turn % 2], np.arange(N))
+    stop.set()
+    for reader in readers:
+        reader.join()
+    assert not wrong
+    assert searches >= 20
+
+
+def test_masks_are_refused_because_the_index_may_have_changed(
+    index: VectorIndex, vectors: Any
+) -> None:
+    mask = index.ids % 2 == 0
+    index.remove([4])
+    index.add(vectors[:1], [700])
+    for call in (lambda: index.search(vectors[:1], 3, filter=mask), lambda: index.select(mask)):
+        with pytest.raises(ValueError, match="a boolean mask belongs to one state"):
+            call()
+
+
+@pytest.mark.parametrize("way", [copy.copy, copy.deepcopy, through_pickle])
+@pytest.mark.parametrize("kind", ["in memory", "mapped"])
+def test_a_copy_answers_the_same_and_is_independent(
+    kind: str, way: Any, index: VectorIndex, vectors: Any, tmp_path: Path
+) -> None:
+    if kind == "mapped":
+        index.save(tmp_path / "index")
+        index = VectorIndex.open(tmp_path / "index", n_threads=1)
+    twin = way(index)
+    if kind == "mapped" and way is through_pickle:
+        (tmp_path / "index").unlink()
+    expected = index.search(vectors[:30], 5)
+    np.testing.assert_array_equal(twin.search(vectors[:30], 5), expected)
+    assert (twin.n_threads, twin.shortlist, twin.metric) == (1, index.shortlist, "l2")
+    twin.remove(np.arange(0, N, 2))
+    twin.update(-vectors[1:2], [1])
+    twin.add(-vectors[:3])
+    twin.shortlist = 7
+    np.testing.assert_array_equal(index.search(vectors[:30], 5), expected)
+    assert (len(index), index.shortlist == 7) == (N, False)
+    assert len(twin) == N // 2 + 3
+
+
+def test_a_spawned_worker_takes_it(index: VectorIndex, vectors: Any) -> None:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        found = pool.apply(index.search, (vectors[:10], 5))
+    np.testing.assert_array_equal(found, index.search(vectors[:10], 5))
+
+
+FORK = """
+import faulthandler, os, signal, sys, threading, time, warnings
+import numpy as np
+from sigah import VectorIndex
+warnings.simplefilter("ignore", DeprecationWarning)  # Python warns of forks beside threads
+faulthandler.enable()
+sys.setswitchinterval(1e-5)
+index = VectorIndex.load(sys.argv[1], n_threads=2)
+vectors = np.load(sys.argv[2])
+n = len(index)
+
+def write():
+    while True:
+        index.add(vectors, 10**6 + np.arange(len(vectors)))
+        index.remove(10**6 + np.arange(len(vectors)))
+
+def read():
+    while True:
+        index.search(vectors[:20], 3)
+
+index.add(vectors[:2], [10**8, 10**8 + 1])
+for filter in (None, [1, 5, 10**8]):  # so that no child waits for kernels to compile
+    index.search(vectors[:20], 3, filter=filter)
+index.remove([10**8, 10**8 + 1])
+for work in (write, read):
+    threading.Thread(target=work, daemon=True).start()
+for _ in range(12):
+    time.sleep(0.003)
+    child = os.fork()
+    if not child:
+        assert len(index) in (n, n + len(vectors))
+        index.add(vectors[:2], [10**7, 10**7 + 1])
+        index.remove([10**7 + 1])
+        distances, ids = index.search(vectors[:1], 3, filter=[10**7, 5])
+        os._exit(0 if sorted(ids[0]) == [-1, 5, 10**7] else 1)
+    deadline = time.monotonic() + 30
+    while not (done := os.waitpid(child, os.WNOHANG))[0]:
+        if time.monotonic() > deadline:
+            os.kill(child, signal.SIGABRT)  # says where it hangs
+            os._exit(9)
+        time.sleep(0.002)
+    if done[1]:
+        os._exit(1)
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_child_forked_while_threads_work_can_search_and_write(
+    index: VectorIndex, vectors: Any, tmp_path: Path
+) -> None:
+    index.save(tmp_path / "index")
+    np.save(tmp_path / "vectors.npy", vectors)
+    done = subprocess.run(
+        [sys.executable, "-c", FORK, str(tmp_path / "index"), str(tmp_path / "vectors.npy")],
+        timeout=400,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_replaced_file_leaves_the_open_index_and_a_changed_one_is_an_error(
+    index: VectorIndex, vectors: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "index"
+    index.save(path)
+    opened = VectorIndex.open(path, n_threads=1)
+    expected = opened.search(vectors[:5], 3)
+    index.remove(np.arange(100))
+    index.save(path)
+    np.testing.assert_array_equal(opened.search(vectors[:5], 3), expected)
+    held = VectorIndex.load(path)
+    opened = VectorIndex.open(path)
+    opened.search(vectors[:5], 3)
+    with path.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"x")
+        os.utime(path, (0, 0))
+    for call in (
+        lambda: opened.search(vectors[:1], 1),
+        lambda: opened.reconstruct([200]),
+        lambda: copy.copy(opened).search(vectors[:1], 1),
+        lambda: opened.save(tmp_path / "other"),
+    ):
+        with pytest.raises(FileFormatError, match="somebody wrote into the file"):
+            call()
+    assert held.search(vectors[200:201], 1)[1].item() == 200
+
+
+def test_searches_beside_a_calibration_use_the_shortlist_as_it_was(
+    index: VectorIndex, vectors: Any
+) -> None:
+    before = index.shortlist
+    seen = []
+
+    def original(ids: Any) -> Any:
+        seen.append(index.shortlist)
+        return vectors[ids]
+
+    truth = np.arange(20)[:, None]
+    index.calibrate(vectors[:20], truth, target_recall=1.0, vectors=original)
+    assert set(seen) == {before}
+
+    def interrupted(ids: Any) -> Any:
+        raise KeyboardInterrupt
+
+    before = index.shortlist
+    with pytest.raises(KeyboardInterrupt):
+        index.calibrate(vectors[:20], truth, target_recall=1.0, vectors=interrupted)
+    assert index.shortlist == before
+
+
+@pytest.mark.parametrize(
+    ("truth", "recall", "says"),
+    [
+        ([[0], [1]], float("nan"), "target_recall must be above 0"),
+        ([[0], [1]], True, "target_recall must be above 0"),
+        ([[0], [1]], "high", "target_recall must be above 0"),
+        ([[0], [-1]], 0.9, "truth names id -1 for query 1"),
+        ([[0], [N]], 0.9, f"truth names id {N} for query 1"),
+        ([[0.0], [1.0]], 0.9, "truth must be ids"),
+        ([[0, 0], [1, 2]], 0.9, "truth must not repeat"),
+        ([[0]], 0.9, r"truth must be ids of shape \(2, k\)"),
+    ],
+)
+def test_a_calibration_names_what_is_wrong_and_changes_nothing(
+    truth: Any, recall: Any, says: str, index: VectorIndex, vectors: Any
+) -> None:
+    before = index.shortlist
+    with pytest.raises(ValueError, match=says):
+        index.calibrate(vectors[:2], truth, target_recall=recall)
+    assert index.shortlist == before
