@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sigah import VectorIndex
+from sigah import ITQ, VectorIndex
 from sigah.files import FileFormatError
+from sigah.refinement import RefinedCodes
 from sigah.refinement import vector_index as module
 
 N, DIM = 600, 16
@@ -182,6 +183,7 @@ os._exit(0)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_child_forked_while_threads_work_can_search_and_write(
     index: VectorIndex, vectors: Any, tmp_path: Path
@@ -269,3 +271,14 @@ def test_a_calibration_names_what_is_wrong_and_changes_nothing(
     with pytest.raises(ValueError, match=says):
         index.calibrate(vectors[:2], truth, target_recall=recall)
     assert index.shortlist == before
+
+
+@pytest.mark.parametrize("hasher", ["itq", ITQ, ITQ(8), None])
+def test_what_is_no_fitted_hasher_is_refused(hasher: Any, vectors: Any) -> None:
+    with pytest.raises(ValueError, match="hasher must be a fitted hasher, got"):
+        RefinedCodes(hasher, 4)
+    with pytest.raises(ValueError, match="refined must be fitted RefinedCodes, got"):
+        VectorIndex(hasher)
+    if hasher is not None:
+        with pytest.raises(ValueError, match="hasher must be a fitted hasher, got"):
+            VectorIndex.build(vectors, 4, metric="l2", hasher=hasher)

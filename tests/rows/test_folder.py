@@ -126,3 +126,12 @@ def test_a_cluster_reads_the_same_files_in_the_same_order(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match=r"more\.npy: a cluster reads Parquet files only"):
         split(tmp_path, vectors=None, ids="id", n_rows=1)
     assert len(open_vectors(tmp_path)) == 7
+
+
+def test_ids_are_of_one_type_in_all_files(tmp_path: Path) -> None:
+    for name, ids in (("a", [1, 2]), ("b", ["x", "y"])):
+        table = pa.table({"id": ids, "vector": VECTORS[:2].astype(np.float32).tolist()})
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+    rows = open_vectors(f"{tmp_path}:vector")
+    with pytest.raises(ValueError, match=r"b\.parquet: its ids are string, in a\.parquet int64"):
+        IdColumn.of(rows, "id")

@@ -395,6 +395,7 @@ os._exit(0)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_child_forked_while_a_thread_writes_can_search_and_write() -> None:
     done = subprocess.run(

@@ -108,6 +108,8 @@ class RefinedCodes:
     squares_: NDArray[np.float32]
 
     def __init__(self, hasher: BinaryHasher, n_bytes: int) -> None:
+        if not isinstance(hasher, BinaryHasher) or not hasattr(hasher, "n_features_in_"):
+            raise ValueError(f"hasher must be a fitted hasher, got {hasher!r}")
         self.hasher = hasher
         self.n_hash = hasher.n_bits // 8
         self.n_bytes = check_whole(n_bytes, "n_bytes", least=1)

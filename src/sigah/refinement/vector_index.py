@@ -124,6 +124,8 @@ class VectorIndex:
     """
 
     def __init__(self, refined: RefinedCodes, *, n_threads: int | None = None) -> None:
+        if not isinstance(refined, RefinedCodes):
+            raise ValueError(f"refined must be fitted RefinedCodes, got {refined!r}")
         self.refined = refined
         self._index = _empty_index(refined, n_threads)
         self._share = 0.0  # of the index, that is ranked
