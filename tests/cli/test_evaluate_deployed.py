@@ -41,6 +41,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "".join(f"{q} 0 {truth[q, 0]} 2\n{q} 0 {truth[q, 5]} 1\n" for q in range(0, 30, 2))
     )
     (at / "others.txt").write_text("0 0 d7 1\n")
+    (at / "padded.txt").write_text(f"0 0 007 1\n0 0 {'7' * 5000} 1\n")
+    np.save(at / "others.npy", np.full((30, 1), 1000))
     return at
 
 
@@ -128,11 +130,21 @@ REFUSED = {
     "m.model i.index queries.npy --qrels truth.npy": "--qrels truth.npy",
     "m.model i.index queries.npy --qrels others.txt": "--qrels others.txt: none of its results is"
         " in the index: they begin with ['d7'], the ids of the index with [0, 1, 2]",
+    "m.model i.index queries.npy --qrels padded.txt": "--qrels padded.txt: none of its results is"
+        " in the index: they begin with ['007', '777",
+    "m.model i.index queries.npy --truth others.npy": "--truth others.npy: none of its results is"
+        " in the index: they begin with [1000, 1000, 1000], the ids of the index with [0, 1, 2]",
     "m.model i.index queries.npy --qrels qrels.txt --query-ids id": "--query-ids id: only Parquet",
     "m.model queries.npy queries.npy --truth truth.npy": "CODES|INDEX queries.npy",
     "m.model i.index base.npy --truth truth.npy": "truth must be ids of shape (400, K)",
     "m.model i.index queries.npy --truth truth.npy --json truth.npy": "--json truth.npy",
 }  # fmt: skip
+
+
+def test_an_unknown_ranking_names_its_option(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = "m.model i.index queries.npy --truth truth.npy --by nonsense"
+    done = run(folder, monkeypatch, *words.split())
+    assert done.exit_code == 2 and "Invalid value for '--by': 'nonsense'" in done.output
 
 
 @pytest.mark.parametrize("words", list(REFUSED))

@@ -102,6 +102,7 @@ def test_numbers_and_texts_name_the_same_result_and_missing_results_count_for_no
         ([[1, 2, 1]], [{1: 1}], 3, "ranked_ids: query 0 has the id 1 twice"),
         ([[1]], [{1: 0.5}], 1, r"judgements: a grade of query 0 is 0\.5"),
         ([[1]], [{1: True}], 1, "judgements: a grade of query 0 is True"),
+        ([[1]], [{1: 10**400}], 1, "judgements: a grade of query 0 is not below 1,000,000,000"),
         ([[1]], [{1: 1}], 0, "k"),
     ],
 )
@@ -143,6 +144,9 @@ def test_written_judgements_are_read_back(tmp_path: Path) -> None:
         ("query-id\tcorpus-id\tscore\nq 0 d 1\n", "line 2 has 1 fields, expected three fields"),
         ("q 0 d high\n", "line 1: the grade 'high' is not a whole number"),
         ("q 0 d 1.0\n", "line 1: the grade '1.0' is not a whole number"),
+        ("q 0 d 1_0\n", "line 1: the grade '1_0' is not a whole number"),
+        ("q 0 d \u0663\n", "line 1: the grade '\u0663' is not a whole number"),
+        (f"q 0 d {'9' * 5000}\n", "line 1: the grade '9{40}' is not a whole number of at most"),
         ("q 0 d 1\nq 0 d 1\nq 0 d 2\n", "line 3: query q and result d had the grade 1 before"),
         (b"q 0 \xff 1\n", "not text in UTF-8"),
     ],

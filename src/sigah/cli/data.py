@@ -22,6 +22,7 @@ from rich.progress import (
 from rich.table import Table
 
 from sigah.cli.inputs import naming
+from sigah.extras import require
 from sigah.lab import datasets
 from sigah.progress import running
 
@@ -79,6 +80,9 @@ def embed(
 
     if out.exists():
         raise FileExistsError(f"--out {out} exists already; remove it or choose another name")
+    if not out.resolve().parent.is_dir():
+        raise FileNotFoundError(f"--out {out}: its folder does not exist; create it first")
+    require("pyarrow.parquet", "writing Parquet", "data")  # before the work, not after it
     with naming("COLLECTION", collection):
         texts = read_collection(collection, split=split)
     typer.echo(str(texts))

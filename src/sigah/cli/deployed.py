@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -142,6 +142,9 @@ def _truth(
             file = file_named(recipe.truth)
             if file.suffix.lower() in (".h5", ".hdf5") and (metric := metric_stated_in(file)):
                 check_same_metric(opened.hasher, metric, "the truth")
+            if truth.ndim == 2 and truth.dtype.kind in "iuUTO":
+                names = truth[:, :k].ravel().tolist()
+                _check_any_held(map(str, names), opened, names[:3])
         return truth, recipe.truth
     if rows is None:
         return None, None
@@ -172,13 +175,18 @@ def _grades(
     with naming("--qrels", recipe.qrels):
         grades = judgements_of(judgements, names)
         judged = (result for one in grades for result in one)
-        if not any(opened.holds(result) for result in judged):
-            first = opened.named(opened.numbered.ids[:3]).tolist()
-            raise ValueError(
-                f"none of its results is in the index: they begin with"
-                f" {list(next(filter(None, grades)))[:3]}, the ids of the index with {first}"
-            )
+        _check_any_held(judged, opened, list(next(filter(None, grades)))[:3])
         return grades
+
+
+def _check_any_held(results: Iterable[str], opened: Opened, first: list[Any]) -> None:
+    """Refuse right answers that no search can find: they belong to another index."""
+    if not any(opened.holds(result) for result in results):
+        held = opened.named(opened.numbered.ids[:3]).tolist()
+        raise ValueError(
+            f"none of its results is in the index: they begin with {first}, the ids of the index"
+            f" with {held}"
+        )
 
 
 def _bytes_per_vector(stats: dict[str, Any]) -> float:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from sigah.cli.inputs import naming
 from sigah.cli.options import Overwrite
 
 __all__ = ["features"]
@@ -58,8 +59,9 @@ def features(
     from sigah.cli.data import download_bars
     from sigah.lab.images import extract, open_backbone, open_images
 
-    found = open_images(images)
-    with download_bars() as progress:
+    with naming("IMAGES", images):
+        found = open_images(images)
+    with naming("--backbone", backbone), download_bars() as progress:
         opened = open_backbone(
             backbone, weights=weights, layer=layer, scaling=scaling, progress=progress
         )

@@ -26,7 +26,9 @@ Find = Callable[[Any, int], tuple[NDArray[Any], NDArray[Any]]]
 def check_ranking(by: str) -> str:
     """Refuse an unknown ranking."""
     if by not in ("hamming", *RANKINGS):
-        raise typer.BadParameter(f"{by!r} is not one of hamming, {', '.join(RANKINGS)}.")
+        raise typer.BadParameter(
+            f"{by!r} is not one of hamming, {', '.join(RANKINGS)}.", param_hint="'--by'"
+        )
     return by
 
 
@@ -56,7 +58,13 @@ class Opened:
         """Whether the index has an id or a key, as a file of texts names it."""
         if isinstance(self.index, KeyedIndex):
             return name in self.index
-        return name.isdecimal() and int(name) in self.index
+        # 007 is not 7: rankings and judgements are compared as texts
+        return (
+            len(name) < 20
+            and name.isdecimal()
+            and str(int(name)) == name
+            and int(name) in self.index
+        )
 
     def search(
         self, by: str, oversampling: float, vectors: Any = None, allowed: Any = None

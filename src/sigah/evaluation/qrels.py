@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ __all__ = ["Judgements", "judgements_of", "read_qrels", "write_qrels"]
 Judgements = Mapping[str, Grades]
 
 HEADER = "query-id\tcorpus-id\tscore"
+GRADE = re.compile(r"[+-]?[0-9]{1,9}")  # int() also takes "1_0" and the digits of other scripts
 
 
 def read_qrels(path: str | os.PathLike[str]) -> dict[str, dict[str, int]]:
@@ -68,12 +70,12 @@ def read_qrels(path: str | os.PathLike[str]) -> dict[str, dict[str, int]]:
             )
             raise ValueError(f"{path}: line {number} has {len(fields)} fields, expected {expected}")
         query, result, grade = fields[0], fields[-2], fields[-1]
-        try:
-            value = int(grade)
-        except ValueError:
+        if not GRADE.fullmatch(grade):
             raise ValueError(
-                f"{path}: line {number}: the grade {grade!r} is not a whole number"
-            ) from None
+                f"{path}: line {number}: the grade {grade[:40]!r} is not a whole number of at most"
+                " nine digits"
+            )
+        value = int(grade)
         if found.setdefault(query, {}).setdefault(result, value) != value:
             raise ValueError(
                 f"{path}: line {number}: query {query} and result {result} had the grade"

@@ -22,6 +22,8 @@ from sigah.evaluation.intervals import mean_interval
 
 __all__ = ["Grades", "QueryScores", "mrr", "ndcg", "recall"]
 
+LARGEST_GRADE = 10**9  # sums of grades stay exact
+
 #: The grades of one query: results by id. Whole numbers; above 0 is relevant.
 Grades = Mapping[Any, int]
 
@@ -167,6 +169,8 @@ def _graded(
 def _check_grade(grade: object, row: int) -> int:
     if isinstance(grade, (bool, np.bool_)) or not isinstance(grade, (int, np.integer)):
         raise ValueError(f"judgements: a grade of query {row} is {grade!r}, not a whole number")
+    if abs(int(grade)) >= LARGEST_GRADE:
+        raise ValueError(f"judgements: a grade of query {row} is not below {LARGEST_GRADE:,}")
     return int(grade)
 
 

@@ -160,6 +160,10 @@ def test_a_folder_of_beir_has_the_queries_of_its_split(tmp_path: Path) -> None:
         ('{"_id": "d3", "text": null}', "line 2 is not a JSON object"),
         ('{"_id": 3, "text": "x"}', "line 2: the _id 3 is not a text"),
         ('{"_id": "d1", "text": "x"}', "line 2: the _id 'd1' is repeated"),
+        ('{"_id": ["d3"], "text": "x"}', r"line 2: the _id \['d3'\] is not a text"),
+        ('{"_id": "", "text": "x"}', "line 2: the _id '' is empty, or has a tab"),
+        (r'{"_id": "d\t3", "text": "x"}', "line 2: the _id .* has a tab or a line break"),
+        (r'{"_id": "d3", "text": "\ud800"}', "line 2 is not Unicode: .* half of a surrogate pair"),
         ("[" * 100_000, "line 2 is not a JSON object"),
     ],
 )
@@ -265,6 +269,8 @@ def test_a_collection_becomes_files_on_the_command_line(
     assert {file.name for file in out.iterdir()} == {
         "base.parquet", "qrels.tsv", "queries.parquet",
     }  # fmt: skip
+    nowhere = CliRunner().invoke(app, ["data", "embed", str(folder), "--out", f"{out}-3/x"])
+    assert str(nowhere.exception) == f"--out {out}-3/x: its folder does not exist; create it first"
     (folder / "corpus.jsonl").write_text("{}")
     again = CliRunner().invoke(app, ["data", "embed", str(folder), "--out", f"{out}-2"])
     assert isinstance(again.exception, ValueError)

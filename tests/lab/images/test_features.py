@@ -220,6 +220,34 @@ def test_rows_of_another_number_are_refused(
         open_features(tmp_path / "out")
 
 
+def test_the_command_names_the_argument_that_is_wrong(
+    folder_of_images: Make, tmp_path: Path
+) -> None:
+    absent, root = str(tmp_path / "absent"), str(folder_of_images())
+    for images, backbone, message in (
+        (absent, "gist-384", f"IMAGES {absent}: there is no such folder of images"),
+        (root, "gist-385", "--backbone gist-385: "),
+        (root, "gist-384:3", "--backbone gist-384:3: the side of images is from 8 to 4096"),
+    ):
+        run = CliRunner().invoke(app, ["features", images, "--backbone", backbone, "-o", "out"])
+        assert isinstance(run.exception, (ValueError, OSError)), run.exception
+        assert str(run.exception).startswith(message)
+
+
+@pytest.mark.parametrize("name", ["base.npy", "queries.npy", "query_labels.npy"])
+def test_files_of_the_user_are_not_replaced_unasked(
+    backbone: Backbone, folder_of_images: Make, tmp_path: Path, name: str
+) -> None:
+    images = open_images(folder_of_images())
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(FileExistsError, match=f"has a file {name} that is not of finished"):
+        extract(images, backbone, tmp_path)
+    assert [file.name for file in tmp_path.glob("*.npy*")] == [name]
+    assert (tmp_path / name).read_text() == "mine"
+    extract(images, backbone, tmp_path, overwrite=True)
+    assert open_features(tmp_path).split.base.shape[0] == 6
+
+
 def test_the_command(folder_of_images: Make, tmp_path: Path) -> None:
     root, out = folder_of_images(), tmp_path / "vectors"
     run = CliRunner().invoke(app, ["features", str(root), "--backbone", "gist-384", "-o", str(out)])

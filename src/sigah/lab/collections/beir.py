@@ -58,15 +58,28 @@ def _read_texts(file: Path) -> dict[str, str]:
             try:
                 entry = json.loads(line)
                 name, text = entry["_id"], _join(entry.get("title", ""), entry["text"])
+                f"{name}{text}".encode()
+            except UnicodeEncodeError as error:
+                raise ValueError(
+                    f"{file}: line {number} is not Unicode: it has one half of a surrogate pair"
+                ) from error
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
                 raise ValueError(
                     f"{file}: line {number} is not a JSON object with _id and text ({error!r})"
                 ) from error
-            if not isinstance(name, str) or name in texts:
-                problem = "is repeated" if name in texts else "is not a text"
+            if problem := _problem(name, texts):
                 raise ValueError(f"{file}: line {number}: the _id {name!r} {problem}")
             texts[name] = text
     return texts
+
+
+def _problem(name: Any, texts: dict[str, str]) -> str | None:
+    """What is wrong with an id: judgements name it in one field of one line."""
+    if not isinstance(name, str):
+        return "is not a text"
+    if len(name.splitlines()) != 1 or "\t" in name:
+        return "is empty, or has a tab or a line break"
+    return "is repeated" if name in texts else None
 
 
 def _join(title: Any, body: Any) -> str:

@@ -92,7 +92,8 @@ def extract(
     out : path-like
         A folder; it is created. If it holds these features already, they are opened.
     overwrite : bool, default=False
-        Whether features of other images, or of another backbone, may be replaced.
+        Whether features of other images, or of another backbone, and other files of the same
+        names may be replaced.
     show : bool, default=False
         Show images per second and the time left.
 
@@ -105,7 +106,7 @@ def extract(
     ValueError
         If an image is damaged (the message names it), or a feature is NaN or infinite.
     FileExistsError
-        If the folder holds other features.
+        If the folder holds other features, or a file that the features would replace.
     OSError
         If a file cannot be read or written, or another process is writing this folder.
 
@@ -135,6 +136,18 @@ def extract(
                 f"{out} holds other features ({done.title}); choose another folder, or overwrite"
                 " them"
             )
+    elif not overwrite:
+        for part in images.parts:
+            for name in (
+                f"{part}.npy",
+                f"{SINGULAR[part]}_labels.npy",
+                f"{SINGULAR[part]}_names.txt",
+            ):
+                if (folder / name).exists():
+                    raise FileExistsError(
+                        f"{out} has a file {name} that is not of finished features; choose another"
+                        " folder, or overwrite it"
+                    )
     folder.mkdir(parents=True, exist_ok=True)
     began = time.perf_counter()
     dim = _features(backbone, next(iter(images.parts.values())), [0]).shape[1]
