@@ -36,15 +36,19 @@ def recalls(name: str) -> dict[str, dict[int, float]]:
 
 
 def recall_table(name: str) -> str:
-    """Recall by method and bytes; the best of a column is bold."""
+    """Recall by method and bytes; the best is bold where sigah is measured too."""
     found = recalls(name)
     budgets = sorted({budget for by in found.values() for budget in by})
-    best = {b: max(by.get(b, 0) for by in found.values()) for b in budgets}
+    best = {
+        budget: max(by.get(budget, 0) for by in found.values())
+        for budget in budgets
+        if budget in found.get("sigah", {})
+    }
 
     def cell(recall: float | None, budget: int) -> str:
         if recall is None:
             return ""
-        return f"**{recall:.3f}**" if recall == best[budget] else f"{recall:.3f}"
+        return f"**{recall:.3f}**" if recall == best.get(budget) else f"{recall:.3f}"
 
     lines = [
         [method, *(cell(by.get(budget), budget) for budget in budgets)]
