@@ -282,3 +282,10 @@ def test_what_is_no_fitted_hasher_is_refused(hasher: Any, vectors: Any) -> None:
     if hasher is not None:
         with pytest.raises(ValueError, match="hasher must be a fitted hasher, got"):
             VectorIndex.build(vectors, 4, metric="l2", hasher=hasher)
+
+
+def test_more_candidates_than_vectors_are_all_vectors(index: VectorIndex, vectors: Any) -> None:
+    """Memory follows what the index holds, not what is asked."""
+    expected = index.search(vectors[:20], 3, vectors=vectors, n_ranked=N)
+    found = index.search(vectors[:20], 3, vectors=vectors, n_ranked=10**15)
+    np.testing.assert_array_equal(found, expected)

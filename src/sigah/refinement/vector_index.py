@@ -344,7 +344,7 @@ class VectorIndex:
         rows = self.refined.rows(queries, name="queries")
         if vectors is None:
             return self._ranked(rows, k, self.shortlist, filter)
-        wanted = max(k, n_ranked)
+        wanted = max(k, min(n_ranked, len(self)))  # more there are not
         _, candidates = self._ranked(rows, wanted, max(self.shortlist, wanted), filter)
         return _ranked_by_vectors(rows, candidates, k, vectors, self.metric)
 
