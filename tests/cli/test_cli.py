@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,20 +15,35 @@ import numpy as np
 import pytest
 
 import sigah
+from sigah.cli import main
 from sigah.hashers import METHODS
 from sigah.hashers.registry import METHOD_NAMES
 
 STEPS = ["--set", "n_steps=20"]
 
 
-@pytest.fixture
-def files(blobs: Any, tmp_path: Path, run: Any) -> Path:
+@pytest.fixture(scope="module")
+def made(blobs: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with base and query vectors, a model and codes."""
-    np.save(tmp_path / "base.npy", blobs[50:])
-    np.save(tmp_path / "queries.npy", blobs[:50])
-    model, codes = tmp_path / "model", tmp_path / "codes.npy"
-    assert run("fit", tmp_path / "base.npy", "--bits", 16, "--out", model, *STEPS)[0] == 0
-    assert run("encode", model, tmp_path / "base.npy", "--out", codes)[0] == 0
+    folder = tmp_path_factory.mktemp("made")
+    base, model, codes = folder / "base.npy", folder / "model", folder / "codes.npy"
+    np.save(base, blobs[50:])
+    np.save(folder / "queries.npy", blobs[:50])
+    fit = ("fit", base, "--bits", 16, "--out", model, *STEPS)
+    encode = ("encode", model, base, "--out", codes)
+    with pytest.MonkeyPatch.context() as patch:
+        for call in (fit, encode):
+            patch.setattr(sys, "argv", ["sigah", *map(str, call)])
+            with pytest.raises(SystemExit) as left:
+                main()
+            assert not left.value.code
+    return folder
+
+
+@pytest.fixture
+def files(made: Path, tmp_path: Path) -> Path:
+    """The same folder for one test alone."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 
