@@ -31,7 +31,6 @@ PAGES = [
             "results",
             "search",
             "onnx",
-            "scale",
             "engines",
             "streams",
             "performance",

@@ -1,4 +1,4 @@
-"""Tables of exported graphs and of plans."""
+"""Tables of exported graphs and of advice."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sigah.lab.report.markdown import pipe_table as markdown
-from sigah.plan import plan
-from sigah.plan.words import summary
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -58,28 +56,30 @@ def onnx_table() -> str:
     return markdown(head, lines)
 
 
-def scale_table() -> str:
-    """Plans of four sizes, side by side."""
-    sizes = {"1 million": 1e6, "100 million": 1e8, "10 billion": 1e10}
-    plans = {title: plan(n, 128, dim=768) for title, n in sizes.items()}
-    plans["10 billion, 16 cores and 256 GB"] = plan(1e10, 128, cores=16, ram_gb=256)
-    columns = [summary(each) for each in plans.values()]
+def advise_table() -> str:
+    """How well predictions from samples hold at the full size."""
+    report = json.loads((ROOT / "benchmarks" / "results" / "advise.json").read_text())
     lines = []
-    for heading in columns[0]:
-        rows = zip(*(column[heading].items() for column in columns), strict=True)
-        for cells in rows:
-            name = "machines" if cells[0][0].startswith("of ") else cells[0][0]
-            lines.append([name, *(text for _, text in cells)])
-    return markdown(["", *plans], lines, left=1 + len(plans))
-
-
-def scale_assumptions() -> str:
-    """What the largest of these plans assumes."""
-    return "\n".join(f"- {said}" for said in plan(1e10, 128, cores=16, ram_gb=256).assumptions)
+    for group, told in report["summary"].items():
+        lines.append(
+            [
+                group,
+                ", ".join(told["sets"]),
+                f"{told['candidates']}",
+                f"{told['coverage']:.1%}",
+                f"{told['mean_absolute_error']:.3f}",
+                f"{told['mean_width']:.3f}",
+                f"{told['good_decisions']:.1%} of {told['decisions']}",
+            ]
+        )
+    head = [
+        "sets", "which", "predictions", "inside the interval", "mean error", "mean width",
+        "decisions within 2 points or a tenth of the bytes",
+    ]  # fmt: skip
+    return markdown(head, lines, left=2)
 
 
 TABLES: dict[str, Callable[[], str]] = {
     "onnx": onnx_table,
-    "scale": scale_table,
-    "scale-assumptions": scale_assumptions,
+    "advise": advise_table,
 }

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sigah.advice import advise
     from sigah.hashers import (
         DBDMQ,
         ITQ,
@@ -71,11 +72,13 @@ __all__ = [
     "StochasticGenerativeHashing",
     "TwoStageSearch",
     "VectorIndex",
+    "advise",
     "load",
 ]
 
 # the others live in sigah.hashers
 _HOMES = {
+    "advise": "sigah.advice",
     "HammingIndex": "sigah.search",
     "KeyedIndex": "sigah.search",
     "TwoStageSearch": "sigah.search",

@@ -15,6 +15,7 @@ from sigah import files, rows, streams
 from sigah.cli.inputs import is_file, naming, read_model
 from sigah.cli.options import Bits, Header, Metric, Model, Overwrite, Seed, Vectors
 from sigah.cli.outputs import check_output
+from sigah.cli.recipes import RecipeFile, check_model, take_recipe
 from sigah.cli.vectors import read_vectors
 from sigah.files.folders import is_code_folder
 from sigah.hashers import DecoderMixin, ScoringHasher, TrainingInterrupted
@@ -27,6 +28,7 @@ AS_THE_PAPER = "The same, exactly as in the paper: Eq. (20), (21), tanh."
 
 
 def fit(
+    context: typer.Context,
     vectors: Vectors,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the model.")],
     method: Annotated[str, typer.Option(help="A name from `sigah methods`.")] = "sigah",
@@ -47,6 +49,7 @@ def fit(
             "--set", metavar="NAME=VALUE", help="Any parameter of the method; repeatable."
         ),
     ] = None,
+    recipe: RecipeFile = None,
     earlier: Annotated[
         Path | None,
         typer.Option(
@@ -64,7 +67,14 @@ def fit(
 
     Example: sigah fit mnist --bits 64 --out mnist.model
     """
-    check_output(out, "model", [vectors, earlier], overwrite=overwrite)
+    check_output(out, "model", [vectors, earlier, recipe], overwrite=overwrite)
+    if recipe is not None:
+        settled = take_recipe(context, recipe, "codes")
+        made = settled.recipe
+        method = settled.option("method", "--method", method, made.method)
+        bits = settled.option("bits", "--bits", bits, made.bits)
+        metric = settled.option("metric", "--metric", metric, made.metric)
+        seed = settled.default("seed", seed, made.parameters.get("seed", seed))
     with (
         naming("--method", method, only="unknown method"),
         naming("--metric", metric, only=f"{method} "),
@@ -120,6 +130,7 @@ def fit(
 
 
 def encode(
+    context: typer.Context,
     model: Model,
     vectors: Vectors,
     out: Annotated[
@@ -134,6 +145,7 @@ def encode(
             " numbers.",
         ),
     ] = None,
+    recipe: RecipeFile = None,
     header: Header = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -150,6 +162,8 @@ def encode(
     if ids is not None and out.suffix.lower() != ".parquet":
         raise ValueError(f"--ids {ids}: ids are kept in .parquet files only, not in --out {out}")
     hasher = read_model(model)
+    if recipe is not None:
+        check_model(hasher, take_recipe(context, recipe, "codes"), f"MODEL {model}")
     source = read_vectors(vectors, hasher=hasher, header=header)
     try:
         with (

@@ -13,6 +13,7 @@ from sigah import engines
 from sigah.cli.inputs import has_keys, naming, read_model, read_numbered_codes
 from sigah.cli.options import Codes, Header, Ids, Model, Neighbours, Out, Overwrite
 from sigah.cli.outputs import check_output, show_neighbours
+from sigah.cli.recipes import RecipeFile, take_recipe
 from sigah.cli.search import at_most, in_blocks
 from sigah.cli.vectors import read_vectors
 from sigah.engines.registry import engine_class, parse_settings
@@ -31,6 +32,7 @@ Settings = Annotated[
 
 
 def export(
+    context: typer.Context,
     engine: Name,
     codes: Codes,
     to: Annotated[str, typer.Option("--to", metavar="TARGET", help="A path or an address.")],
@@ -43,6 +45,7 @@ def export(
         ),
     ] = None,
     settings: Settings = None,
+    recipe: RecipeFile = None,
 ) -> None:
     """Load codes into an engine, with ids and labels; the same command resumes an interrupted run.
 
@@ -59,6 +62,12 @@ def export(
         raise ValueError(
             f"CODES {codes} do not name the model that made them; files of `sigah encode` do"
         )
+    if recipe is not None:
+        wanted = take_recipe(context, recipe, "codes").recipe.bits
+        if stored.n_bits != wanted:
+            raise ValueError(
+                f"CODES {codes} have {stored.n_bits} bits, but the recipe {recipe} says {wanted}"
+            )
     labels = None if metadata is None else read_labels(metadata)
     if labels is not None and len(labels) != len(stored):
         raise ValueError(

@@ -12,9 +12,10 @@ from rich.console import Console
 
 from sigah import files
 from sigah.cli.data import fetch_with_bar
-from sigah.cli.inputs import naming
+from sigah.cli.inputs import naming, read_model
 from sigah.cli.options import Header, Metric, Overwrite
 from sigah.cli.outputs import check_output
+from sigah.cli.recipes import RecipeFile, check_model, take_recipe
 from sigah.cli.vectors import read_vectors
 from sigah.hashers.registry import method_names
 from sigah.lab import datasets
@@ -25,7 +26,7 @@ __all__ = ["demo", "evaluate"]
 
 # options of one of the two uses of `evaluate`
 OF_METHODS = ("methods", "bits", "seeds", "metric", "train", "resume")
-OF_MODEL = ("by", "oversampling", "vectors", "truth", "qrels", "query_ids")
+OF_MODEL = ("by", "oversampling", "vectors", "truth", "qrels", "query_ids", "recipe")
 
 
 def evaluate(
@@ -112,6 +113,7 @@ def evaluate(
             help="With --qrels: the column of QUERIES with their ids; default: row numbers.",
         ),
     ] = None,
+    recipe: RecipeFile = None,
     header: Header = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -125,6 +127,13 @@ def evaluate(
     Example: sigah evaluate mnist.model codes.npy mnist:queries --vectors mnist --by raw
     """
     if files.kind_of(base) == "model":
+        if recipe is not None:
+            settled = take_recipe(context, recipe, "codes")
+            k = settled.default("k", k, settled.recipe.k)
+            by = settled.option("by", "--by", by, settled.recipe.by)
+            wide = f"{settled.recipe.oversampling(k or 10):g}"
+            oversampling = settled.option("oversampling", "--oversampling", oversampling, wide)
+            check_model(read_model(Path(base)), settled, f"MODEL {base}")
         _evaluate_model(
             context,
             base,

@@ -21,6 +21,10 @@ HELP = (
 
 # The place of each command, and its line in the list (the first line of its docstring).
 COMMANDS = {
+    "advise": (
+        "advise:advise",
+        "Measure on a sample which method, how many bytes and how much re-ranking suit VECTORS.",
+    ),
     "fit": ("codes:fit", "Learn a hasher from vectors and write it to a model file."),
     "encode": (
         "codes:encode",
@@ -63,10 +67,6 @@ COMMANDS = {
     "onnx": (
         "onnx:onnx",
         "Write a model as an ONNX graph that encodes (or decodes) in any language.",
-    ),
-    "plan": (
-        "plan:plan",
-        "Estimate memory, machines and time for a number of vectors; suggest index and engine.",
     ),
     "demo": (
         "evaluation:demo",

@@ -33,6 +33,7 @@ from sigah.cli.options import (
     Overwrite,
 )
 from sigah.cli.outputs import check_output, show_neighbours
+from sigah.cli.recipes import RecipeFile, check_model, take_recipe
 from sigah.cli.searching import (
     RANKINGS,
     check_ranking,
@@ -56,6 +57,7 @@ BLOCK = 2000  # queries per step of the progress bar
 
 
 def search(
+    context: typer.Context,
     model: Model,
     base: Annotated[
         Path, typer.Argument(metavar="CODES|INDEX", help="From `sigah encode` or `index build`.")
@@ -77,6 +79,7 @@ def search(
         str | None, typer.Option(help="The encoded vectors, for --by raw; ids are their rows.")
     ] = None,
     chosen: Filter = None,
+    recipe: RecipeFile = None,
     header: Header = None,
     out: Out = None,
     overwrite: Overwrite = False,
@@ -87,13 +90,21 @@ def search(
 
     Example: sigah search mnist.model codes.npy mnist:queries --by asymmetric
     """
-    inputs = (model, base, queries, vectors, chosen)
+    inputs = (model, base, queries, vectors, chosen, recipe)
     check_output(out, "neighbours", inputs, overwrite=overwrite)
+    if recipe is not None:
+        settled = take_recipe(context, recipe, "codes")
+        k = settled.default("k", k, settled.recipe.k)
+        by = settled.option("by", "--by", by, settled.recipe.by)
+        wide = settled.recipe.oversampling(k)
+        oversampling = settled.option("oversampling", "--oversampling", oversampling, wide)
     check_raw(by, vectors)
     if by != "raw" and vectors is not None:
         raise ValueError("--vectors is for --by raw only; leave it out or add --by raw")
     opened = open_codes_of_model(model, base)
     hasher, index = opened.hasher, opened.index
+    if recipe is not None:
+        check_model(hasher, settled, f"MODEL {model}")
     looked_up = read_vectors(queries, "QUERIES", hasher=hasher, header=header)
     allowed = None if chosen is None else index.select(read_chosen(chosen, index, "--filter"))
     rows = None

@@ -26,6 +26,7 @@ from sigah.cli.options import (
     check_metric,
 )
 from sigah.cli.outputs import check_output, show_neighbours
+from sigah.cli.recipes import RecipeFile, take_recipe
 from sigah.cli.search import at_most, in_blocks
 from sigah.cli.vectors import read_vectors
 from sigah.progress import phase
@@ -55,6 +56,7 @@ Ranked = Annotated[
 
 @app.command()
 def build(
+    context: typer.Context,
     vectors: Vectors,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the index.")],
     n_bytes: Annotated[
@@ -69,6 +71,7 @@ def build(
     ] = "cosine",
     ids: Ids = None,
     seed: Seed = 0,
+    recipe: RecipeFile = None,
     header: Header = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -76,7 +79,13 @@ def build(
 
     Example: sigah vectors build glove-50 --bytes 16 --out glove.vectors
     """
-    check_output(out, "vectors", [vectors, ids], overwrite=overwrite)
+    check_output(out, "vectors", [vectors, ids, recipe], overwrite=overwrite)
+    if recipe is not None:
+        settled = take_recipe(context, recipe, "vectors")
+        made = settled.recipe
+        n_bytes = settled.option("n_bytes", "--bytes", n_bytes, made.bytes)
+        metric = settled.option("metric", "--metric", metric, made.metric)
+        seed = settled.default("seed", seed, made.parameters.get("seed", seed))
     rows = read_vectors(vectors, header=header)
     numbers = _read_ids(ids, len(rows))
     with _naming_rows(vectors, ids):
@@ -124,12 +133,14 @@ def remove(index: Index, ids: Annotated[str, typer.Argument(metavar="IDS", help=
 
 @app.command()
 def search(
+    context: typer.Context,
     index: Index,
     queries: Queries,
     k: Neighbours = 10,
     chosen: Filter = None,
     vectors: Raw = None,
     ranked: Ranked = 100,
+    recipe: RecipeFile = None,
     header: Header = None,
     out: Out = None,
     overwrite: Overwrite = False,
@@ -140,9 +151,23 @@ def search(
 
     Example: sigah vectors search glove.vectors glove-50:queries --vectors originals.npy
     """
-    inputs = (index, queries, vectors, chosen)
+    inputs = (index, queries, vectors, chosen, recipe)
     check_output(out, "neighbours", inputs, overwrite=overwrite)
     held = _read_index(index)
+    if recipe is not None:
+        settled = take_recipe(context, recipe, "vectors")
+        made = settled.recipe
+        if (held.n_bytes, held.metric) != (made.bytes, made.metric):
+            raise ValueError(
+                f"INDEX {index} has {held.n_bytes} bytes and metric {held.metric}, but the recipe"
+                f" {recipe} says {made.bytes} and {made.metric}; build the index with the recipe"
+            )
+        k = settled.default("k", k, made.k)
+        if made.reads and vectors is None:
+            raise ValueError(f"--recipe {recipe}: it ranks by --vectors, the original vectors")
+        if not made.reads and vectors is not None:
+            raise ValueError(f"--vectors {vectors}: the recipe {recipe} reads no original vectors")
+        ranked = settled.option("ranked", "--ranked", ranked, made.reads or ranked)
     looked_up = _read_rows(queries, "QUERIES", held, header)
     allowed = None if chosen is None else held.select(read_ids(chosen, "--filter"))
     rows = None if vectors is None else _read_rows(vectors, "--vectors", held, header)

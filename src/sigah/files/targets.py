@@ -33,6 +33,8 @@ KINDS = {  # names in messages
     "results": "results",
     "drift": "a drift report",
     "page": "a page of sigah",
+    "advice": "advice of sigah",
+    "recipe": "a recipe of sigah",
 }
 
 
@@ -199,6 +201,8 @@ def _json(file: Path, head: bytes) -> str | None:
         content = json.loads(file.read_bytes())
     except (ValueError, RecursionError):
         return None
+    if str(content.get("format")).startswith(("sigah advice ", "sigah recipe ")):
+        return str(content["format"]).split()[1]
     keys = set(content)
     if "results" in keys or {"runs", "data"} <= keys or {"measurements", "data"} <= keys:
         return "results"

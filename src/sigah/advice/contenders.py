@@ -1,0 +1,208 @@
+"""What is compared: methods at several sizes, fitted to a sample, and the orders they find."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sigah.hashers import ITQ, BinaryHasher, SiGAH, SignHashing
+from sigah.refinement import VectorIndex
+from sigah.search import HammingIndex, TwoStageSearch
+
+__all__ = ["FAMILIES", "Contender", "Order", "contenders", "families"]
+
+Vectors = NDArray[np.float32]
+Ids = NDArray[np.int64]
+
+#: Methods from the simplest to the most demanding: of equals, the earlier one is recommended.
+FAMILIES = ("sign", "itq", "vectors", "sigah", "sq8", "pq", "opq", "rabitq")
+OF_FAISS = ("sq8", "pq", "opq", "rabitq")
+WITH_CODEBOOKS = ("vectors", "pq", "opq")
+BYTES = (8, 16, 32, 64, 128)
+SIGAH_BYTES = (8, 16)  # beyond, linear hashing is as good and needs no training
+FAISS_BYTES = (8, 16, 32, 64)
+FAISS_ROWS = 256 * 39  # fewer rows for 256 codewords, and FAISS warns at each of them
+RABITQ_SIDE_BYTES = 8  # two numbers beside the signs
+LEAST_SHORTLIST = 1000  # of an index of vectors
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """A way to order the base for a query.
+
+    Attributes
+    ----------
+    ranking : str
+        "hamming", "asymmetric" or "tables" (of sigah), or "codes" (of FAISS).
+    nearest : callable
+        ``nearest(queries, depth, size)`` gives ids ``(q, depth)`` among the first ``size`` rows.
+    shorter : callable
+        ``shorter(size)`` gives a function ``search(queries, k)`` over an index of just these rows,
+        to be timed.
+    """
+
+    ranking: str
+    nearest: Callable[[Vectors, int, int], Ids]
+    shorter: Callable[[int], Callable[[Vectors, int], Any]]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A method at a size.
+
+    Attributes
+    ----------
+    family : str
+        A name of :data:`FAMILIES`.
+    bytes : int
+        Kept of every vector, side data too; ids take none as long as they are row numbers.
+    bits : int
+        Of the hash code; 0 without one.
+    """
+
+    family: str
+    bytes: int
+    bits: int = 0
+
+    @property
+    def name(self) -> str:
+        """Such as ``itq 16 B``."""
+        return f"{self.family} {self.bytes} B"
+
+    @property
+    def has_codebooks(self) -> bool:
+        """Whether it learns enough to know the rows that it learned from from others."""
+        return self.family in WITH_CODEBOOKS
+
+    def orders(self, base: Vectors, learned_from: Vectors, metric: str, seed: int) -> list[Order]:
+        """Learn from vectors, and hold a base; the ways to order it."""
+        if self.family in OF_FAISS:
+            from sigah.advice.rivals import faiss_orders
+
+            return faiss_orders(self, base, learned_from, metric, seed)
+        if self.family == "vectors":
+            return [_order_of_vectors(self, base, learned_from, metric, seed)]
+        return _orders_of_hasher(_hasher(self, metric, seed).fit(learned_from), base)
+
+
+def families() -> list[str]:
+    """The methods that can be measured here: optional libraries decide."""
+    lacking = set()
+    if importlib.util.find_spec("faiss") is None:
+        lacking |= set(OF_FAISS)
+    if importlib.util.find_spec("sklearn") is None or importlib.util.find_spec("scipy") is None:
+        lacking.add("vectors")
+    if importlib.util.find_spec("torch") is None or "vectors" in lacking:
+        lacking.add("sigah")
+    return [name for name in FAMILIES if name not in lacking]
+
+
+def contenders(
+    dim: int, n_rows: int, chosen: Sequence[str], most_bytes: float = math.inf
+) -> Iterator[Contender]:
+    """All contenders for vectors of a dimension, family by family, by ascending size."""
+    for family in chosen:
+        if family in ("pq", "opq") and n_rows < FAISS_ROWS:
+            continue
+        for n_bytes, bits in _sizes(family, dim):
+            if n_bytes <= most_bytes and n_bytes < 4 * dim and n_rows >= 2 * bits:
+                yield Contender(family, n_bytes, bits)
+
+
+def _sizes(family: str, dim: int) -> list[tuple[int, int]]:
+    """Bytes of a vector, and bits of its hash code."""
+    if family == "sign":
+        return [(dim // 8, dim // 8 * 8)] if dim >= 8 else []
+    if family == "itq":
+        short = [n for n in BYTES if 8 * n <= dim]
+        whole = [dim // 8] if dim // 8 < BYTES[-1] and dim // 8 not in short and dim >= 8 else []
+        return [(n, 8 * n) for n in (*short, *whole)]
+    if family == "vectors":
+        return [(n, 8 * min(n // 2, dim // 8)) for n in BYTES] if dim >= 8 else []
+    if family == "sigah":
+        return [(n, 8 * n) for n in SIGAH_BYTES]
+    if family == "sq8":
+        return [(dim, 0)]
+    if family == "rabitq":
+        return [(-(-dim // 8) + RABITQ_SIDE_BYTES, 0)]
+    return [(n, 0) for n in FAISS_BYTES if n <= dim and dim % n == 0]
+
+
+def _hasher(contender: Contender, metric: str, seed: int) -> BinaryHasher:
+    if contender.family == "sign":
+        return SignHashing(contender.bits, metric=metric)
+    if contender.family == "itq":
+        return ITQ(contender.bits, metric=metric, random_state=seed)
+    return cast(BinaryHasher, SiGAH(contender.bits, metric=metric, random_state=seed))
+
+
+def _orders_of_hasher(hasher: Any, base: Vectors) -> list[Order]:
+    codes = hasher.transform(base)
+    whole = HammingIndex.of(hasher)
+    whole.add(codes)
+    by_score = TwoStageSearch(whole, hasher, "asymmetric", oversampling=math.inf)
+
+    def index_of(size: int) -> HammingIndex:
+        if size == len(base):
+            return whole
+        index = HammingIndex.of(hasher)
+        index.add(codes[:size])
+        return index
+
+    def hamming(size: int) -> Callable[[Vectors, int], Any]:
+        index = index_of(size)
+        return lambda queries, k: index.search(hasher.transform(queries), k)
+
+    return [
+        Order(
+            "hamming",
+            lambda queries, depth, size: whole.search(
+                hasher.transform(queries), depth, filter=_first(whole, size)
+            )[1],
+            hamming,
+        ),
+        Order(
+            "asymmetric",
+            lambda queries, depth, size: by_score.search(
+                queries, depth, filter=_first(whole, size)
+            )[1],
+            lambda size: (
+                TwoStageSearch(index_of(size), hasher, "asymmetric", oversampling=math.inf).search
+            ),
+        ),
+    ]
+
+
+def _order_of_vectors(
+    contender: Contender, base: Vectors, learned_from: Vectors, metric: str, seed: int
+) -> Order:
+    index = VectorIndex.build(learned_from, contender.bytes, metric=metric, random_state=seed)
+    share = index.shortlist / len(index)
+    if base is not learned_from:
+        index = VectorIndex(index.refined)
+        index.add(base)
+
+    def nearest(queries: Vectors, depth: int, size: int) -> Ids:
+        # as many of the rows are ranked as in an index of this size
+        index.shortlist = max(LEAST_SHORTLIST, math.ceil(share * size))
+        return index.search(queries, depth, filter=_first(index, size))[1]
+
+    def shorter(size: int) -> Callable[[Vectors, int], Any]:
+        other = index
+        if size < len(base):
+            other = VectorIndex(index.refined)
+            other.add(base[:size])
+        other.shortlist = max(LEAST_SHORTLIST, math.ceil(share * size))
+        return other.search
+
+    return Order("tables", nearest, shorter)
+
+
+def _first(index: HammingIndex | VectorIndex, size: int) -> Any:
+    return None if size == len(index) else index.select(np.arange(size))

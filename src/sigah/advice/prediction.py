@@ -1,0 +1,169 @@
+"""Recall at a size of the base that was not measured, with an interval.
+
+A uniform sample of one row in ``h`` thins every neighbourhood alike: of the ``s`` rows that an
+order puts first, about ``s / h`` are left, and of the ``k`` true neighbours ``k / h``. So the
+recall of ``k`` neighbours in a shortlist of ``s`` among ``h n`` rows is about the recall of ``k /
+h`` in ``s / h`` among the ``n`` rows of the sample, which can be measured as long as ``h`` is at
+most ``k``. Beyond, the trend goes on as a straight line, in logits over doublings.
+
+Small numbers cost a little: ``s / h`` rows are left on average, not always. How much is measured on
+the sample, by thinning it once more and comparing with what is known there. Half of that is taken
+back; the other half is not certain at another size.
+
+The interval has three parts, in logits. Queries: everything is repeated on resampled queries. Size:
+what these predictions miss a doubling. Learning: a model learned from all vectors is not the one
+learned from a sample. The latter two are residuals on real data sets (``benchmarks/advise.py``),
+never on synthetic vectors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Interval", "predict", "share_found"]
+
+RESAMPLES = 300
+NORMAL = 1.96
+TAKEN_BACK = 0.5
+SLOPE_STEPS = 2.0  # doublings that the line beyond the last one is taken from
+
+#: Deviations in logits: benchmarks/results/advise.json, "deviations".
+PER_DOUBLING = 0.1
+OF_LEARNING = 0.1
+
+Places = NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A recall, with the ends of its 95 % interval."""
+
+    low: float
+    expected: float
+    high: float
+
+
+def predict(
+    places: Mapping[int, Places], shortlist: int, n_vectors: int, *, seed: int = 0
+) -> Interval:
+    """Predict the recall of a shortlist among ``n_vectors``.
+
+    Parameters
+    ----------
+    places : mapping of int to ndarray of int, shape (q, k)
+        By size of the base: how many rows an order puts before each true neighbour, nearest first.
+        Sizes that are a half, a quarter, ... of the largest one are used.
+    shortlist : int
+    n_vectors : int
+        If it is at most the largest size, nothing is prolonged.
+    seed : int, default=0
+
+    Returns
+    -------
+    Interval
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sigah.advice.prediction import predict
+    >>> rng = np.random.default_rng(0)
+    >>> places = {n: rng.integers(0, 12, (500, 10)) for n in (1000, 2000, 4000, 8000)}
+    >>> measured = predict(places, 10, 8000)
+    >>> measured.low < 10 / 12 < measured.high
+    True
+    >>> predict(places, 10, 64000).low < measured.low
+    True
+    """
+    n = max(places)
+    k = places[n].shape[1]
+    doublings = max(0.0, math.log2(n_vectors / n))
+    weights = _weights(len(places[n]), seed)
+    lost = _lost(places, shortlist, weights)
+
+    def at(step: float) -> NDArray[np.float64]:
+        """Logits at ``2**step`` times the sample."""
+        thinned = share_found(places[n], k / 2**step, shortlist / 2**step)
+        return _logits(thinned, weights) - TAKEN_BACK * _between(step, lost)
+
+    most = math.log2(k)
+    at_target = at(min(doublings, most))
+    if doublings > most:
+        first = most - min(most, SLOPE_STEPS)
+        rise = (at_target - at(first)) / (most - first) if most else 0.0
+        at_target = at_target + rise * (doublings - most)
+    expected = float(at_target[0])
+    of_model = math.hypot(PER_DOUBLING * doublings, OF_LEARNING * (doublings > 0))
+    spread = NORMAL * math.hypot(float(at_target[1:].std(ddof=1)), of_model)
+    return Interval(*(float(_expit(expected + side * spread)) for side in (-1, 0, 1)))
+
+
+def share_found(places: Places, k: float, shortlist: float) -> NDArray[np.float64]:
+    """Of each query, the share of its ``k`` nearest that stand in a shortlist.
+
+    Parts of a neighbour, or of a place, count as such a part.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sigah.advice.prediction import share_found
+    >>> share_found(np.array([[0, 2, 9]]), k=2, shortlist=2.5)
+    array([0.75])
+    """
+    weights = np.clip(k - np.arange(places.shape[1]), 0, 1)
+    whole = int(shortlist)
+    hits = (places < whole) + (shortlist - whole) * (places == whole)
+    found: NDArray[np.float64] = (hits * weights).sum(axis=1) / k
+    return found
+
+
+def _weights(n_queries: int, seed: int) -> NDArray[np.float64]:
+    """Of the queries themselves, and of resampled ones: ``(1 + resamples, q)``."""
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(n_queries, np.full(n_queries, 1 / n_queries), RESAMPLES)
+    return np.vstack([np.ones(n_queries), drawn]) / n_queries
+
+
+def _logits(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    # half a query more that finds all and half a query more that finds nothing: a recall of 1 in a
+    # sample is not certainly 1
+    n_queries = len(values)
+    p: Any = (weights @ values * n_queries + 0.5) / (n_queries + 1)
+    logits: NDArray[np.float64] = np.log(p) - np.log1p(-p)
+    return logits
+
+
+def _lost(
+    places: Mapping[int, Places], shortlist: int, weights: NDArray[np.float64]
+) -> dict[float, NDArray[np.float64]]:
+    """By doublings: the logits that thinning loses on the sample itself."""
+    n = max(places)
+    k = places[n].shape[1]
+    direct = _logits(share_found(places[n], k, shortlist), weights)
+    lost = {0.0: np.zeros_like(direct)}
+    for size in sorted(places, reverse=True)[1:]:
+        step = round(math.log2(n / size))
+        if 2**step <= k and abs((size << step) - n) <= 1 << step:
+            thinned = share_found(places[size], k / 2**step, shortlist / 2**step)
+            lost[float(step)] = _logits(thinned, weights) - direct
+    return lost
+
+
+def _between(step: float, lost: Mapping[float, NDArray[np.float64]]) -> NDArray[np.float64]:
+    """What is lost at any number of doublings; beyond those known, in proportion."""
+    steps = sorted(lost)
+    if step >= steps[-1]:
+        return lost[steps[-1]] * (step / steps[-1] if steps[-1] else 0.0)
+    upper = next(i for i, one in enumerate(steps) if one > step)
+    low, high = steps[upper - 1], steps[upper]
+    share = (step - low) / (high - low)
+    return (1 - share) * lost[low] + share * lost[high]
+
+
+def _expit(x: float) -> float:
+    return 1 / (1 + math.exp(-x))

@@ -1,0 +1,97 @@
+"""Predicted recall, on orders whose recall at any size is known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sigah.advice import predict
+from sigah.advice.measurement import places
+from sigah.advice.prediction import share_found
+from sigah.advice.trials import nested_truth
+from sigah.evaluation import exact_neighbors
+
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "advise.json"
+
+
+def noisy_places(n: int, k: int, n_queries: int, noise: float, seed: int) -> dict[int, np.ndarray]:
+    """Places of true neighbours where an order sees the ranks of a line with noise."""
+    rng = np.random.default_rng(seed)
+    found: dict[int, list[np.ndarray]] = {}
+    for _ in range(n_queries):
+        distances = rng.random(n)  # the order of rows is random: the first half is a sample
+        seen = distances + noise * rng.normal(size=n) / 1000
+        for size in (n // 8, n // 4, n // 2, n):
+            true = np.argsort(distances[:size])[:k]
+            ranks = np.argsort(np.argsort(seen[:size]))
+            found.setdefault(size, []).append(ranks[true])
+    return {size: np.array(rows) for size, rows in found.items()}
+
+
+@pytest.mark.parametrize("shortlist", [10, 40])
+def test_a_sample_predicts_the_recall_of_eight_times_as_many(shortlist: int) -> None:
+    many = noisy_places(16000, 10, 150, noise=2.0, seed=0)[16000]
+    told = predict(noisy_places(2000, 10, 400, noise=2.0, seed=1), shortlist, 16000)
+    assert told.low < (many < shortlist).mean() < told.high
+    assert told.high - told.low < 0.35
+    at_hand = predict({2000: noisy_places(2000, 10, 400, noise=2.0, seed=1)[2000]}, shortlist, 2000)
+    assert at_hand.expected > told.high  # more rows are harder
+
+
+def test_intervals_grow_with_the_distance_and_shrink_with_queries() -> None:
+    some = noisy_places(1600, 10, 200, noise=1.0, seed=2)
+    few = {size: rows[:30] for size, rows in some.items()}
+    widths = []
+    for found, n in ((some, 1600), (some, 3200), (some, 25600)):
+        told = predict(found, 10, n)
+        widths.append(np.log(told.high / (1 - told.high)) - np.log(told.low / (1 - told.low)))
+    assert widths == sorted(widths)
+    near, far = predict(some, 10, 3200), predict(few, 10, 3200)
+    assert far.high - far.low > near.high - near.low
+
+
+def test_a_recall_of_one_in_a_sample_is_not_certain() -> None:
+    found = {size: np.zeros((100, 10), int) for size in (1000, 2000, 4000)}
+    told = predict(found, 10, 16000)
+    assert 0.97 < told.low < told.expected < told.high < 1
+
+
+def test_shares_count_parts_of_neighbours_and_places() -> None:
+    at = np.array([[0, 3, 1, 9], [5, 0, 2, 1]])
+    assert share_found(at, 2, 1).tolist() == [0.5, 0.5]
+    assert share_found(at, 1.5, 3.5).tolist() == pytest.approx([(1 + 0.5 * 0.5) / 1.5, 0.5 / 1.5])
+    whole = np.mean([share_found(at, k, s).mean() for k in (1, 2) for s in (2, 3)])
+    assert 0 < whole < 1
+
+
+def test_truth_among_first_rows_is_exact() -> None:
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=(9000, 6)).astype(np.float32)
+    queries = np.repeat(base[:1], 20, axis=0)
+    queries += rng.normal(scale=0.1, size=queries.shape).astype(np.float32)
+    # the nearest rows all stand at the end: among the first rows, other ones are the truth
+    base = base[np.argsort(-((base - queries[0]) ** 2).sum(axis=1))]
+    truth = nested_truth(base, queries, 10, "l2")
+    assert list(truth) == [562, 1125, 2250, 4500, 9000]
+    for size, ids in truth.items():
+        assert (ids == exact_neighbors(base[:size], queries, 10).ids).all()
+
+
+def test_places_are_those_of_the_ids() -> None:
+    found = np.array([[4, 2, 9], [1, 0, 3]])
+    assert places(found, np.array([[9, 5], [0, 1]])).tolist() == [[2, 3], [1, 0]]
+
+
+@pytest.mark.skipif(not RESULTS.exists(), reason="the benchmark has not run")
+def test_the_recorded_intervals_hold_on_sets_that_they_were_not_tuned_on() -> None:
+    results = json.loads(RESULTS.read_text())
+    held_out = [
+        row for row in results["rows"] if row["set"] in results["summary"]["held out"]["sets"]
+    ]
+    inside = np.mean([row["low"] <= row["measured"] <= row["high"] for row in held_out])
+    assert inside == pytest.approx(results["summary"]["held out"]["coverage"])
+    assert inside >= 0.95
+    assert results["summary"]["held out"]["good_decisions"] >= 0.9
