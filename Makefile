@@ -8,7 +8,7 @@ export GOMP_SPINCOUNT ?= 10000
 
 .PHONY: setup test test-slow test-all test-fast docs dist-check test-engines test-browser test-soak \
   fuzz mutate lint demo bench bench-million bench-onnx \
-  bench-search bench-ranking bench-frontier bench-engines bench-stream bench-cold results clean
+  bench-advise bench-search bench-ranking bench-frontier bench-engines bench-stream bench-cold results clean
 
 setup: .venv/.installed
 
@@ -114,6 +114,11 @@ bench-frontier: setup
 bench-ranking: setup
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/ranking.py
+
+# How well `sigah advise` predicts full sets from parts of them.
+bench-advise: setup
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/advise.py
 
 # Recall and time of the engines on real codes, for docs/engines.md.
 bench-engines: setup

@@ -18,7 +18,7 @@ from sigah.lab.experiments import EXPERIMENTS, Store
 from sigah.lab.report.figures import curves_figure, ratios_figure, recall_figure
 from sigah.lab.report.markdown import markdown_pages
 from sigah.lab.report.plots import draw as draw_plot
-from tables import claims, cold, engines, frontier, methods, ranking, scale, search, streams
+from tables import claims, cold, engines, frontier, methods, onnx, ranking, search, streams
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
@@ -42,7 +42,7 @@ TABLES = {
     **methods.TABLES,
     **search.TABLES,
     **ranking.TABLES,
-    **scale.TABLES,
+    **onnx.TABLES,
     **engines.TABLES,
     **cold.TABLES,
     **frontier.TABLES,

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -13,8 +10,6 @@ from sigah.advice.measurement import places
 from sigah.advice.prediction import share_found
 from sigah.advice.trials import nested_truth
 from sigah.evaluation import exact_neighbors
-
-RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "advise.json"
 
 
 def noisy_places(n: int, k: int, n_queries: int, noise: float, seed: int) -> dict[int, np.ndarray]:
@@ -83,15 +78,3 @@ def test_truth_among_first_rows_is_exact() -> None:
 def test_places_are_those_of_the_ids() -> None:
     found = np.array([[4, 2, 9], [1, 0, 3]])
     assert places(found, np.array([[9, 5], [0, 1]])).tolist() == [[2, 3], [1, 0]]
-
-
-@pytest.mark.skipif(not RESULTS.exists(), reason="the benchmark has not run")
-def test_the_recorded_intervals_hold_on_sets_that_they_were_not_tuned_on() -> None:
-    results = json.loads(RESULTS.read_text())
-    held_out = [
-        row for row in results["rows"] if row["set"] in results["summary"]["held out"]["sets"]
-    ]
-    inside = np.mean([row["low"] <= row["measured"] <= row["high"] for row in held_out])
-    assert inside == pytest.approx(results["summary"]["held out"]["coverage"])
-    assert inside >= 0.95
-    assert results["summary"]["held out"]["good_decisions"] >= 0.9

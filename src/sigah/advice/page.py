@@ -75,9 +75,10 @@ X = Callable[[Candidate], float | None]
 
 def page(advice: Advice) -> str:
     """The page."""
-    reads = sorted({one.reads for one in advice.candidates})
+    reads = {one.reads for one in advice.candidates}
+    chosen = 0 if advice.recommended is None else advice.recommended.reads
     charts = []
-    for count in dict.fromkeys((0, *reads[-1:])):
+    for count in dict.fromkeys((0, chosen or max(reads, default=0))):
         some = [one for one in advice.candidates if one.reads == count]
         title = "Codes alone" if not count else f"Codes, and {count:,} original vectors read"
         if any(one.method != "floats" for one in some):
@@ -149,7 +150,8 @@ def _chart(
         return HIGH - BOTTOM - (recall - bottom) / (1 - bottom) * (HIGH - TOP - BOTTOM)
 
     drawn = []
-    ticks = [bottom + step * (1 - bottom) / 5 for step in range(6)]
+    step = next(step for step in (0.02, 0.05, 0.1, 0.2) if (1 - bottom) / step <= 5.01)
+    ticks = [1 - count * step for count in range(int((1 - bottom) / step + 1.01))]
     for recall in ticks:
         drawn.append(
             f'<line class="grid" x1="{LEFT}" x2="{WIDE - RIGHT}" y1="{up(recall):.1f}"'

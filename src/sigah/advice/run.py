@@ -49,7 +49,7 @@ class Advice:
     held_out : bool
         Whether the queries were drawn from the vectors.
     candidates : tuple of Candidate
-        All that was measured, without those that another one beats at every cost.
+        All that was measured, without those that another one beats at every cost; plain signs stay.
     choice : Choice or None
         None if nothing was measured.
     finished : bool
@@ -288,10 +288,14 @@ def advise(
     every = [one for some in found.values() for one in some]
     # what was measured on few rows only was no match for the others
     fully = [one for one in every if finished and one.measured_rows >= len(trials.base) // 2]
+    choice = choose(fully or every, wishes)
+    named = (choice.recommended, *choice.runners_up)
+    best = undominated(every)
+    shown = [one for one in every if one in best or one in named or one.method == "sign"]
     advice = replace(
         told,
-        candidates=tuple(sorted(undominated(every), key=lambda one: (one.cost, one.reads))),
-        choice=choose(fully or every, wishes),
+        candidates=tuple(sorted(shown, key=lambda one: (one.cost, one.reads))),
+        choice=choice,
         finished=finished,
         seconds=time.perf_counter() - began,
     )

@@ -1,4 +1,4 @@
-"""Tables of exported graphs and of advice."""
+"""The table of exported graphs."""
 
 from __future__ import annotations
 
@@ -56,30 +56,6 @@ def onnx_table() -> str:
     return markdown(head, lines)
 
 
-def advise_table() -> str:
-    """How well predictions from samples hold at the full size."""
-    report = json.loads((ROOT / "benchmarks" / "results" / "advise.json").read_text())
-    lines = []
-    for group, told in report["summary"].items():
-        lines.append(
-            [
-                group,
-                ", ".join(told["sets"]),
-                f"{told['candidates']}",
-                f"{told['coverage']:.1%}",
-                f"{told['mean_absolute_error']:.3f}",
-                f"{told['mean_width']:.3f}",
-                f"{told['good_decisions']:.1%} of {told['decisions']}",
-            ]
-        )
-    head = [
-        "sets", "which", "predictions", "inside the interval", "mean error", "mean width",
-        "decisions within 2 points or a tenth of the bytes",
-    ]  # fmt: skip
-    return markdown(head, lines, left=2)
-
-
 TABLES: dict[str, Callable[[], str]] = {
     "onnx": onnx_table,
-    "advise": advise_table,
 }
