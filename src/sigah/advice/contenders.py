@@ -1,4 +1,4 @@
-"""What is compared: methods at several sizes, fitted to a sample, and the orders they find."""
+"""What is compared: methods at several sizes, fitted to a sample."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sigah.advice.orders import Ids, Order, Vectors
+from sigah.advice.rivals import faiss_orders
 from sigah.hashers import ITQ, BinaryHasher, SiGAH, SignHashing
 from sigah.refinement import VectorIndex
 from sigah.search import HammingIndex, TwoStageSearch
 
-__all__ = ["FAMILIES", "Contender", "Order", "contenders", "families"]
-
-Vectors = NDArray[np.float32]
-Ids = NDArray[np.int64]
+__all__ = ["FAMILIES", "Contender", "contenders", "families"]
 
 #: Methods from the simplest to the most demanding: of equals, the earlier one is recommended.
 FAMILIES = ("sign", "itq", "vectors", "sigah", "sq8", "pq", "opq", "rabitq")
@@ -30,26 +28,6 @@ FAISS_BYTES = (8, 16, 32, 64)
 FAISS_ROWS = 256 * 39  # fewer rows for 256 codewords, and FAISS warns at each of them
 RABITQ_SIDE_BYTES = 8  # two numbers beside the signs
 LEAST_SHORTLIST = 1000  # of an index of vectors
-
-
-@dataclass(frozen=True, eq=False)
-class Order:
-    """A way to order the base for a query.
-
-    Attributes
-    ----------
-    ranking : str
-        "hamming", "asymmetric" or "tables" (of sigah), or "codes" (of FAISS).
-    nearest : callable
-        ``nearest(queries, depth, size)`` gives ids ``(q, depth)`` among the first ``size`` rows.
-    shorter : callable
-        ``shorter(size)`` gives a function ``search(queries, k)`` over an index of just these rows,
-        to be timed.
-    """
-
-    ranking: str
-    nearest: Callable[[Vectors, int, int], Ids]
-    shorter: Callable[[int], Callable[[Vectors, int], Any]]
 
 
 @dataclass(frozen=True)
@@ -83,9 +61,7 @@ class Contender:
     def orders(self, base: Vectors, learned_from: Vectors, metric: str, seed: int) -> list[Order]:
         """Learn from vectors, and hold a base; the ways to order it."""
         if self.family in OF_FAISS:
-            from sigah.advice.rivals import faiss_orders
-
-            return faiss_orders(self, base, learned_from, metric, seed)
+            return faiss_orders(self.family, self.bytes, base, learned_from, metric, seed)
         if self.family == "vectors":
             return [_order_of_vectors(self, base, learned_from, metric, seed)]
         return _orders_of_hasher(_hasher(self, metric, seed).fit(learned_from), base)

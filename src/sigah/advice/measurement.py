@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sigah.advice.contenders import Contender, Order, Vectors
+from sigah.advice.contenders import Contender
+from sigah.advice.orders import Order, Vectors
 from sigah.advice.trials import Trial
 from sigah.metric import as_compared
 from sigah.search.scoring import compared, vector_distances

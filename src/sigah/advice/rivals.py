@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sigah.advice.contenders import Contender, Ids, Order, Vectors
+from sigah.advice.orders import Ids, Order, Vectors
 from sigah.advice.recipe import FACTORIES
 from sigah.extras import require
 from sigah.metric import as_compared
@@ -21,17 +21,15 @@ OPQ_ROUNDS = 10
 
 
 def faiss_orders(
-    contender: Contender, base: Vectors, learned_from: Vectors, metric: str, seed: int
+    family: str, n_bytes: int, base: Vectors, learned_from: Vectors, metric: str, seed: int
 ) -> list[Order]:
     """Learn from vectors, and hold a base."""
     faiss = require("faiss", "measuring FAISS's methods", "faiss")
     faiss.omp_set_num_threads(available_threads())
     rows = as_compared(base, metric)
     kind = faiss.METRIC_INNER_PRODUCT if metric == "ip" else faiss.METRIC_L2
-    index = faiss.index_factory(
-        base.shape[1], FACTORIES[contender.family].format(m=contender.bytes), kind
-    )
-    if contender.family == "opq":
+    index = faiss.index_factory(base.shape[1], FACTORIES[family].format(m=n_bytes), kind)
+    if family == "opq":
         chain = faiss.downcast_VectorTransform(index.chain.at(0))
         chain.niter = OPQ_ROUNDS
     drawn = np.random.default_rng(seed).permutation(len(learned_from))[:TRAINING_ROWS]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sigah.advice.contenders import Vectors
+from sigah.advice.orders import Vectors
 from sigah.evaluation.truth import exact_neighbors
 from sigah.rows.dtypes import check_rows
 from sigah.rows.sampling import sample

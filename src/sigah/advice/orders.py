@@ -1,0 +1,35 @@
+"""A way to order a base for a query, whatever made it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Ids", "Order", "Vectors"]
+
+Vectors = NDArray[np.float32]
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """A way to order the base for a query.
+
+    Attributes
+    ----------
+    ranking : str
+        "hamming", "asymmetric" or "tables" (of sigah), or "codes" (of FAISS).
+    nearest : callable
+        ``nearest(queries, depth, size)`` gives ids ``(q, depth)`` among the first ``size`` rows.
+    shorter : callable
+        ``shorter(size)`` gives a function ``search(queries, k)`` over an index of just these rows,
+        to be timed.
+    """
+
+    ranking: str
+    nearest: Callable[[Vectors, int, int], Ids]
+    shorter: Callable[[int], Callable[[Vectors, int], Any]]
