@@ -13,6 +13,7 @@ from scipy.stats import chisquare
 from sigah import ITQ
 from sigah.rows import open_vectors, sample, sampling, training_rows
 from sigah.rows.blocks import Rows
+from sigah.rows.sources import _blocks_of_batches
 
 ROWS = np.arange(2 * 5000, dtype=np.float32).reshape(5000, 2)
 
@@ -139,3 +140,13 @@ def test_a_covariance_far_from_zero_is_as_good_as_float32_vectors_are(
     centre, covariance = Rows(X).mean_and_covariance()  # type: ignore[arg-type]
     np.testing.assert_allclose(centre, X.mean(axis=0, dtype=np.float64), rtol=1e-12)
     assert np.abs(covariance - exact).max() < tolerance
+
+
+def test_blocks_of_batches_know_their_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sigah.rows.sources.BLOCK_BYTES", 4 * ROWS.shape[1] * 7)
+    sizes = 0
+    for where, block in _blocks_of_batches(iter(np.split(ROWS, [1, 2, 20, 33]))):
+        assert where.start == sizes
+        np.testing.assert_array_equal(block, ROWS[where])
+        sizes = where.stop
+    assert sizes == len(ROWS)
