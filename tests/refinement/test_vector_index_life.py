@@ -289,3 +289,11 @@ def test_more_candidates_than_vectors_are_all_vectors(index: VectorIndex, vector
     expected = index.search(vectors[:20], 3, vectors=vectors, n_ranked=N)
     found = index.search(vectors[:20], 3, vectors=vectors, n_ranked=10**15)
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("gives", [lambda ids: np.ones((1, DIM)), lambda ids: None])
+def test_a_function_must_give_a_vector_for_each_id(
+    gives: Any, index: VectorIndex, vectors: Any
+) -> None:
+    with pytest.raises(ValueError, match=r"vectors must give a vector for each of the \d+ ids"):
+        index.search(vectors[:1], 3, vectors=gives)

@@ -33,6 +33,7 @@ from sigah.progress import phase
 from sigah.refinement import VectorIndex
 from sigah.refinement.vector_index import LEAST_BYTES
 from sigah.rows import finite, open_array
+from sigah.search.layout import MAX_BITS
 
 __all__ = ["app"]
 
@@ -60,7 +61,8 @@ def build(
     vectors: Vectors,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the index.")],
     n_bytes: Annotated[
-        int, typer.Option("--bytes", min=LEAST_BYTES, help="Bytes of each vector.")
+        int,
+        typer.Option("--bytes", min=LEAST_BYTES, max=MAX_BITS // 8, help="Bytes of each vector."),
     ] = 16,
     metric: Annotated[
         str,

@@ -181,6 +181,11 @@ def vector_distances(
     def look_up(some: slice) -> NDArray[Any]:  # ids ascend, so files are read in order
         wanted = ids[some]
         found = vectors(wanted) if callable(vectors) else vectors[wanted]
+        if np.shape(found)[:1] != wanted.shape:
+            raise ValueError(
+                f"vectors must give a vector for each of the {len(wanted)} ids that it is asked"
+                f" for, but gave {type(found).__name__} of shape {np.shape(found)}"
+            )
         return check_vectors(found, "vectors", numbers=wanted)
 
     return _distances(views, len(ids), look_up, where, metric)
