@@ -211,7 +211,7 @@ def test_a_page_runs(
 
 def quickened(words: list[str]) -> list[str]:
     """The same command with little training."""
-    if words[0] == "fit" and not {"--method", "--continue"} & set(words):
+    if words[0] == "fit" and not {"--method", "--continue", "--recipe"} & set(words):
         return [*words, "--set", f"n_steps={QUICK}"]
     if words[0] == "evaluate" and not {"--truth", "--qrels", "--vectors"} & set(words):
         fewer = {"--seeds": "1", "--methods": "itq,lsh,sigah"}
