@@ -12,7 +12,7 @@ back; the other half is not certain at another size.
 
 The interval has three parts, in logits. Queries: everything is repeated on resampled queries. Size:
 what these predictions miss a doubling. Learning: a model learned from all vectors is not the one
-learned from a sample. The latter two come from residuals on real vectors, never on synthetic ones.
+learned from a sample.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ NORMAL = 1.96
 TAKEN_BACK = 0.5
 SLOPE_STEPS = 2.0  # doublings that the line beyond the last one is taken from
 
-# Deviations in logits, rounded from residuals on MNIST: samples of 3,600 and 7,200 vectors predict
-# 32,000. benchmarks/advise.py measures on several sets how often the interval holds.
+# Deviations in logits, set by hand. benchmarks/advise.py measures on several sets how often the
+# interval holds.
 PER_DOUBLING = 0.1
 OF_LEARNING = 0.1
 
