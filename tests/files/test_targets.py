@@ -37,6 +37,8 @@ def written(tmp_path: Path, blobs: Any) -> dict[str, Path]:
     texts = {
         "results.json": '{"data": {}, "runs": []}',
         "drift.json": '{"verdict": "keep", "balance": []}',
+        "advice.json": '{"format": "sigah advice 1"}',
+        "recipe.json": '{"format": "sigah recipe 1"}',
         "page.html": "<!doctype html>\n<html><title>sigah: the demo</title></html>",
         "package.json": '{"data":{"name":"mine"}}',
         "list.json": "[1, 2]",
