@@ -47,6 +47,7 @@ def files(made: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_fit_encode_search_agree_with_the_library(files: Path, blobs: Any, run: Any) -> None:
     status, out, _ = run(
         "search", files / "model", files / "codes.npy", files / "queries.npy",
@@ -71,6 +72,7 @@ def test_search_prints_neighbours_without_out(files: Path, run: Any) -> None:
     assert "first of 50 queries" in out
 
 
+@pytest.mark.slow
 def test_an_index_is_built_changed_and_searched(files: Path, run: Any, blobs: Any) -> None:
     index, codes = files / "index", files / "codes.npy"
     status, out, _ = run("index", "build", codes, "--out", index)
@@ -120,6 +122,7 @@ def test_an_index_refuses_codes_of_another_model(files: Path, run: Any) -> None:
     assert json.loads(run("index", "stats", index)[1])["n_codes"] == 1950
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["asymmetric", "spherical", "decoded", "raw"])
 def test_search_ranks_candidates(files: Path, run: Any, blobs: Any, by: str) -> None:
     call = ("search", files / "model", files / "codes.npy", files / "queries.npy", "--by", by)

@@ -50,6 +50,7 @@ def test_a_model_by_cosine_is_that_of_the_library(folder: Path, run: Any) -> Non
     assert told["header"]["parameters"]["metric"] == "cosine"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["raw", "decoded", "asymmetric", "hamming"])
 def test_searches_and_evaluations_are_by_the_metric_of_the_model(
     folder: Path, run: Any, by: str

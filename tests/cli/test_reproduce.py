@@ -42,6 +42,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
     return call
 
 
+@pytest.mark.slow
 def test_reproduce_then_report(run: Any, tmp_path: Path) -> None:
     results = tmp_path / "results"
     status, told = run("reproduce", "table4", "--quick", "--out", results)

@@ -46,6 +46,7 @@ def workplace(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     return tmp_path
 
 
+@pytest.mark.slow
 def test_build_writes_the_index_that_python_builds(workplace: Path, run: Any) -> None:
     line = "vectors build base.npy --bytes 4 --seed 0 -o new.vectors"
     status, out, _ = run(*shlex.split(line))

@@ -187,6 +187,7 @@ def small_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets, "load", lambda name: split)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", pages_with_code())
 def test_a_page_runs(
     page: str, small_sets: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Any
