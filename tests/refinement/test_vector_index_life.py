@@ -45,14 +45,6 @@ def through_pickle(thing: Any) -> Any:
     return pickle.loads(pickle.dumps(thing))
 
 
-@pytest.fixture
-def switching_often() -> Any:
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    yield
-    sys.setswitchinterval(before)
-
-
 def even(ids: Any) -> Any:
     return ids % 2 == 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from typing import Any
@@ -14,14 +13,6 @@ from sigah import HammingIndex
 from sigah.search import Selection, selection
 
 SECONDS = 4.0  # 08d4737 gives its first wrong answer to a mask within a tenth of that
-
-
-@pytest.fixture
-def switching_often() -> Any:
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    yield
-    sys.setswitchinterval(before)
 
 
 def random_codes(n: int, seed: int = 0) -> Any:

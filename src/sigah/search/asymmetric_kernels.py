@@ -21,8 +21,9 @@ from numba.extending import intrinsic
 
 from sigah.search.group_kernels import VECTORS
 from sigah.search.instructions import (
+    add_halves,
     instruction_for,
-    look_up,
+    load_halves,
     prefetch_line,
     splat,
     trailing_zeros,
@@ -54,11 +55,9 @@ def _group_bounds(
         instruction = instruction_for(context.codegen().magic_tuple()[2])
         byte, i16, word = ir.IntType(8), ir.IntType(16), ir.IntType(64)
         codes, pairs = ir.VectorType(byte, LANES), ir.VectorType(i16, LANES // 2)
-        table = ir.VectorType(byte, 16)
         group = builder.inttoptr(group, byte.as_pointer())
         ahead = builder.inttoptr(ahead, byte.as_pointer())
         tables = builder.inttoptr(tables, byte.as_pointer())
-        low, four = ir.Constant(codes, [15] * LANES), ir.Constant(codes, [4] * LANES)
         eight = ir.Constant(pairs, [8] * (LANES // 2))
         zeros = ir.Constant(pairs, [0] * (LANES // 2))
         bound = splat(builder, builder.trunc(limit, i16), pairs)
@@ -74,18 +73,12 @@ def _group_bounds(
                 offset = builder.mul(b, word(GROUP))
                 plane = builder.gep(group, [builder.add(offset, word(half * GROUP // 2))])
                 next_plane = builder.gep(ahead, [builder.add(offset, word(half * GROUP // 2))])
-                own = builder.gep(tables, [builder.mul(b, word(32))])
-                lows = builder.load(builder.bitcast(own, table.as_pointer()), align=1)
-                highs = builder.gep(own, [word(16)])
-                highs = builder.load(builder.bitcast(highs, table.as_pointer()), align=1)
+                halves = load_halves(builder, tables, b)
                 for v in range(VECTORS // 2):
                     prefetch_line(builder, builder.gep(next_plane, [word(v * LANES)]))
                     where = builder.gep(plane, [word(v * LANES)])
                     values = builder.load(builder.bitcast(where, codes.as_pointer()), align=64)
-                    entries = builder.add(
-                        look_up(builder, instruction, lows, builder.and_(values, low)),
-                        look_up(builder, instruction, highs, builder.lshr(values, four)),
-                    )
+                    entries = add_halves(builder, instruction, halves, values)
                     entries = builder.bitcast(entries, pairs)
                     upper = builder.lshr(entries, eight)
                     builder.store(builder.add(builder.load(both[v]), entries), both[v])

@@ -27,7 +27,13 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from sigah.search.instructions import instruction_for, look_up, prefetch_line, splat
+from sigah.search.instructions import (
+    add_halves,
+    instruction_for,
+    load_halves,
+    prefetch_line,
+    splat,
+)
 from sigah.search.kernel_cache import compiled
 from sigah.search.layout import GROUP, LANES
 
@@ -167,29 +173,22 @@ def _group_sums(
         group, ahead, tables, n_bytes, limit, distances, below = arguments
         instruction = instruction_for(context.codegen().magic_tuple()[2])
         byte, word = ir.IntType(8), ir.IntType(64)
-        codes, table = ir.VectorType(byte, LANES), ir.VectorType(byte, 16)
+        codes = ir.VectorType(byte, LANES)
         group, ahead, tables = (
             builder.inttoptr(address, byte.as_pointer()) for address in (group, ahead, tables)
         )
-        low, four = ir.Constant(codes, [15] * LANES), ir.Constant(codes, [4] * LANES)
         totals = [cgutils.alloca_once(builder, codes) for _ in range(VECTORS)]
         for total in totals:
             builder.store(ir.Constant(codes, [0] * LANES), total)
         with cgutils.for_range_slice(builder, word(0), n_bytes, word(1), word) as (b, _):
             offset = builder.mul(b, word(GROUP))
             plane, next_plane = builder.gep(group, [offset]), builder.gep(ahead, [offset])
-            own = builder.gep(tables, [builder.mul(b, word(32))])
-            lows = builder.load(builder.bitcast(own, table.as_pointer()), align=1)
-            highs = builder.gep(own, [word(16)])
-            highs = builder.load(builder.bitcast(highs, table.as_pointer()), align=1)
+            halves = load_halves(builder, tables, b)
             for v, total in enumerate(totals):
                 prefetch_line(builder, builder.gep(next_plane, [word(v * LANES)]))
                 where = builder.gep(plane, [word(v * LANES)])
                 values = builder.load(builder.bitcast(where, codes.as_pointer()), align=64)
-                entries = builder.add(
-                    look_up(builder, instruction, lows, builder.and_(values, low)),
-                    look_up(builder, instruction, highs, builder.lshr(values, four)),
-                )
+                entries = add_halves(builder, instruction, halves, values)
                 builder.store(builder.add(builder.load(total), entries), total)
         return _write_nearer(builder, totals, codes, limit, distances, below)
 

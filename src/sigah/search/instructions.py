@@ -16,7 +16,9 @@ from numba.extending import intrinsic
 from sigah.search.layout import LANES
 
 __all__ = [
+    "add_halves",
     "instruction_for",
+    "load_halves",
     "look_up",
     "multiply_pairs",
     "ones",
@@ -94,6 +96,27 @@ def look_up(builder: Any, instruction: str, table: Any, indices: Any) -> Any:
             shuffle(builder, *pair, wide) for pair in zip(parts[::2], parts[1::2], strict=True)
         ]
     return parts[0]
+
+
+def load_halves(builder: Any, tables: Any, b: Any) -> tuple[Any, Any]:
+    """The tables ``<16 x i8>`` of the low and of the high four bits of byte number ``b``."""
+    word, table = ir.IntType(64), ir.VectorType(ir.IntType(8), 16)
+    places = (builder.add(builder.mul(b, word(32)), word(half)) for half in (0, 16))
+    low, high = (
+        builder.load(builder.bitcast(builder.gep(tables, [place]), table.as_pointer()), align=1)
+        for place in places
+    )
+    return low, high
+
+
+def add_halves(builder: Any, instruction: str, halves: tuple[Any, Any], values: Any) -> Any:
+    """For bytes ``<64 x i8>``: the entry of the low four bits plus that of the high ones."""
+    low, high = halves
+    mask, four = (ir.Constant(values.type, [number] * LANES) for number in (15, 4))
+    return builder.add(
+        look_up(builder, instruction, low, builder.and_(values, mask)),
+        look_up(builder, instruction, high, builder.lshr(values, four)),
+    )
 
 
 def shuffle(builder: Any, first: Any, second: Any, lanes: list[int]) -> Any:
