@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -278,8 +278,7 @@ def advise(
     )
     found: dict[tuple[str, int], list[Candidate]] = {}
     try:
-        for _ in _measurements(found, trials, told, chosen, depth, show=show):
-            pass
+        _measure_all(found, trials, told, chosen, depth, show=show)
         finished = True
     except KeyboardInterrupt:
         if not found:
@@ -304,7 +303,7 @@ def advise(
     return advice
 
 
-def _measurements(
+def _measure_all(
     found: dict[tuple[str, int], list[Candidate]],
     trials: Trials,
     told: Advice,
@@ -312,8 +311,11 @@ def _measurements(
     depth: int,
     *,
     show: bool,
-) -> Iterator[None]:
-    """Measure all contenders on few rows, and the promising ones on all; fills ``found``."""
+) -> None:
+    """Measure all contenders on few rows, and the promising ones on all; fills ``found``.
+
+    What an interruption leaves in ``found`` is whole.
+    """
     wishes = told.wishes
     with phase("finding the true neighbours", show=show):
         small = trials.of(FIRST if told.n_sampled > 2 * FIRST else told.n_sampled)
@@ -334,7 +336,6 @@ def _measurements(
                 found[contender.family, contender.bytes] = candidates_of(
                     measured, told.full, wishes
                 )
-                yield
             progress.advance(task)
         seconds = time_floats(trials.base, trials.queries, told.k, told.metric)
         found["floats", 4 * told.dim] = [floats(seconds, told.full)]
@@ -348,7 +349,6 @@ def _measurements(
             progress.update(task, detail=contender.name)
             measured = measure(contender, large, depth, told.seed, whole=whole)
             found[contender.family, contender.bytes] = candidates_of(measured, told.full, wishes)
-            yield
             progress.advance(task)
 
 
