@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from sigah.lab.datasets.sources import Source
 from sigah.rows.lazy import is_numeric
 
-__all__ = ["Dataset", "Split"]
+__all__ = ["Build", "Dataset", "Split"]
+
+SAME_MEAN = 1e-5  # relative; processors change the last digits of a value, never its fifth
 
 
 class Split(NamedTuple):
@@ -32,6 +34,36 @@ class Split(NamedTuple):
     queries: NDArray[np.float32]
     base_labels: NDArray[Any] | None
     query_labels: NDArray[Any] | None
+
+
+@dataclass(frozen=True)
+class Build:
+    """One build of a set that is computed, and whose last digits depend on the processor.
+
+    Results are filed under the checksums of this build, wherever the set is computed again.
+
+    Attributes
+    ----------
+    base_sha256, queries_sha256 : str
+        Checksums of its vectors, as :func:`sigah.evaluation.content_hash` gives them.
+    base_mean, queries_mean : float
+        Means over all values; they tell a build of the same photographs from other data.
+    """
+
+    base_sha256: str
+    queries_sha256: str
+    base_mean: float
+    queries_mean: float
+
+    @property
+    def checksums(self) -> dict[str, str]:
+        """What a description of the data names."""
+        return {"base_sha256": self.base_sha256, "queries_sha256": self.queries_sha256}
+
+    def equals(self, base: NDArray[np.float32], queries: NDArray[np.float32]) -> bool:
+        """Whether vectors are those of this build, but for their last digits."""
+        found = [float(np.mean(X, dtype=np.float64)) for X in (base, queries)]
+        return np.allclose(found, [self.base_mean, self.queries_mean], rtol=SAME_MEAN, atol=0)
 
 
 @dataclass(frozen=True)
@@ -58,6 +90,8 @@ class Dataset:
         the checksum that it has when it is fetched is kept beside it.
     stand_in_for : str
         The set that this one is taken instead of, and must not be taken for.
+    build : Build or None
+        The build under whose checksums results are filed, where builds differ in last digits.
     """
 
     name: str
@@ -73,6 +107,7 @@ class Dataset:
     n_classes: int = 0
     sha256: Mapping[str, str] = field(default_factory=dict)
     stand_in_for: str = ""
+    build: Build | None = None
 
     @property
     def shapes(self) -> dict[str, tuple[int | None, ...]]:

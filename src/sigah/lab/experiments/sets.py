@@ -74,7 +74,7 @@ def prepare(name: str, *, quick: bool = False, show: bool = False) -> Evaluation
         base_labels = None if base_labels is None else base_labels[:QUICK_BASE]
         query_labels = None if query_labels is None else query_labels[:QUICK_QUERIES]
         part = f"its first {len(base):,} vectors and {len(queries):,} queries"
-    return EvaluationData(
+    data = EvaluationData(
         name,
         base,
         queries,
@@ -88,6 +88,10 @@ def prepare(name: str, *, quick: bool = False, show: bool = False) -> Evaluation
         metric=metric,
         n_train=None if n_train is None or n_train >= len(base) else n_train,
     )
+    known = datasets.CATALOG[name].build if name in datasets.CATALOG else None
+    if known and not quick and known.equals(base, queries):
+        data.description.update(known.checksums)
+    return data
 
 
 def features_of(name: str, *, show: bool) -> images.FeatureSet:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sigah.lab.datasets.dataset import Dataset
+from sigah.lab.datasets.dataset import Build, Dataset
 from sigah.lab.datasets.descriptors.gist import COLOUR, TINY
 from sigah.lab.datasets.descriptors.photo_sets import PhotoGist, PhotoSift
 
@@ -44,6 +44,12 @@ SETS = (
         dim=384,
         dtype="float32",
         stand_in_for="Tiny100K",
+        build=Build(
+            base_sha256="8ae8e93b8a4848009a92c2444747f6e97447ea979c6dc1e02491400551b11105",
+            queries_sha256="bd147c1ca09f18b7b41c3570ed6426ff1d5ddd117558b1cf075c21f8fed883f6",
+            base_mean=0.0322579,
+            queries_mean=0.0293885,
+        ),
         sources=(PhotoGist(100_000, 1_000, "L", TINY, longest=2600),),
     ),
     Dataset(
