@@ -20,6 +20,7 @@ from sigah.hashers import sigah as estimator
 from sigah.hashers import sigah_networks as networks
 from sigah.hashers import sigah_training as training
 from sigah.hashers.sigah_decoder import ACTIVATIONS, activate, gaussian_dictionary
+from sigah.hashers.sigah_start import neighbors_found
 
 
 def batch(n: int, d: int, seed: int = 0) -> torch.Tensor:
@@ -375,6 +376,63 @@ def test_ctrl_c_leaves_a_usable_model(blobs: Any, monkeypatch: pytest.MonkeyPatc
     assert hasher.training_["interrupted"]
     assert hasher.training_["steps"] < 61
     assert len(np.unique(hasher.transform(blobs), axis=0)) > 100
+
+
+# --------------------------------------------------------- codes of many bits
+
+
+def ten_nearest(base: np.ndarray[Any, Any], queries: np.ndarray[Any, Any]) -> list[set[int]]:
+    distances = ((queries[:, None].astype(float) - base) ** 2).sum(axis=2)
+    return [set(row) for row in np.argsort(distances, axis=1, kind="stable")[:, :10].tolist()]
+
+
+def test_the_share_of_neighbours_found_is_that_of_a_plain_search() -> None:
+    rng = np.random.default_rng(0)
+    base, queries = (rng.normal(size=(n, 6)).astype(np.float32) for n in (150, 140))
+    # so many bits that hardly two Hamming distances of a query are equal
+    layers = [
+        (rng.normal(size=(6, r)).astype(np.float32), rng.normal(size=r).astype(np.float32))
+        for r in (2048, 4096)
+    ]
+    true = ten_nearest(base, queries)
+    for share, (W, c) in zip(neighbors_found(base, queries, layers), layers, strict=True):
+        ours = ten_nearest(base @ W + c >= 0, queries @ W + c >= 0)
+        expected = np.mean([len(a & b) / 10 for a, b in zip(ours, true, strict=True)])
+        assert share == pytest.approx(expected, abs=0.01)  # but for equal distances
+        assert share > 0.3
+
+
+def test_long_codes_are_those_of_the_start_or_the_learned_ones(
+    blobs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: dict[str, Any] = {"n_steps": 20, "dictionary": "gaussian", "learning_rate": 10.0}
+    spoiled = small(128, **settings).fit(blobs)
+    start = small(128, **{**settings, "learning_rate": 1e-12}).fit(blobs)
+    found = spoiled.training_["recall10@10"]
+    assert found["learned"] < found["start"]
+    np.testing.assert_array_equal(spoiled.transform(blobs), start.transform(blobs))
+
+    monkeypatch.setattr(training, "neighbors_found", lambda *_: [0.5, 0.5])
+    learned = small(128, **settings).fit(blobs)
+    assert (learned.transform(blobs) != start.transform(blobs)).mean() > 0.1
+    assert "recall10@10" not in small(64, **settings).fit(blobs).training_
+
+
+@pytest.mark.parametrize(("r", "share"), [(32, 1.0), (64, 1.0), (128, 0.5), (512, 0.125)])
+def test_terms_of_neighbourhoods_weigh_less_in_long_codes(r: int, share: float) -> None:
+    W = batch(8, r).numpy()
+    trainer = training.Trainer(SiGAH(r), W, 60_000, 0, torch.device("cpu"))
+    x = batch(500, 8, 1)
+    terms = trainer.terms(x)
+    distances = networks.squared_distances(x).fill_diagonal_(networks.SELF_DISTANCE)
+    radius = networks.kth_smallest(distances, 8)
+    b = trainer.hash_layer(x)
+    cosines = (b @ b.T / r).fill_diagonal_(networks.SELF_COSINE)
+    sharpness, slope = torch.exp(trainer.log_sharpness), torch.exp(trainer.log_slope)
+    near = networks.neighbor_loss(sharpness * cosines, distances, radius)
+    pair = networks.pair_loss(slope * (cosines - trainer.radius), distances, radius)
+    torch.testing.assert_close(terms["neighbor"], share * near)
+    torch.testing.assert_close(terms["pair"], share * pair)
 
 
 def test_early_stopping_keeps_the_best_weights(blobs: Any) -> None:

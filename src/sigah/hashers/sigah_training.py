@@ -29,6 +29,7 @@ from sigah.hashers.sigah_networks import (
     squared_distances,
 )
 from sigah.hashers.sigah_parameters import Parameters
+from sigah.hashers.sigah_start import neighbors_found
 from sigah.progress import bar
 from sigah.rows.blocks import Rows, RowSource
 from sigah.threads import available_threads
@@ -38,6 +39,8 @@ __all__ = ["train"]
 EVALUATE_EVERY = 50  # steps between two entries of the history
 ENOUGH_NEIGHBORS = 8  # of a row in its batch, for the pair term to have its whole weight
 START_ROWS = 1 << 16  # rows that the rotation at the start is learned from
+SHORT = 64  # bits up to which the neighbour and the pair term have their whole weights
+HELD_OUT, COMPARED = 500, 30_000  # queries and rows by which end and start of long codes compare
 
 
 @dataclass(frozen=True)
@@ -170,14 +173,17 @@ class Trainer:
                 k = min(max(k, 2), others)
                 radius = kth_smallest(distances, k)
                 cosines = (b @ b.T / b.shape[1]).fill_diagonal_(SELF_COSINE)
+                # Short codes must tell neighbourhoods apart. Long codes can tell vectors within one
+                # apart, and do so better if rebuilding has more say.
+                share = min(1.0, SHORT / b.shape[1])
             if p.neighbor:
                 logits = torch.exp(self.log_sharpness) * cosines
-                terms["neighbor"] = neighbor_loss(logits, distances, radius)
+                terms["neighbor"] = share * neighbor_loss(logits, distances, radius)
             if p.pair:
                 logits = torch.exp(self.log_slope) * (cosines - self.radius)
                 # few neighbours in a batch are a noisy sample of those of the whole data
                 trust = min(1.0, (k / ENOUGH_NEIGHBORS) ** 0.5)
-                terms["pair"] = trust * pair_loss(logits, distances, radius)
+                terms["pair"] = share * trust * pair_loss(logits, distances, radius)
         return terms
 
     def _play(self, x: Tensor, synthetic: Tensor, *, learn: bool) -> dict[str, Tensor]:
@@ -283,6 +289,10 @@ def train(
     training, held_out = order, order[:0]
     if params.early_stopping:
         training, held_out = order[n_held_out:], order[: min(n_held_out, 2000)]
+    queries = order[:0]
+    if start is None and params.initialization == "itq" and params.n_bits > SHORT:
+        n_queries = min(HELD_OUT, len(training) // 10)
+        queries, training = np.split(training, [n_queries])
     shift = mean.astype(np.float32)
 
     def vectors(indices: NDArray[np.intp], out: NDArray[np.float32] | None = None) -> Tensor:
@@ -294,6 +304,7 @@ def train(
     history: list[dict[str, float]] = []
     best, best_loss, worse, interrupted, steps = None, np.inf, 0, False, 0
     with quiet_cpu(), bar(show=params.verbose) as progress:
+        first_W = W.copy()
         trainer = Trainer(params, W, len(training), seed, device)
         if start is not None:
             trainer.go_on(start)
@@ -337,11 +348,21 @@ def train(
         if best is not None:
             trainer.restore(best)
     hash_layer, generator = trainer.hash_layer, trainer.generator
+    learned = to_numpy(hash_layer.W), to_numpy(hash_layer.c)
+    comparison = {}
+    if len(queries) and not interrupted:
+        at_start = first_W, np.zeros_like(learned[1])
+        base, held_out_queries = (
+            to_numpy(vectors(np.sort(chosen))) for chosen in (training[:COMPARED], queries)
+        )
+        found = neighbors_found(base, held_out_queries, [at_start, learned])
+        comparison = {"recall10@10": dict(zip(("start", "learned"), found, strict=True))}
+        learned = at_start if found[0] > found[1] else learned
     return Trained(
         mean=mean,
         scale=scale,
-        W=to_numpy(hash_layer.W),
-        c=to_numpy(hash_layer.c),
+        W=learned[0],
+        c=learned[1],
         V=to_numpy(generator.V),
         g=to_numpy(generator.g),
         A=to_numpy(generator.A) if isinstance(generator.A, nn.Parameter) else None,
@@ -354,6 +375,7 @@ def train(
             "device": device.type,
             "seconds": round(time.perf_counter() - began, 2),
             "loss": history[-1] if history else {},
+            **comparison,
         },
     )
 

@@ -69,6 +69,12 @@ SETS = (
         dim=960,
         dtype="float32",
         stand_in_for="GIST1M",
+        build=Build(
+            base_sha256="b6e55c34b7194e6eb67c9e04211cd3011016b74784f80682d2bbda4a3cd1549d",
+            queries_sha256="4df790048a656488e33b2a0119331cdbbc34ddb7a02073a4817f110f7b5a9adb",
+            base_mean=0.04432476,
+            queries_mean=0.03921073,
+        ),
         sources=(PhotoGist(100_000, 1_000, "RGB", COLOUR, longest=2600),),
     ),
 )
