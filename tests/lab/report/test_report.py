@@ -69,10 +69,25 @@ def test_the_table_marks_the_best_of_each_length(page: Path) -> None:
 def test_image_rows_keep_their_order() -> None:
     black, white = np.ones((3, 784)), np.zeros((2, 784))
     figure = images_figure([("black", black), ("white", white)], title="")
-    axes = np.array(figure.axes).reshape(2, 3)
-    assert axes[0, 0].images[0].get_array().mean() == 1
-    assert axes[1, 0].images[0].get_array().mean() == 0
-    assert not axes[1, 2].images, "a shorter row leaves its last places empty"
+    (axis,) = figure.axes
+    sheet = np.asarray(axis.images[0].get_array())
+    rows = np.split(sheet, 2)
+    inked = [[image.max() for image in np.split(row, 3, axis=1)] for row in rows]
+    assert inked == [[1, 1, 1], [0, 0, 0]]
+    labels = {text.get_text(): text.get_position()[1] for text in axis.texts}
+    assert labels["black"] < len(rows[0]) < labels["white"], "each label stands beside its row"
+
+
+def test_hits_are_underlined_in_colour() -> None:
+    images = [("query", np.ones((1, 784))), ("found", np.ones((3, 784)))]
+    hits = {"found": np.array([True, False, True])}
+    (axis,) = images_figure(images, title="", highlight=hits).axes
+    places = [line.get_xdata()[0] for line in axis.lines]
+    colours = [line.get_color() for line in axis.lines]
+    assert places == sorted(places) and len(places) == 3
+    assert colours[0] == colours[2] != colours[1]
+    below_first_row = np.asarray(axis.images[0].get_array()).shape[0] / 2
+    assert all(line.get_ydata()[0] > below_first_row for line in axis.lines)
 
 
 def test_ratios_stand_in_their_cells() -> None:

@@ -7,12 +7,15 @@ from statistics import fmean
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 __all__ = ["curves_figure", "images_figure", "ratios_figure", "recall_figure"]
+
+GAP = 3  # pixels between two images of a sheet
 
 LABELS = {
     "sigah": "SiGAH",
@@ -219,28 +222,30 @@ def images_figure(
         Images to underline: hits among found neighbours.
     """
     n = max(len(images) for _, images in rows)
+    height, width = shape[0] + GAP, shape[1] + GAP
+    # one picture for all: matplotlib takes longer for the axes of an image than for its pixels
+    sheet = np.zeros((height * len(rows), width * n))
+    for row, (_, images) in enumerate(rows):
+        for i, image in enumerate(images):
+            top, left = row * height, i * width
+            sheet[top : top + shape[0], left : left + shape[1]] = np.reshape(image, shape)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(1.5 + 0.62 * n, 0.3 + 0.68 * len(rows)))
         figure.suptitle(title, fontsize=10, y=0.995)
-        axes = figure.subplots(len(rows), n, squeeze=False)
+        axis = figure.subplots()
         figure.subplots_adjust(
             left=1.45 / (1.5 + 0.62 * n),
             right=0.995,
             top=1 - 0.34 / (0.3 + 0.68 * len(rows)),
             bottom=0.02,
-            wspace=0.06,
-            hspace=0.1,
         )
-        for line, (label, images) in zip(axes, rows, strict=True):
-            line[0].text(
-                -0.15, 0.5, label, transform=line[0].transAxes, ha="right", va="center", fontsize=9
-            )
-            for i, ax in enumerate(line):
-                ax.set_axis_off()
-                if i < len(images):
-                    ax.imshow(images[i].reshape(shape), cmap="gray_r", vmin=0, vmax=1)
-                    if highlight and label in highlight:
-                        hit = highlight[label][i]
-                        colour = "#0072b2" if hit else "#d9d9d9"
-                        ax.plot([0, 1], [0, 0], color=colour, lw=3, transform=ax.transAxes)
+        axis.set_axis_off()
+        axis.imshow(sheet, cmap="gray_r", vmin=0, vmax=1)
+        for row, (label, _) in enumerate(rows):
+            middle, bottom = row * height + shape[0] / 2, (row + 1) * height - GAP / 2
+            axis.text(-4, middle, label, ha="right", va="center", fontsize=9)
+            for i, hit in enumerate(highlight.get(label, ()) if highlight else ()):
+                colour = "#0072b2" if hit else "#d9d9d9"
+                left = i * width
+                axis.plot([left, left + shape[1] - 1], [bottom, bottom], color=colour, lw=3)
     return figure
