@@ -7,7 +7,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 export GOMP_SPINCOUNT ?= 10000
 
 .PHONY: setup test test-slow test-all test-fast docs dist-check test-engines test-browser test-soak \
-  fuzz mutate lint demo bench bench-million bench-onnx \
+  fuzz mutate kernels lint demo bench bench-million bench-onnx \
   bench-advise bench-search bench-ranking bench-frontier bench-engines bench-stream bench-cold results clean
 
 setup: .venv/.installed
@@ -21,8 +21,13 @@ setup: .venv/.installed
 # other. What our own threads do is tested with as many as there are cores.
 PYTEST := OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-test: setup lint
+test: setup
+	$(MAKE) --no-print-directory -j2 lint kernels
 	$(PYTEST) -m "not slow and not engine"
+
+# Compiled once, before two processes would each compile them.
+kernels: setup
+	$(BIN)/sigah warmup
 
 # The rest, marked `slow`: fits of all methods on real images, the soak, and others of many seconds.
 # A file is not divided between the two processes, so fits that its tests share are made once.
