@@ -6,6 +6,7 @@ import argparse
 import statistics
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from reports import write_report
 from sigah.evaluation import EvaluationData
 from sigah.evaluation.loop import Unit, measure_units
 from sigah.evaluation.store import RunStore
-from sigah.hashers.registry import make_hasher, method_label
+from sigah.hashers.registry import make_hasher, method_class, method_label
 from sigah.lab.experiments import prepare
 
 
@@ -25,7 +26,10 @@ def run(
     json_path: str,
     settings: dict[str, Any],
 ) -> None:
-    """The command line of a benchmark; ``measure(fitted hasher, data)`` gives figures by name."""
+    """The command line of a benchmark; ``measure(fitted hasher, data)`` gives figures by name.
+
+    ``settings["n_bits"]`` is one code length or a list of them.
+    """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--sets", default="mnist,fashion-mnist")
     parser.add_argument("--methods", default=methods)
@@ -33,16 +37,17 @@ def run(
     parser.add_argument("--json", type=Path, default=Path(json_path))
     arguments = parser.parse_args()
     rows = []
+    asked = settings["n_bits"]
     for name in arguments.sets.split(","):
         data, store = prepare(name), RunStore()
-        for method in arguments.methods.split(","):
+        for n_bits, method in product(
+            asked if isinstance(asked, list) else [asked], arguments.methods.split(",")
+        ):
+            longest = data.base.shape[1]
+            if n_bits > longest and not method_class(method).exceeds_dimension:
+                continue
             units = [
-                Unit(
-                    method_label(method),
-                    settings["n_bits"],
-                    seed,
-                    partial(make_hasher, method, settings["n_bits"], seed),
-                )
+                Unit(method_label(method), n_bits, seed, partial(make_hasher, method, n_bits, seed))
                 for seed in range(arguments.seeds)
             ]
             figures = {}
@@ -54,10 +59,12 @@ def run(
                     for by, value in one.run["metrics"].items()
                     if not by.startswith("fit_")
                 }
-            rows.append({"data": name, "method": method, "runs": list(figures.values())})
-            shown = "  ".join(f"{by} {mean(rows[-1], by):.3f}" for by in rows[-1]["runs"][0])
-            print(f"{name:14} {method:22} {shown}", flush=True)
-    write_report(arguments.json, settings | {"seeds": arguments.seeds, "rows": rows})
+            length = {"n_bits": n_bits} if isinstance(asked, list) else {}
+            row = {"data": name, "method": method, **length, "runs": list(figures.values())}
+            rows.append(row)
+            shown = "  ".join(f"{by} {mean(row, by):.3f}" for by in row["runs"][0])
+            print(f"{name:14} {method:22} {n_bits:4}  {shown}", flush=True)
+            write_report(arguments.json, settings | {"seeds": arguments.seeds, "rows": rows})
 
 
 def mean(row: dict[str, Any], by: str) -> float:
