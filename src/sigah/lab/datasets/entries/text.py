@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sigah.lab.datasets.dataset import Dataset
+from sigah.lab.datasets.dataset import Build, Dataset
 from sigah.lab.datasets.packages import Debian, Wheel
 from sigah.lab.datasets.text import SentenceEncoder, WordNetText, WordVectors
 
@@ -66,6 +66,12 @@ SETS = (
             "base_labels": "688abbd868655e1ad0ac6de5c1e8af8be89ed0fec5bf0d34ba0625e42be2db1f",
             "query_labels": "9c6924bc65ed26df29ce597d1c83619e39673c008f3d6cb4c0c20e3f6a26b96e",
         },
+        build=Build(
+            base_sha256="87c76f2a78c94f4857f99e9dbd38bc561b75216b560d9515458268f964943411",
+            queries_sha256="51e7119f0d502512c98c95f9fcc2ef9ce68ba74561aa188903be7f44f1de51db",
+            base_mean=-5.9043436e-4,
+            queries_mean=-6.0600732e-4,
+        ),
         sources=(
             WordNetText(
                 Debian(
