@@ -6,12 +6,14 @@ module are collected and run once without a fault, in a process of their own. Fo
 process forks; the child takes the faulty code into the functions that are loaded, and runs the
 tests until one fails. So a fault costs what its tests cost.
 
-Single tests of more than SLOW seconds are left out, and tests that start other processes do not see
-the fault, so the share that is noticed is a lower bound. Constants of modules and classes are not
-changed, and neither are compiled kernels, whose answers are held against NumPy bit by bit.
+Tests that are marked slow or take more than SLOW seconds are left out, and tests that start other
+processes do not see the fault, so the share that is noticed is a lower bound. Constants of modules
+and classes are not changed, and neither are compiled kernels, whose answers are held against NumPy
+bit by bit.
 
 ``make mutate`` runs this and writes benchmarks/results/mutation.json; interrupted, it goes on where
-it stopped.
+it stopped. A fault is known by the function it is in, so results stay while other code changes.
+Faults that passed are tried again when their tests change.
 """
 
 from __future__ import annotations
@@ -19,11 +21,11 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
+import hashlib
 import importlib
 import json
 import math
 import os
-import random
 import resource
 import signal
 import subprocess
@@ -44,45 +46,133 @@ ROOT = Path(__file__).parents[2]
 TESTS = {
     "hashers/base.py": [
         "hashers/test_linear.py", "hashers/test_estimator.py", "hashers/test_inputs.py",
+        "hashers/test_metric.py", "search/test_models.py", "streams/test_encoding.py",
     ],
-    "hashers/sigah*.py": ["hashers/test_sigah.py"],
-    "hashers/itq.py": ["hashers/test_itq.py", "hashers/test_oracles.py"],
-    "search/kernels.py": ["search/test_kernels.py", "search/test_index.py"],
-    "search/group_kernels.py": ["search/test_kernels.py", "search/test_table_search.py"],
-    "search/query_tables.py": ["search/test_query_tables.py"],
-    "search/multi_index*.py": ["search/test_multi_index.py"],
-    "search/rerank.py": ["search/test_rerank.py"],
-    "search/scor*.py": ["search/test_rerank.py", "search/test_table_search.py"],
-    "search/asymmetric_kernels.py": ["search/test_table_search.py"],
-    "search/key*.py": ["search/test_keyed_index.py"],
+    "hashers/estimator.py": ["hashers/test_estimator.py", "hashers/test_inputs.py"],
+    "hashers/rounding.py": [
+        "hashers/test_linear.py", "hashers/test_single_vectors.py", "hashers/test_inputs.py",
+    ],
+    "hashers/sigah*.py": [
+        "hashers/test_linear.py", "hashers/test_sigah.py", "hashers/test_estimator.py",
+        "hashers/test_inputs.py",
+    ],
+    "hashers/itq.py": [
+        "hashers/test_itq.py", "hashers/test_oracles.py", "hashers/test_pca_rotation.py",
+        "hashers/test_estimator.py",
+    ],
+    "search/plain_scan.py": ["search/test_cold_start.py", "search/test_index.py"],
+    "search/scan.py": [
+        "search/test_kernels.py", "search/test_cold_start.py", "search/test_index.py",
+        "search/test_filters.py",
+    ],
+    "search/segment.py": [
+        "search/test_kernels.py", "search/test_index.py", "search/test_filters.py",
+        "search/test_index_life.py", "search/test_index_files.py",
+    ],
+    "search/query_tables.py": [
+        "search/test_query_tables.py", "refinement/test_index_of_vectors.py",
+    ],
+    "search/multi_index*.py": [
+        "search/test_multi_index.py", "search/test_kernels.py", "search/test_index.py",
+        "search/test_index_life.py",
+    ],
+    "search/rerank.py": [
+        "search/test_rerank.py", "search/test_rerank_metrics.py", "search/test_models.py",
+        "search/test_filters.py", "search/test_keyed_index.py", "search/test_processes.py",
+    ],
+    "search/scor*.py": [
+        "search/test_rerank.py", "search/test_rerank_metrics.py", "search/test_table_search.py",
+        "refinement/test_index_of_vectors.py",
+    ],
+    "search/key*.py": ["search/test_keyed_index.py", "cli/test_keys.py"],
+    "search/merging.py": [
+        "distributed/test_folders.py", "search/test_index.py", "search/test_filters.py",
+        "search/test_index_life.py",
+    ],
+    "search/index*.py": [
+        "search/test_index.py", "search/test_index_life.py", "search/test_index_files.py",
+        "search/test_filters.py", "search/test_models.py", "search/test_processes.py",
+        "files/test_golden.py",
+    ],
     "search/*.py": [
         "search/test_index.py", "search/test_index_life.py", "search/test_filters.py",
-        "search/test_index_files.py", "search/test_models.py",
+        "search/test_index_files.py", "search/test_models.py", "search/test_table_search.py",
+        "search/test_keyed_index.py",
     ],
-    "evaluation/metrics.py": ["evaluation/test_metrics.py"],
-    "evaluation/truth.py": ["evaluation/test_truth.py"],
-    "evaluation/labels.py": ["evaluation/test_labels.py"],
-    "evaluation/intervals.py": ["evaluation/test_intervals.py"],
+    "evaluation/metrics.py": ["evaluation/test_metrics.py", "evaluation/test_intervals.py"],
+    "evaluation/truth.py": ["evaluation/test_truth.py", "evaluation/test_truth_metrics.py"],
+    "evaluation/labels.py": ["evaluation/test_labels.py", "evaluation/test_loop.py"],
+    "evaluation/intervals.py": ["evaluation/test_intervals.py", "evaluation/test_loop.py"],
     "evaluation/relevance.py": ["evaluation/test_relevance.py"],
     "evaluation/qrels.py": ["evaluation/test_relevance.py"],
+    "evaluation/deployed.py": [
+        "evaluation/test_deployed.py", "cli/test_evaluate_deployed.py",
+    ],
     "evaluation/*.py": ["evaluation/test_loop.py"],
-    "files/targets.py": ["files/test_targets.py"],
-    "files/*.py": ["files/test_files.py", "files/test_parquet.py", "files/test_golden.py"],
-    "rows/sampling.py": ["rows/test_sampling.py"],
-    "rows/*.py": ["rows/test_sources.py", "rows/test_readers.py", "rows/test_folder.py"],
-    "refinement/*.py": [
+    "files/targets.py": ["files/test_targets.py", "files/test_files.py", "cli/test_messages.py"],
+    "files/unchanged.py": ["search/test_processes.py", "search/test_index_files.py"],
+    "files/indexes.py": [
+        "search/test_index_files.py", "files/test_files.py", "files/test_golden.py",
+        "refinement/test_vector_index_life.py", "search/test_keyed_index.py",
+    ],
+    "files/folders.py": [
+        "files/test_parquet.py", "cli/test_codes_with_ids.py", "distributed/test_folders.py",
+        "streams/test_encoding.py",
+    ],
+    "files/parquet.py": [
+        "files/test_parquet.py", "cli/test_codes_with_ids.py", "streams/test_encoding.py",
+        "fuzz/test_seeds.py",
+    ],
+    "files/codes.py": [
+        "files/test_files.py", "files/test_parquet.py", "cli/test_codes_with_ids.py",
+        "files/test_golden.py", "streams/test_encoding.py",
+    ],
+    "files/*.py": [
+        "files/test_files.py", "files/test_parquet.py", "files/test_golden.py",
+        "streams/test_encoding.py", "search/test_index_files.py", "fuzz/test_seeds.py",
+    ],
+    "rows/sampling.py": ["rows/test_sampling.py", "rows/test_sources.py"],
+    "rows/blocks.py": [
+        "rows/test_sources.py", "hashers/test_itq.py", "hashers/test_oracles.py",
+        "hashers/test_inputs.py", "hashers/test_metric.py", "hashers/test_estimator.py",
+        "rows/test_tables.py", "rows/test_sampling.py",
+    ],
+    "rows/ids.py": [
+        "rows/test_folder.py", "cli/test_codes_with_ids.py", "cli/test_keys.py",
+        "streams/test_encoding.py",
+    ],
+    "rows/lazy.py": ["rows/test_tables.py", "rows/test_readers.py", "rows/test_folder.py"],
+    "rows/dtypes.py": [
+        "hashers/test_inputs.py", "rows/test_sources.py", "rows/test_readers.py",
+        "rows/test_tables.py",
+    ],
+    "rows/formats/*.py": [
+        "rows/test_readers.py", "rows/test_tables.py", "fuzz/test_seeds.py",
+    ],
+    "rows/*.py": [
+        "rows/test_sources.py", "rows/test_readers.py", "rows/test_folder.py",
+        "rows/test_sampling.py", "streams/test_encoding.py", "hashers/test_inputs.py",
+    ],
+    "refinement/codebooks.py": [
         "refinement/test_codebooks.py", "refinement/test_index_of_vectors.py",
     ],
-    "metric.py": ["hashers/test_metric.py"],
-    "rows/formats/*.py": ["rows/test_readers.py", "rows/test_tables.py"],
-    "streams/drift.py": ["streams/test_drift.py"],
-    "streams/*.py": ["streams/test_encoding.py"],
+    "refinement/*.py": [
+        "refinement/test_index_of_vectors.py", "refinement/test_vector_index_life.py",
+        "cli/test_vector_index.py",
+    ],
+    "metric.py": [
+        "hashers/test_metric.py", "search/test_rerank_metrics.py",
+        "evaluation/test_truth_metrics.py",
+    ],
+    "streams/drift.py": ["streams/test_drift.py", "cli/test_streams.py"],
+    "streams/*.py": ["streams/test_encoding.py", "cli/test_streams.py"],
 }  # fmt: skip
+UNSEEN = (
+    "*kernels.py", "instructions.py", "layout.py",  # compiled once, and kept in a cache
+    "kernel_cache.py", "warmup.py",  # their tests start processes
+)  # fmt: skip
 SLOW = 1.0  # seconds of processor time
 PATIENCE = 10  # of clock time, as a multiple of processor time
-KERNELS = (
-    "kernels.py", "multi_index_kernels.py", "score_kernels.py", "asymmetric_kernels.py", "layout.py"
-)  # fmt: skip
 PASSED, NOTICED, NO_FUNCTION, BROKEN = 0, 1, 3, 4  # what a child leaves with
 
 COMPARISONS = {
@@ -107,6 +197,7 @@ class Mutant:
     stop: int
     before: str
     after: str
+    key: str
 
 
 def faults(node: ast.AST) -> Iterator[ast.AST]:
@@ -138,19 +229,24 @@ def faults(node: ast.AST) -> Iterator[ast.AST]:
 
 def mutants(module: Path, name: str) -> Iterator[Mutant]:
     """All faults of a module's functions; what only words depend on is left alone."""
-    source = module.read_text()
+    content = module.read_bytes()
     starts = [0]
-    for line in source.encode().splitlines(keepends=True):
+    for line in content.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
-    content = source.encode()
 
-    def walk(node: ast.AST, *, inside: bool) -> Iterator[Mutant]:
-        for fault in faults(node) if inside else ():
-            start = starts[node.lineno - 1] + node.col_offset  # type: ignore[attr-defined]
-            stop = starts[node.end_lineno - 1] + node.end_col_offset  # type: ignore[attr-defined]
-            text = ast.unparse(fault)
-            if isinstance(node, ast.expr):
-                text = f"({text})"
+    def place(node: ast.AST) -> tuple[int, int]:
+        """Where the text of a node starts and stops, in bytes."""
+        return (
+            starts[node.lineno - 1] + node.col_offset,  # type: ignore[attr-defined]
+            starts[node.end_lineno - 1] + node.end_col_offset,  # type: ignore[attr-defined]
+        )
+
+    def walk(node: ast.AST, around: str, function: ast.AST | None) -> Iterator[Mutant]:
+        """Faults below a node; ``around`` names the classes, ``function`` is the outermost one."""
+        for fault in faults(node) if function is not None else ():
+            (start, stop), (first, last) = place(node), place(function)
+            text = f"({ast.unparse(fault)})" if isinstance(node, ast.expr) else ast.unparse(fault)
+            known_by = (name, around, content[first:last].decode(), start - first, stop - first)
             yield Mutant(
                 name,
                 node.lineno,  # type: ignore[attr-defined]
@@ -158,20 +254,30 @@ def mutants(module: Path, name: str) -> Iterator[Mutant]:
                 stop,
                 content[start:stop].decode(),
                 text,
+                checksum(known_by, text),
             )
         if isinstance(node, ast.Raise | ast.JoinedStr):
             return
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             return
+        if isinstance(node, ast.ClassDef):
+            around += f".{node.name}"
         for field, value in ast.iter_fields(node):
             if field in ("annotation", "returns", "decorator_list"):
                 continue
-            within = inside or (isinstance(node, ast.FunctionDef) and field == "body")
+            within = function
+            if function is None and isinstance(node, ast.FunctionDef) and field == "body":
+                within = node
             for child in value if isinstance(value, list) else [value]:
                 if isinstance(child, ast.AST):
-                    yield from walk(child, inside=within)
+                    yield from walk(child, around, within)
 
-    yield from walk(ast.parse(source), inside=False)
+    yield from walk(ast.parse(content), "", None)
+
+
+def checksum(*parts: object) -> str:
+    """A name for a fault, or for the text of tests."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 def tests_of(package: Path) -> dict[str, list[str]]:
@@ -180,7 +286,7 @@ def tests_of(package: Path) -> dict[str, list[str]]:
     for pattern, files in TESTS.items():
         for module in sorted(package.glob(pattern)):
             name = str(module.relative_to(package))
-            if module.name not in ("__init__.py", *KERNELS):
+            if not any(module.match(unseen) for unseen in ("__init__.py", *UNSEEN)):
                 found.setdefault(name, [str(ROOT / "tests" / file) for file in files])
     return found
 
@@ -327,6 +433,7 @@ def try_all(files: list[str], faults: Sequence[Mutant]) -> Iterator[dict[str, An
         os.dup2(silence, 1)
         os.dup2(silence, 2)
         options = ["-q", "-s", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=no"]
+        options += ["-m", "not engine and not slow"]
         pytest.main([*options, *files], plugins=[Trials(faults, writing)])
         os._exit(0)
     os.close(writing)
@@ -340,22 +447,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n", type=int, default=450, help="how many faults to draw")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", default="", help="modules whose names have this in them")
+    parser.add_argument("--only", default="", help="try those of modules with this in their names")
     parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/mutation.json")
     arguments = parser.parse_args()
     sys.dont_write_bytecode = True
     os.chdir(ROOT)
     package = ROOT / "src/sigah"
-    tests = {name: files for name, files in tests_of(package).items() if arguments.only in name}
+    tests = tests_of(package)
     all_ = [mutant for name in tests for mutant in mutants(package / name, name)]
-    drawn = random.Random(arguments.seed).sample(all_, min(arguments.n, len(all_)))
+    all_.sort(key=lambda mutant: checksum(arguments.seed, mutant.key))
+    drawn = all_[: arguments.n]
     print(f"{len(all_):,} faults in {len(tests)} modules, {len(drawn)} drawn", flush=True)
-    about = {"seed": arguments.seed, "faults": len(all_), "only": arguments.only}
-    results = tried(arguments.json, about)
-    done = {tuple(one[key] for key in ("module", "start", "stop", "after")) for one in results}
+    versions = {
+        name: checksum(*[(file, Path(file).read_bytes()) for file in files])
+        for name, files in tests.items()
+    }
+    about = {"seed": arguments.seed, "faults": len(all_)}
+    results = tried(arguments.json, arguments.seed, drawn, versions)
+    done = {one["key"] for one in results}
     groups: dict[tuple[str, ...], list[Mutant]] = {}
     for one in drawn:
-        if (one.module, one.start, one.stop, one.after) not in done:
+        if one.key not in done and arguments.only in one.module:
             groups.setdefault(tuple(tests[one.module]), []).append(one)
     for files, some in groups.items():
         for told in try_all(list(files), some):
@@ -364,7 +476,7 @@ def main() -> None:
                 if told["broken"]:
                     print("left out, as they fail without a fault:", *told["broken"], flush=True)
                 continue
-            results.append(told)
+            results.append({**told, "tests": versions[told["module"]]})
             print(
                 f"{len(results):4} {told['result']:8} {told['seconds']:5.1f} s "
                 f" {told['module']}:{told['line']}  {told['before']!r} -> {told['after']!r}",
@@ -375,14 +487,25 @@ def main() -> None:
     print(f"{noticed} of {len(results)} noticed; {arguments.json}")
 
 
-def tried(path: Path, about: dict[str, object]) -> list[dict[str, Any]]:
-    """The results of an earlier call for the same sample, which this one goes on from."""
+def tried(
+    path: Path, seed: int, drawn: Sequence[Mutant], versions: dict[str, str]
+) -> list[dict[str, Any]]:
+    """The results of an earlier call that still hold: the fault is the same, and so are its tests.
+
+    A fault that was noticed is not tried again. Its place may have moved.
+    """
     if not path.is_file():
         return []
     content = json.loads(path.read_text())
-    if any(content.get(key) != value for key, value in about.items()):
+    if content["seed"] != seed:
         return []
-    return list(content["results"])
+    known = {one.key: asdict(one) for one in drawn}
+    return [
+        one | known[one["key"]]
+        for one in content["results"]
+        if one.get("key") in known
+        and (one["result"] != "passed" or one["tests"] == versions[one["module"]])
+    ]
 
 
 def report(results: list[dict[str, Any]], path: Path, about: dict[str, object]) -> None:
