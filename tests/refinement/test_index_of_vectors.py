@@ -15,7 +15,7 @@ from sigah.evaluation import exact_neighbors
 from sigah.files import FileFormatError
 from sigah.files.description import describe
 from sigah.metric import METRICS
-from sigah.refinement import RefinedCodes
+from sigah.refinement import RefinedCodes, refined_codes, vector_index
 from sigah.refinement.refined_codes import levels_of, nearest_level
 
 N, DIM, K = 3000, 32, 10
@@ -283,3 +283,68 @@ def test_bad_queries_are_named(indexes: dict[str, VectorIndex], queries: np.ndar
         RefinedCodes(index.refined.hasher, 12).encode(queries)
     zero = index.search(np.zeros((1, DIM), np.float32), 3)
     assert np.isfinite(zero[0]).all()
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_largest_numbers_are_found_or_refused_but_never_give_a_warning(
+    metric: str, base: np.ndarray, queries: np.ndarray, indexes: dict[str, VectorIndex]
+) -> None:
+    index = copy.copy(indexes[metric])
+    huge = queries[:4].copy()
+    huge[2] = 3e38 * np.sign(huge[2])
+    if metric == "cosine":  # only their directions count
+        index.add(huge, range(N, N + 4))
+        short = huge * np.float32(2.0**-100)  # exactly
+        np.testing.assert_array_equal(index.search(huge)[1], index.search(short)[1])
+        found = index.search(huge, 1, vectors=lambda ids: np.vstack([base, huge])[ids])[1]
+        assert (found.ravel() == np.arange(N, N + 4)).all()
+        return
+    at = r"a value too large to compute with: .*3e\+38 at row 2, column 0 \(at most 1e\+15\)"
+    with pytest.raises(ValueError, match=f"^Input queries contain {at}"):
+        index.search(huge, 1)
+    with pytest.raises(ValueError, match=f"^Input vectors contain {at}"):
+        index.add(huge)
+    with pytest.raises(ValueError, match=f"^Input vectors contain {at}"):
+        index.update(huge, range(4))
+    assert len(index) == N
+
+
+def test_errors_speak_of_vectors_and_queries(
+    base: np.ndarray, queries: np.ndarray, indexes: dict[str, VectorIndex]
+) -> None:
+    index = copy.copy(indexes["l2"])
+    bad = queries[:4].copy()
+    bad[3, 1] = np.nan
+    with pytest.raises(ValueError, match=r"^Input vectors contain NaN.*row 3, column 1"):
+        index.add(bad)
+    with pytest.raises(ValueError, match=r"^Input queries contain NaN.*row 3, column 1"):
+        index.search(bad)
+    with pytest.raises(ValueError, match=r"^Input queries contain NaN.*row 3, column 1"):
+        index.calibrate(bad, np.arange(4)[:, np.newaxis])
+    with pytest.raises(ValueError, match=r"^Input vectors contain NaN.*row 2003, column 1"):
+        VectorIndex.build(np.vstack([base[:2000], bad]), 12, random_state=0)
+    with pytest.raises(ValueError, match=r"but vectors has shape \(32,\)"):
+        index.add(queries[0])
+    with pytest.raises(ValueError, match=r"^vectors has 31 features"):
+        index.add(queries[:, :31])
+    for change in (index.add, index.update):
+        with pytest.raises(ValueError, match=r"^ids must have shape \(2,\), one for each row"):
+            change(queries[:2], [7])
+    with pytest.raises(ValueError, match="0 is repeated: the index has it already"):
+        index.add(queries[:1], [0])
+    mask = index.ids % 2 == 0
+    for call in (index.select, lambda mask: index.search(queries, filter=mask)):
+        with pytest.raises(ValueError, match="boolean mask.*give ids, or a function") as refused:
+            call(mask)
+        assert "snapshot" not in str(refused.value), "an index of vectors has none"
+
+
+def test_a_bad_vector_is_named_by_its_row_though_only_some_are_learned_from(
+    vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refined_codes, "TRAINING_ROWS", 500)
+    monkeypatch.setattr(vector_index, "TRAINING_ROWS", 500)
+    bad = vectors[:2000].copy()
+    bad[1990, 5] = np.inf
+    with pytest.raises(ValueError, match=r"^Input vectors contain NaN.*row 1990, column 5"):
+        VectorIndex.build(bad, 12, random_state=0)

@@ -490,7 +490,7 @@ def test_vectors_go_with_raw_and_nothing_else(index: Any, hasher: Any, base: Any
         TwoStageSearch(index, hasher, "raw", vectors=base[0])
 
 
-@pytest.mark.parametrize("oversampling", [0.99, 0, -1, math.nan, -math.inf, 10**400, "10", None])
+@pytest.mark.parametrize("oversampling", [0.99, 0, -1, math.nan, -math.inf, "10", None])
 def test_oversampling_below_one_is_refused(oversampling: Any, index: Any, hasher: Any) -> None:
     with pytest.raises(ValueError, match="oversampling must be a number of at least 1, got"):
         TwoStageSearch(index, hasher, "decoded", oversampling=oversampling)

@@ -62,8 +62,7 @@ def naming(name: str, argument: object, only: str = "") -> Iterator[None]:
         file = str(argument).rpartition(":")[0]
         for prefix in (f"{name.lower()}: ", "cannot open ", f"{argument}: ", f"{file}: "):
             reason = reason.removeprefix(prefix)
-        if reason.startswith("Input X "):
-            reason = f"it {reason.removeprefix('Input X ')}"
+        reason = re.sub("^Input (X|vectors|queries) contains? ", "it contains ", reason)
         kind = OSError if isinstance(error, OSError) else ValueError
         raise kind(f"{name} {argument}: {reason}") from error
 

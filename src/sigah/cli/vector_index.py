@@ -176,7 +176,7 @@ def search(
     k = at_most(k, len(held), "vectors")
 
     def find(some: Any, first: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        checked = finite(some, first)
+        checked = finite(some, first, largest=held.refined.largest)
         with naming("--vectors", vectors, only="the index holds the id"):
             return held.search(checked, k, filter=allowed, vectors=rows, n_ranked=ranked)
 
@@ -214,7 +214,7 @@ def calibrate(
         naming("--recall", recall, only="target_recall"),
         naming("TRUTH", truth, only="truth"),
         naming("--vectors", vectors, only="the index holds the id"),
-        naming("QUERIES", queries, only="Input X "),
+        naming("QUERIES", queries, only="Input queries "),
     ):
         found = held.calibrate(
             looked_up, wanted, target_recall=recall, vectors=rows, n_ranked=ranked
@@ -293,6 +293,6 @@ def _naming_rows(vectors: str, ids: str | None) -> Iterator[None]:
         with (
             naming("--ids", ids[:60], only="id"),
             naming("VECTORS", vectors, only="vectors"),
-            naming("VECTORS", vectors, only="Input X "),
+            naming("VECTORS", vectors, only="Input vectors "),
         ):
             yield

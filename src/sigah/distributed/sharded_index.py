@@ -15,6 +15,7 @@ from sigah.codes import check_codes
 from sigah.distributed.cluster import cluster
 from sigah.distributed.shards import shard_files
 from sigah.files import FileFormatError
+from sigah.search.checks import check_k
 from sigah.search.index import HammingIndex
 from sigah.search.merging import Nearest, WithinRadius, merge_nearest, merge_within_radius
 
@@ -115,14 +116,15 @@ class ShardedIndex:
         Raises
         ------
         ValueError
-            If the codes are not packed codes of ``n_bits`` bits, or ``k`` is not positive.
+            If the codes are not packed codes of ``n_bits`` bits, or ``k`` is not a whole number in
+            its range.
         FileFormatError
             If a file is damaged.
         OSError
             If a shard cannot be started again.
         """
         queries = check_codes(codes, n_bits=self.n_bits)
-        k = check_whole(k, "k", least=1)
+        k = check_k(k, self)
         n_rows = max(1, ANSWER_BYTES // (len(self._shards) * k * 12))
         blocks = [queries[start : start + n_rows] for start in range(0, len(queries), n_rows)]
         found = [

@@ -318,6 +318,8 @@ class ScoringHasher(BinaryHasher):
     def project(self, X: ArrayLike) -> NDArray[np.float32]:
         """Real-valued scores whose sign is the bit (0 counts as positive).
 
+        A score beyond float32, such as one of a vector of 3e38, is infinite.
+
         Returns
         -------
         scores : ndarray of float32, shape (n, n_bits)
@@ -325,7 +327,8 @@ class ScoringHasher(BinaryHasher):
         rows = self._fitted_rows(X)
         scores = np.empty((len(rows), self.n_bits), np.float32)
         for where, block in rows.blocks():
-            scores[where] = self._scores(as_compared(block, self.metric_))
+            with np.errstate(over="ignore"):
+                scores[where] = self._scores(as_compared(block, self.metric_))
         return scores
 
 

@@ -18,7 +18,7 @@ from sigah.progress import bar
 from sigah.refinement.codebooks import VALUES, choose, decoded, improve, product_codebooks
 from sigah.rows.blocks import LARGEST, Rows
 from sigah.rows.dtypes import check_rows
-from sigah.rows.sampling import sample
+from sigah.rows.sampling import sample_rows
 from sigah.search.query_tables import QueryTables
 
 __all__ = ["Queries", "RefinedCodes"]
@@ -160,7 +160,7 @@ class RefinedCodes:
             If scikit-learn is not installed.
         """
         random_state = check_random_state(random_state)
-        drawn = sample(self.rows(X, largest=LARGEST).source, TRAINING_ROWS, random_state)
+        drawn = sample_rows(self.rows(X, largest=LARGEST), TRAINING_ROWS, random_state)
         vectors = as_compared(drawn, self.metric)
         mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
         vectors = vectors - mean
@@ -218,10 +218,13 @@ class RefinedCodes:
         Raises
         ------
         ValueError
-            If the vectors are not finite or of another dimension.
+            If the vectors are not finite, of another dimension or larger than ``largest``.
         """
+        return self.encode_rows(self.rows(X))
+
+    def encode_rows(self, vectors: Rows) -> NDArray[np.uint8]:
+        """As :meth:`encode`, of vectors from :meth:`rows`."""
         self._check_fitted()
-        vectors = self.rows(X)
         rows = np.zeros((len(vectors), self.n_bytes), np.uint8)
         for where, block in vectors.blocks():
             rows[where] = self._encode(block)
@@ -347,9 +350,15 @@ class RefinedCodes:
         last = VALUES // LEVELS if self._has_levels else VALUES
         return [VALUES] * (self.n_bytes - 1) + [last]
 
-    def rows(self, X: ArrayLike, *, name: str = "X", largest: float = np.inf) -> Rows:
+    @property
+    def largest(self) -> float:
+        """The largest value, of either sign, in vectors and queries; infinity for cosine."""
+        return np.inf if self.metric == "cosine" else LARGEST
+
+    def rows(self, X: ArrayLike, *, name: str = "X", largest: float | None = None) -> Rows:
         """Vectors to be read in blocks, of the right dimension; each block is checked."""
-        rows = Rows(check_rows(X, name), largest=largest)
+        most = self.largest if largest is None else largest
+        rows = Rows(check_rows(X, name), largest=most, name=name)
         if rows.dim != self.n_features:
             raise ValueError(
                 f"{name} has {rows.dim} features, but the hasher was fitted with {self.n_features}"

@@ -21,13 +21,14 @@ from sigah.progress import phase
 from sigah.refinement.refined_codes import TRAINING_ROWS, RefinedCodes
 from sigah.rows.blocks import LARGEST, Rows, RowSource
 from sigah.rows.dtypes import check_rows
-from sigah.rows.sampling import sample
+from sigah.rows.sampling import sample_rows
 from sigah.search import HammingIndex, IndexSnapshot, Selection
+from sigah.search.checks import check_k
 from sigah.search.compiled import score_kernels
 from sigah.search.layout import MAX_BITS, MISSING_ID
 from sigah.search.rerank import check_target, check_truth
 from sigah.search.scoring import compared, vector_distances
-from sigah.search.selection import Filter
+from sigah.search.selection import MASK_REFUSED, Filter, is_mask
 
 __all__ = ["ShortlistCalibration", "VectorIndex"]
 
@@ -181,8 +182,8 @@ class VectorIndex:
         if n_bytes > MAX_BITS // 8:
             raise ValueError(f"n_bytes can be at most {MAX_BITS // 8}, got {n_bytes}")
         random_state = check_random_state(random_state)
-        rows = Rows(check_rows(vectors, "vectors"), largest=LARGEST)
-        drawn = sample(rows.source, TRAINING_ROWS, random_state)
+        rows = Rows(check_rows(vectors, "vectors"), largest=LARGEST, name="vectors")
+        drawn = sample_rows(rows, TRAINING_ROWS, random_state)
         if hasher is None:
             n_hash = min(n_bytes // 2, rows.dim // 8)
             if not n_hash:
@@ -270,13 +271,15 @@ class VectorIndex:
         Raises
         ------
         ValueError
-            If the vectors are not finite or of another dimension, or an id is negative or taken.
+            If the vectors are not finite or of another dimension, have values beyond 1e15 and the
+            metric is not cosine, or an id is negative or taken.
         """
-        self._index.add(self.refined.encode(vectors), ids)
+        self._index.add(self.refined.encode_rows(self.refined.rows(vectors, name="vectors")), ids)
 
     def update(self, vectors: ArrayLike, ids: ArrayLike) -> None:
         """Replace the vectors of ids in the index; a search sees all of the new ones or none."""
-        self._index.update(self.refined.encode(vectors), ids)
+        rows = self.refined.rows(vectors, name="vectors")
+        self._index.update(self.refined.encode_rows(rows), ids)
 
     def remove(self, ids: ArrayLike) -> None:
         """Remove vectors by id: all of them, or none if an id is not in the index."""
@@ -288,7 +291,7 @@ class VectorIndex:
 
     def select(self, filter: Filter) -> Selection:
         """Prepare a filter for many searches, as :meth:`HammingIndex.select`."""
-        return self._index.select(filter)
+        return self._index.select(_not_a_mask(filter))
 
     def reconstruct(self, ids: ArrayLike) -> NDArray[np.float32]:
         """Approximations of vectors by id; of unit vectors for the metric cosine.
@@ -314,6 +317,7 @@ class VectorIndex:
         ----------
         queries : array-like, shape (q, d)
         k : int, default=10
+            May exceed the number of vectors, up to 65,536.
         filter : array-like, callable or Selection, optional
             Which ids may be found, as in :meth:`HammingIndex.search`.
         vectors : array-like or callable, optional
@@ -334,12 +338,13 @@ class VectorIndex:
         Raises
         ------
         ValueError
-            If the queries are not finite vectors of the right dimension, ``k`` is not a positive
-            whole number, or the filter is of another kind.
+            If the queries are not finite vectors of the right dimension, or have values beyond
+            1e15 and the metric is not cosine; if ``k`` is not a whole number in its range; or if
+            the filter is of another kind.
         FileFormatError
             If the file that the index was opened from proves damaged.
         """
-        k = check_whole(k, "k", least=1)
+        k = check_k(k, self, "vectors")
         n_ranked = check_whole(n_ranked, "n_ranked", least=1)
         rows = self.refined.rows(queries, name="queries")
         if vectors is None:
@@ -355,7 +360,7 @@ class VectorIndex:
         step = self.n_threads * max(16, QUERY_BYTES // (self.n_bytes * 256 * 4))
         given = filter is not None and not isinstance(filter, Selection)
         if given:
-            filter = self._index.ids_of_mask(cast(Filter, filter))  # an index refuses masks
+            filter = _not_a_mask(cast(Filter, filter))
         index = self._index.snapshot()  # one state for all parts of the queries
         if given and len(queries) > step:
             filter = index.select(cast(Filter, filter))  # once, not for each part
@@ -554,6 +559,12 @@ def _empty_index(refined: RefinedCodes, n_threads: int | None) -> HammingIndex:
         n_threads=n_threads,
         fingerprint=refined.fingerprint,
     )
+
+
+def _not_a_mask(filter: Filter) -> Filter:
+    if is_mask(filter):
+        raise ValueError(f"{MASK_REFUSED} (lambda ids: ids % 2 == 0)")
+    return filter
 
 
 def _share_found(found: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ from sigah.rows.dtypes import RowSource, as_float32, is_row_source
 __all__ = ["LARGEST", "RowSource", "Rows", "finite", "is_row_source"]
 
 BLOCK_BYTES = 8 << 20  # a block and its product stay in a last-level cache
-LARGEST = 1e15  # in vectors to learn from: sums of products of larger ones overflow float32
+LARGEST = 1e15  # sums of products of larger values overflow float32
 
 
 class Rows:
@@ -31,10 +31,20 @@ class Rows:
         Blocks that hold values beyond it are refused.
     unit : bool
         Whether rows are scaled to unit length as they are read.
+    name : str
+        What the caller calls the source.
     """
 
-    def __init__(self, source: RowSource, *, largest: float = np.inf, unit: bool = False) -> None:
+    def __init__(
+        self,
+        source: RowSource,
+        *,
+        largest: float = np.inf,
+        unit: bool = False,
+        name: str = "X",
+    ) -> None:
         self.source = source
+        self.name = name
         self.largest = largest
         self.unit = unit
         self.dim = int(source.shape[1])
@@ -47,7 +57,7 @@ class Rows:
         """Yield ``(slice, float32 block)`` over the rows in order, from the row ``first`` on."""
         for start in range(first, len(self), self.block_rows):
             where = slice(start, min(start + self.block_rows, len(self)))
-            block = finite(self.source[where], start, largest=self.largest)
+            block = finite(self.source[where], start, largest=self.largest, name=self.name)
             yield where, normalized(block) if self.unit else block
 
     def take(
@@ -115,17 +125,18 @@ def finite(
         square = float(np.vdot(array, array))  # one cheap pass in the common case
     if square < np.inf and square <= largest**2:
         return array
+    contains = "contain" if name.endswith("s") else "contains"
     if not (sound := np.isfinite(array)).all():
         row, column = np.argwhere(~sound)[0]
         raise ValueError(
-            f"Input {name} contains NaN, infinity or a value too large for float32 (first at row"
+            f"Input {name} {contains} NaN, infinity or a value too large for float32 (first at row"
             f" {first_row + row}, column {column}); remove or impute such rows before hashing"
         )
     if (beyond := np.abs(array) > largest).any():
         row, column = np.argwhere(beyond)[0]
         raise ValueError(
-            f"Input {name} has a value too large to learn from: {array[row, column]:.3g} at row"
-            f" {first_row + row}, column {column} (at most {largest:g}); remove such rows, or"
-            " scale the vectors down"
+            f"Input {name} {contains} a value too large to compute with: {array[row, column]:.3g}"
+            f" at row {first_row + row}, column {column} (at most {largest:g}); remove such rows,"
+            " or scale the vectors down"
         )
     return array

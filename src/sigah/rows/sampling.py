@@ -18,7 +18,7 @@ from sigah.rows.blocks import Rows, RowSource, finite
 from sigah.rows.mapped import release_pages
 from sigah.rows.sources import Batches, as_rows, read_blocks
 
-__all__ = ["Reservoir", "most_rows", "sample", "training_rows"]
+__all__ = ["Reservoir", "most_rows", "sample", "sample_rows", "training_rows"]
 
 TRAINING_BYTES = 1 << 30  # of float32: more is sampled, unless asked for
 ROWS_PER_DRAW = 1 << 17
@@ -101,8 +101,7 @@ def sample(
         raise ValueError(f"n must be a whole number of at least 1, got {n!r}")
     rows = as_rows(source)
     if rows is not None:
-        reservoir = Reservoir(n or most_rows(rows.shape[1]), random_state)
-        return _gather(Rows(rows), _drawn(reservoir, int(rows.shape[0])))
+        return sample_rows(Rows(rows), n or most_rows(rows.shape[1]), random_state)
     held = None
     for _, block in read_blocks(source):
         if held is None:
@@ -114,6 +113,11 @@ def sample(
     if held is None:
         raise ValueError("there are no vectors: the batches have no rows")
     return held[: reservoir.seen]
+
+
+def sample_rows(rows: Rows, n: int, random_state: Any = None) -> NDArray[np.float32]:
+    """As :func:`sample`, of rows as they are given; errors name the rows as ``rows`` does."""
+    return _gather(rows, _drawn(Reservoir(n, random_state), len(rows)))
 
 
 def training_rows(source: RowSource | Batches, n: int | None = None, random_state: Any = 0) -> Any:
@@ -170,6 +174,7 @@ def _gather(rows: Rows, drawn: NDArray[np.intp]) -> NDArray[np.float32]:
         stop = min(start + rows.block_rows, len(rows))
         some = slice(*np.searchsorted(in_order, (start, stop)))
         block = rows.source[start:stop]
-        held[order[some]] = finite(block, start)[in_order[some] - start]
+        sound = finite(block, start, largest=rows.largest, name=rows.name)
+        held[order[some]] = sound[in_order[some] - start]
         release_pages(block)
     return held

@@ -261,7 +261,7 @@ class HammingIndex(CodeSearch):
                     if len(taken):
                         raise ValueError(
                             f"ids must be unique in the index, but {taken[0]} is repeated: the"
-                            " index has it already (update replaces codes)"
+                            " index has it already (use update to replace it)"
                         )
             if n:
                 self._settle([*self._segments, make_segment(new_codes, new_ids, self.n_extra)])

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sigah.checks import check_whole
+from sigah.search.checks import check_k
 from sigah.search.compiled import score_kernels
 from sigah.search.layout import MISSING_ID
 from sigah.search.scoring import Scorer, check_scoring, check_vectors, make_scorer
@@ -154,8 +154,8 @@ class TwoStageSearch:
         queries : array-like, shape (q, d)
             Vectors, not codes.
         k : int
-            Neighbours wanted, at least 1. The candidates are the nearest ``oversampling * k`` codes
-            in Hamming distance.
+            Neighbours wanted, at least 1; it may exceed the number of codes, up to 65,536. The
+            candidates are the nearest ``oversampling * k`` codes in Hamming distance.
         filter : array-like, callable or Selection, optional
             Which codes may be candidates, as in :meth:`HammingIndex.search`.
 
@@ -169,14 +169,14 @@ class TwoStageSearch:
         Raises
         ------
         ValueError
-            If the queries are not finite vectors of the hasher's dimension, ``k`` is not a positive
-            whole number, the index does not accept the filter, or an id is not a row of
+            If the queries are not finite vectors of the hasher's dimension, ``k`` is not a whole
+            number in its range, the index does not accept the filter, or an id is not a row of
             ``vectors``.
         """
-        k = check_whole(k, "k", least=1)
         if filter is not None and not isinstance(filter, Selection):
             filter = self.index.ids_of_mask(filter)  # an index refuses masks, a snapshot does not
         index = self.index.snapshot()
+        k = check_k(k, index)
         scorer = self._scorer(index, queries)
         # an oversampling stored as c / k must give c again, not c + 1 from a rounding error
         width = max(k, math.ceil(round(min(self.oversampling * k, len(index)), 6)))
@@ -315,11 +315,9 @@ def _hits(
 
 
 def _check_oversampling(oversampling: float) -> float:
-    if _is_number(oversampling) and oversampling == math.inf:
-        return math.inf
-    if not _is_number(oversampling) or not 1 <= oversampling <= sys.maxsize:
+    if not _is_number(oversampling) or not oversampling >= 1:
         raise ValueError(f"oversampling must be a number of at least 1, got {oversampling!r}")
-    return float(oversampling)
+    return math.inf if oversampling > sys.maxsize else float(oversampling)  # more there are not
 
 
 def _is_number(value: object) -> bool:

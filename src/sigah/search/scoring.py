@@ -144,7 +144,7 @@ def make_scorer(
         return vector_distances(views, candidates, vectors, metric)
 
     if by == "asymmetric":
-        scores = check_vectors(hasher.project(queries), "projections")
+        scores = check_vectors(hasher.project(queries), "projections of queries")
         return Scorer(codes, np.ascontiguousarray(scores, np.float32), asymmetric)
     if by == "spherical":
         return Scorer(codes, codes, spherical)

@@ -21,10 +21,15 @@ from sigah.search.segment import (
     rows_of,
 )
 
-__all__ = ["Candidates", "Filter", "Selection", "every_code"]
+__all__ = ["MASK_REFUSED", "Candidates", "Filter", "Selection", "every_code", "is_mask"]
 
 Predicate = Callable[[NDArray[np.int64]], ArrayLike]  # ids to a boolean for each of them
 Filter = ArrayLike | Predicate
+
+MASK_REFUSED = (
+    "filter: a boolean mask belongs to one state of the index, which may have changed since the"
+    " mask was made; give ids, or a function of ids"
+)
 
 # A filtered search uses a copy of the chosen codes if that is cheaper than scanning all codes.
 COPY_COST = 500  # comparisons of a query with a code that take as long as copying one code
@@ -43,6 +48,11 @@ class Candidates:
     def are_all(self) -> bool:
         """Whether these are all codes of the segment that are not removed."""
         return self.bits is self.segment.alive
+
+
+def is_mask(filter: Filter) -> bool:
+    """Whether a filter is a boolean for each code, rather than ids or a function of ids."""
+    return not callable(filter) and np.asarray(filter).dtype == np.bool_
 
 
 def every_code(segments: Sequence[Segment]) -> list[Candidates]:

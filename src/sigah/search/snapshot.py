@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sigah.checks import check_whole
 from sigah.codes import check_codes
 from sigah.files.unchanged import Unchanged
-from sigah.search.checks import check_ids
+from sigah.search.checks import check_ids, check_k
 from sigah.search.merging import WithinRadius
 from sigah.search.score_search import (
     check_factors,
@@ -29,12 +29,14 @@ from sigah.search.segment_search import (
     within_in_segments,
 )
 from sigah.search.selection import (
+    MASK_REFUSED,
     Candidates,
     Filter,
     Selection,
     bits_of_mask,
     candidates_of_bits,
     every_code,
+    is_mask,
 )
 
 __all__ = ["CodeSearch", "IndexSnapshot"]
@@ -138,7 +140,7 @@ class CodeSearch(ABC):
         codes : array-like of uint8, shape (q, n_bits // 8)
             Queries.
         k : int
-            Neighbours wanted, at least 1.
+            Neighbours wanted, at least 1. It may exceed the number of codes, up to 65,536.
         filter : array-like, callable or Selection, optional
             Which codes may be found:
 
@@ -161,15 +163,15 @@ class CodeSearch(ABC):
         Raises
         ------
         ValueError
-            If the codes are not packed codes of ``n_bits`` bits, ``k`` is not a positive whole
-            number, the filter is of another kind, or the metric is unknown.
+            If the codes are not packed codes of ``n_bits`` bits, ``k`` is not a whole number in its
+            range, the filter is of another kind, or the metric is unknown.
         FileFormatError
             If the file that the index was opened from proves damaged.
         """
         if metric not in ("hamming", "spherical"):
             raise ValueError(f"metric must be 'hamming' or 'spherical', got {metric!r}")
         queries = check_codes(codes, n_bits=self.n_bits)
-        k = check_whole(k, "k", least=1)
+        k = check_k(k, self)
         candidates = self._candidates(filter, len(queries))
         if metric == "spherical":
             return spherical_nearest_in_segments(candidates, queries, k)
@@ -305,7 +307,7 @@ class CodeSearch(ABC):
         filter: Filter | Selection | None,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Search by tables or projections, in the form that kernels take."""
-        k = check_whole(k, "k", least=1)
+        k = check_k(k, self)
         if shortlist is None and codes is not None:
             raise ValueError("codes need a shortlist: give its length, or no codes")
         if codes is None and shortlist is not None and views.ndim == 2:
@@ -429,11 +431,10 @@ class CodeSearch(ABC):
 
     def ids_of_mask(self, filter: Filter) -> Filter:
         """The filter, or the ids that a mask beside :attr:`ids` chooses; an index refuses masks."""
-        if not callable(filter) and np.asarray(filter).dtype == np.bool_:
+        if is_mask(filter):
             raise ValueError(
-                "filter: a boolean mask belongs to one state of the index, which may have changed"
-                " since the mask was made; give ids, or a function of ids (lambda ids: ids % 2 =="
-                " 0), or search index.snapshot(), which takes masks over its ids"
+                f"{MASK_REFUSED} (lambda ids: ids % 2 == 0), or search index.snapshot(), which"
+                " takes masks over its ids"
             )
         return filter
 
