@@ -395,7 +395,9 @@ def test_the_share_of_neighbours_found_is_that_of_a_plain_search() -> None:
         for r in (2048, 4096)
     ]
     true = ten_nearest(base, queries)
-    for share, (W, c) in zip(neighbors_found(base, queries, layers), layers, strict=True):
+    for share, (W, c) in zip(
+        neighbors_found(np.split(base, [7, 90]), queries, layers), layers, strict=True
+    ):
         ours = ten_nearest(base @ W + c >= 0, queries @ W + c >= 0)
         expected = np.mean([len(a & b) / 10 for a, b in zip(ours, true, strict=True)])
         assert share == pytest.approx(expected, abs=0.01)  # but for equal distances

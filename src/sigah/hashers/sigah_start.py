@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,19 +10,19 @@ from numpy.typing import NDArray
 __all__ = ["neighbors_found"]
 
 N_NEIGHBORS = 10
-BLOCK = 128  # queries whose distances to all others are held at a time
+
+Layer = tuple[NDArray[np.float32], NDArray[np.float32]]  # W (d, r) and c (r,)
 
 
 def neighbors_found(
-    base: NDArray[np.float32],
-    queries: NDArray[np.float32],
-    layers: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]],
+    base: Iterable[NDArray[np.float32]], queries: NDArray[np.float32], layers: Sequence[Layer]
 ) -> list[float]:
     """recall10@10 of the codes ``sgn(W^T x + c)`` of several hash layers.
 
     Parameters
     ----------
-    base : ndarray, shape (m, d)
+    base : iterable of ndarray, shapes (m, d)
+        The vectors that are searched, block by block.
     queries : ndarray, shape (q, d)
     layers : sequence of (W, c)
         ``W`` of shape ``(d, r)``, ``c`` of shape ``(r,)``.
@@ -30,25 +30,45 @@ def neighbors_found(
     Returns
     -------
     list of float
-        The share of the ten nearest rows of ``base``, by Euclidean distance, among the ten with the
-        smallest Hamming distance: one number for each layer, a mean over queries. Of equal Hamming
-        distances any may be counted, as in a search.
+        The share of the ten nearest vectors of the base, by Euclidean distance, among the ten with
+        the smallest Hamming distance: one number for each layer, a mean over queries. Of equal
+        Hamming distances any may be counted, as in a search.
     """
-    k = min(N_NEIGHBORS, len(base))
-    norms = np.einsum("ij,ij->i", base, base)
-    base_signs = [np.where(base @ W + c >= 0, np.float32(1), np.float32(-1)) for W, c in layers]
-    found = np.zeros(len(layers))
-    for first in range(0, len(queries), BLOCK):
-        block = queries[first : first + BLOCK]
-        nearest = first_columns(norms - 2 * block @ base.T, k)
-        for i, (W, c) in enumerate(layers):
-            # cos of two codes is 1 - 2 distance / r
-            cosines = np.where(block @ W + c >= 0, np.float32(1), np.float32(-1)) @ base_signs[i].T
-            ours = first_columns(-cosines, k)
-            found[i] += (ours[:, :, None] == nearest[:, None, :]).sum()
-    return [float(share) for share in found / (k * len(queries))]
+    query_signs = [signs_of(queries, layer) for layer in layers]
+    nearest = Nearest(len(queries))
+    found = [Nearest(len(queries)) for _ in layers]
+    first = 0
+    for X in base:
+        norms = np.einsum("ij,ij->i", X, X)
+        nearest.offer(norms - 2 * queries @ X.T, first)
+        for ours, layer, signs in zip(found, layers, query_signs, strict=True):
+            # the product of two codes is r - 2 distance
+            ours.offer(-signs @ signs_of(X, layer).T, first)
+        first += len(X)
+    true = nearest.places
+    hits = [(ours.places[:, :, None] == true[:, None, :]).sum() for ours in found]
+    return [float(n / true.size) for n in hits]
 
 
-def first_columns(scores: NDArray[np.float32], k: int) -> NDArray[np.intp]:
-    """The columns of the k smallest numbers of each row, in any order."""
-    return np.argpartition(scores, k - 1, axis=1)[:, :k]
+def signs_of(X: NDArray[np.float32], layer: Layer) -> NDArray[np.float32]:
+    """Codes as -1 and 1, ``(n, r)``."""
+    W, c = layer
+    return np.where(X @ W + c >= 0, np.float32(1), np.float32(-1))
+
+
+class Nearest:
+    """The places of the ten smallest scores of each query, over all blocks offered."""
+
+    def __init__(self, n_queries: int) -> None:
+        self.scores = np.empty((n_queries, 0), np.float32)
+        self.places = np.empty((n_queries, 0), np.intp)
+
+    def offer(self, scores: NDArray[np.float32], first: int) -> None:
+        """Take in a block of scores ``(q, m)``, whose first column has the place ``first``."""
+        places = np.broadcast_to(np.arange(first, first + scores.shape[1]), scores.shape)
+        scores = np.hstack([self.scores, scores])
+        places = np.hstack([self.places, places])
+        k = min(N_NEIGHBORS, scores.shape[1])
+        chosen = np.argpartition(scores, k - 1, axis=1)[:, :k]
+        self.scores = np.take_along_axis(scores, chosen, axis=1)
+        self.places = np.take_along_axis(places, chosen, axis=1)

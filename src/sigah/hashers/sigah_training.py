@@ -40,7 +40,9 @@ EVALUATE_EVERY = 50  # steps between two entries of the history
 ENOUGH_NEIGHBORS = 8  # of a row in its batch, for the pair term to have its whole weight
 START_ROWS = 1 << 16  # rows that the rotation at the start is learned from
 SHORT = 64  # bits up to which the neighbour and the pair term have their whole weights
-HELD_OUT, COMPARED = 500, 30_000  # queries and rows by which end and start of long codes compare
+# Queries, rows, and rows at a time, by which end and start of long codes are compared. Few rows
+# would favour the end: among many, the ten nearest are nearer, and the start tells them better.
+HELD_OUT, COMPARED, BLOCK = 1000, 1 << 17, 1 << 12
 
 
 @dataclass(frozen=True)
@@ -352,10 +354,12 @@ def train(
     comparison = {}
     if len(queries) and not interrupted:
         at_start = first_W, np.zeros_like(learned[1])
-        base, held_out_queries = (
-            to_numpy(vectors(np.sort(chosen))) for chosen in (training[:COMPARED], queries)
+        compared = np.sort(training[:COMPARED])
+        base = (
+            to_numpy(vectors(compared[first : first + BLOCK]))
+            for first in range(0, len(compared), BLOCK)
         )
-        found = neighbors_found(base, held_out_queries, [at_start, learned])
+        found = neighbors_found(base, to_numpy(vectors(np.sort(queries))), [at_start, learned])
         comparison = {"recall10@10": dict(zip(("start", "learned"), found, strict=True))}
         learned = at_start if found[0] > found[1] else learned
     return Trained(
