@@ -20,7 +20,7 @@ from sigah.hashers import sigah as estimator
 from sigah.hashers import sigah_networks as networks
 from sigah.hashers import sigah_training as training
 from sigah.hashers.sigah_decoder import ACTIVATIONS, activate, gaussian_dictionary
-from sigah.hashers.sigah_start import neighbors_found
+from sigah.hashers.sigah_start import finds_more, neighbors_found
 
 
 def batch(n: int, d: int, seed: int = 0) -> torch.Tensor:
@@ -395,13 +395,24 @@ def test_the_share_of_neighbours_found_is_that_of_a_plain_search() -> None:
         for r in (2048, 4096)
     ]
     true = ten_nearest(base, queries)
-    for share, (W, c) in zip(
+    for shares, (W, c) in zip(
         neighbors_found(np.split(base, [7, 90]), queries, layers), layers, strict=True
     ):
         ours = ten_nearest(base @ W + c >= 0, queries @ W + c >= 0)
-        expected = np.mean([len(a & b) / 10 for a, b in zip(ours, true, strict=True)])
-        assert share == pytest.approx(expected, abs=0.01)  # but for equal distances
-        assert share > 0.3
+        expected = [len(a & b) / 10 for a, b in zip(ours, true, strict=True)]
+        assert (shares == expected).mean() > 0.9  # but for equal distances
+        assert np.mean(shares) > 0.3
+
+
+def test_only_a_clear_lead_leaves_the_start() -> None:
+    start = np.tile([0.4, 0.6], 50)
+    assert not finds_more(start, start)
+    assert not finds_more(start, start[::-1]), "a swap leads by nothing"
+    assert finds_more(start, start + 0.01)
+    few = start.copy()
+    few[[0, 2, 4]] += (0.6, 0.6, -0.6)
+    assert few.mean() > start.mean()
+    assert not finds_more(start, few), "a few queries are no evidence"
 
 
 def test_long_codes_are_those_of_the_start_or_the_learned_ones(
@@ -414,7 +425,7 @@ def test_long_codes_are_those_of_the_start_or_the_learned_ones(
     assert found["learned"] < found["start"]
     np.testing.assert_array_equal(spoiled.transform(blobs), start.transform(blobs))
 
-    monkeypatch.setattr(training, "neighbors_found", lambda *_: [0.5, 0.5])
+    monkeypatch.setattr(training, "neighbors_found", lambda *_: np.array([[0.5] * 9, [0.6] * 9]))
     learned = small(128, **settings).fit(blobs)
     assert (learned.transform(blobs) != start.transform(blobs)).mean() > 0.1
     assert "recall10@10" not in small(64, **settings).fit(blobs).training_

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["neighbors_found"]
+__all__ = ["finds_more", "neighbors_found"]
 
 N_NEIGHBORS = 10
 
@@ -16,8 +16,8 @@ Layer = tuple[NDArray[np.float32], NDArray[np.float32]]  # W (d, r) and c (r,)
 
 def neighbors_found(
     base: Iterable[NDArray[np.float32]], queries: NDArray[np.float32], layers: Sequence[Layer]
-) -> list[float]:
-    """recall10@10 of the codes ``sgn(W^T x + c)`` of several hash layers.
+) -> NDArray[np.float64]:
+    """recall10@10 of each query by the codes ``sgn(W^T x + c)`` of several hash layers.
 
     Parameters
     ----------
@@ -29,10 +29,10 @@ def neighbors_found(
 
     Returns
     -------
-    list of float
+    ndarray, shape (n_layers, q)
         The share of the ten nearest vectors of the base, by Euclidean distance, among the ten with
-        the smallest Hamming distance: one number for each layer, a mean over queries. Of equal
-        Hamming distances any may be counted, as in a search.
+        the smallest Hamming distance. Of equal Hamming distances any may be counted, as in a
+        search.
     """
     query_signs = [signs_of(queries, layer) for layer in layers]
     nearest = Nearest(len(queries))
@@ -46,8 +46,17 @@ def neighbors_found(
             ours.offer(-signs @ signs_of(X, layer).T, first)
         first += len(X)
     true = nearest.places
-    hits = [(ours.places[:, :, None] == true[:, None, :]).sum() for ours in found]
-    return [float(n / true.size) for n in hits]
+    hits = [(ours.places[:, :, None] == true[:, None, :]).sum(axis=(1, 2)) for ours in found]
+    return np.array(hits) / true.shape[1]
+
+
+def finds_more(start: NDArray[np.float64], learned: NDArray[np.float64]) -> bool:
+    """Whether what was learned is ahead of the start by more than one standard error.
+
+    Both arguments are shares of neighbours found, one for each query, of the same queries.
+    """
+    lead = learned - start
+    return bool(lead.mean() > lead.std(ddof=1) / len(lead) ** 0.5)
 
 
 def signs_of(X: NDArray[np.float32], layer: Layer) -> NDArray[np.float32]:

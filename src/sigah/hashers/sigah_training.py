@@ -29,7 +29,7 @@ from sigah.hashers.sigah_networks import (
     squared_distances,
 )
 from sigah.hashers.sigah_parameters import Parameters
-from sigah.hashers.sigah_start import neighbors_found
+from sigah.hashers.sigah_start import finds_more, neighbors_found
 from sigah.progress import bar
 from sigah.rows.blocks import Rows, RowSource
 from sigah.threads import available_threads
@@ -42,7 +42,7 @@ START_ROWS = 1 << 16  # rows that the rotation at the start is learned from
 SHORT = 64  # bits up to which the neighbour and the pair term have their whole weights
 # Queries, rows, and rows at a time, by which end and start of long codes are compared. Few rows
 # would favour the end: among many, the ten nearest are nearer, and the start tells them better.
-HELD_OUT, COMPARED, BLOCK = 1000, 1 << 17, 1 << 12
+HELD_OUT, COMPARED, BLOCK = 2000, 1 << 17, 1 << 12
 
 
 @dataclass(frozen=True)
@@ -293,7 +293,7 @@ def train(
         training, held_out = order[n_held_out:], order[: min(n_held_out, 2000)]
     queries = order[:0]
     if start is None and params.initialization == "itq" and params.n_bits > SHORT:
-        n_queries = min(HELD_OUT, len(training) // 10)
+        n_queries = max(2, min(HELD_OUT, len(training) // 10))
         queries, training = np.split(training, [n_queries])
     shift = mean.astype(np.float32)
 
@@ -360,8 +360,9 @@ def train(
             for first in range(0, len(compared), BLOCK)
         )
         found = neighbors_found(base, to_numpy(vectors(np.sort(queries))), [at_start, learned])
-        comparison = {"recall10@10": dict(zip(("start", "learned"), found, strict=True))}
-        learned = at_start if found[0] > found[1] else learned
+        shares = [float(share) for share in found.mean(axis=1)]
+        comparison = {"recall10@10": dict(zip(("start", "learned"), shares, strict=True))}
+        learned = learned if finds_more(*found) else at_start
     return Trained(
         mean=mean,
         scale=scale,
@@ -405,7 +406,7 @@ def initial_projection(
         sample = random_state.choice(len(rows), START_ROWS, replace=False)
         rows = Rows(cast(RowSource, rows.take(np.sort(sample))))
     W[:, :columns], _, _ = itq_directions(
-        rows, mean, covariance, columns, n_iter=20, random_state=random_state
+        rows, mean, covariance, columns, n_iter=20 if r <= SHORT else 50, random_state=random_state
     )
     variance = np.einsum("ik,ij,jk->k", W, covariance, W, optimize=True)
     return (W / np.sqrt(np.maximum(variance, np.finfo(np.float32).tiny))).astype(np.float32)
