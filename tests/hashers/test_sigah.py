@@ -423,6 +423,7 @@ def test_long_codes_are_those_of_the_start_or_the_learned_ones(
     start = small(128, **{**settings, "learning_rate": 1e-12}).fit(blobs)
     found = spoiled.training_["recall10@10"]
     assert found["learned"] < found["start"]
+    assert spoiled.training_["kept"] == "start"
     np.testing.assert_array_equal(spoiled.transform(blobs), start.transform(blobs))
 
     monkeypatch.setattr(training, "neighbors_found", lambda *_: np.array([[0.5] * 9, [0.6] * 9]))

@@ -140,7 +140,8 @@ class SiGAH(DecoderMixin, LinearHasher):
         Summary of the fit. Codes of more than 64 bits that start from ITQ are compared with that
         start: ``training_["recall10@10"]`` has the shares of their ten nearest vectors that the
         codes of "start" and "learned" find for 2,000 rows held out of the training. W and c are
-        the learned ones if those lead by more than one standard error, else the start's.
+        the learned ones if those lead by more than one standard error, else the start's;
+        ``training_["kept"]`` is "learned" or "start".
         ``training_["interrupted"]`` says whether Ctrl-C ended the fit early. Then :meth:`fit` has
         raised ``TrainingInterrupted``, a ``KeyboardInterrupt``, and the hasher keeps what it had
         learned until then.

@@ -351,7 +351,7 @@ def train(
             trainer.restore(best)
     hash_layer, generator = trainer.hash_layer, trainer.generator
     learned = to_numpy(hash_layer.W), to_numpy(hash_layer.c)
-    comparison = {}
+    comparison: dict[str, Any] = {}
     if len(queries) and not interrupted:
         at_start = first_W, np.zeros_like(learned[1])
         compared = np.sort(training[:COMPARED])
@@ -361,8 +361,12 @@ def train(
         )
         found = neighbors_found(base, to_numpy(vectors(np.sort(queries))), [at_start, learned])
         shares = [float(share) for share in found.mean(axis=1)]
-        comparison = {"recall10@10": dict(zip(("start", "learned"), shares, strict=True))}
-        learned = learned if finds_more(*found) else at_start
+        kept = "learned" if finds_more(*found) else "start"
+        comparison = {
+            "recall10@10": dict(zip(("start", "learned"), shares, strict=True)),
+            "kept": kept,
+        }
+        learned = learned if kept == "learned" else at_start
     return Trained(
         mean=mean,
         scale=scale,
