@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from sigah.evaluation import (
     summarize,
     write_results,
 )
+from sigah.evaluation.loop import Unit
+from sigah.evaluation.store import RunStore
 from sigah.evaluation.table import results_table
 
 
@@ -86,6 +89,35 @@ def test_recall_curves_rise_to_one(results: Any) -> None:
             assert (np.diff(curve) >= -1e-12).all()
             assert len(curve) == len(run["curves"]["depths"])
         assert run["curves"]["pr_recall"][-1] == pytest.approx(1)
+
+
+def test_metrics_are_the_points_of_curves_that_their_names_say(results: Any) -> None:
+    for run in results["runs"]:
+        named = {name for name in run["metrics"] if name.startswith("recall")}
+        assert named == {"recall1@10", "recall10@10", "recall10@100"}
+        for name in named:
+            size, depth = name.removeprefix("recall").split("@")
+            place = run["curves"]["depths"].index(float(depth))
+            assert run["metrics"][name] == run["curves"][f"recall{size}"][place]
+        assert set(run["intervals"]) == {"pr_area", "map", "precision@100", "recall10@10"}
+        low, high = run["intervals"]["recall10@10"]
+        assert low <= run["metrics"]["recall10@10"] <= high
+
+
+def test_processor_time_is_that_of_the_fit(results: Any) -> None:
+    for run in results["runs"]:
+        cores = os.cpu_count() or 1
+        # other threads of this process may work meanwhile, but not since it began
+        assert 0 <= run["metrics"]["fit_cpu_seconds"] <= cores * run["metrics"]["fit_seconds"] + 0.1
+
+
+def test_the_newest_of_two_like_runs_is_found(results: Any) -> None:
+    old = results["runs"][0]
+    new = {**old, "metrics": {**old["metrics"], "map": 0.123}}
+    store = RunStore(results["data"], [old, new])
+    unit = Unit(old["method"], old["n_bits"], old["seed"], lambda: LSH(8, random_state=old["seed"]))
+    found = store.find(results["data"], unit)
+    assert found is not None and found["metrics"]["map"] == 0.123
 
 
 def test_results_do_not_depend_on_the_order_of_the_base(blobs: Any) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import sigah
@@ -97,6 +99,24 @@ def test_indexes_of_vectors_answer_as_they_did(
     assert ids.tolist() == entry["neighbours"]
     rebuilt = index.reconstruct(index.ids).mean(axis=0)
     np.testing.assert_allclose(rebuilt, entry["rebuilt_mean"], atol=2e-4)
+
+
+@pytest.mark.parametrize(
+    "file", sorted(GOLDEN.glob("*/*.parquet")), ids=lambda file: f"{file.parent.name}-{file.name}"
+)
+def test_a_changed_code_in_parquet_is_detected(file: Path, tmp_path: Path) -> None:
+    """The file is sound Parquet: only the checksum of its codes can tell."""
+    table = pq.read_table(file)
+    codes = table.column("code").to_pylist()
+    codes[1] = bytes([codes[1][0] ^ 1]) + codes[1][1:]
+    where, field = table.schema.get_field_index("code"), table.schema.field("code")
+    changed = table.set_column(where, field, pa.array(codes, field.type))
+    pq.write_table(
+        changed.replace_schema_metadata(pq.read_metadata(file).metadata), tmp_path / file.name
+    )
+    with pytest.raises(files.FileFormatError, match="checksum does not match") as refused:
+        files.load_codes(tmp_path / file.name)
+    assert str(refused.value).count(file.name) == 1, "the file is named once"
 
 
 def test_the_files_are_small() -> None:

@@ -144,6 +144,20 @@ def test_neighbour_term_prefers_codes_that_keep_the_order() -> None:
     assert good < bad - 0.1
 
 
+def test_neighbour_term_is_the_cross_entropy_of_two_softmaxes() -> None:
+    x, logits = batch(12, 4), batch(12, 12, 1)
+    distances = networks.squared_distances(x).fill_diagonal_(networks.SELF_DISTANCE)
+    radius = networks.kth_smallest(distances, 3)
+    expected = 0.0
+    numbers = (array.double().numpy() for array in (distances, logits, radius))
+    for row, scores, last in zip(*numbers, strict=True):
+        near = np.exp(-3 * (row - row.min()) / (last - row.min()))
+        own = np.exp(scores - scores.max())
+        expected -= float((near / near.sum()) @ np.log(own / own.sum())) / 12
+    actual = networks.neighbor_loss(logits, distances, radius)
+    assert float(actual) == pytest.approx(expected, rel=1e-4)
+
+
 @pytest.mark.parametrize("loss", ["neighbor", "pair"])
 def test_duplicated_vectors_do_not_break_the_terms(loss: str) -> None:
     x = torch.zeros(40, 4)
@@ -454,6 +468,55 @@ def test_early_stopping_keeps_the_best_weights(blobs: Any) -> None:
     validation = [entry["validation"] for entry in hasher.history_]
     assert hasher.training_["steps"] < 5000
     assert len(validation) - 1 - int(np.argmin(validation)) == 2, "stopped after two worse ones"
+
+
+def test_the_weights_after_the_best_step_are_kept(
+    blobs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses, seen = iter([3.0, 1.0, 2.0, 4.0]), []
+
+    def evaluate(trainer: training.Trainer, x: torch.Tensor) -> float:
+        seen.append(trainer.state()["hash_layer"]["W"].numpy())
+        return next(losses)
+
+    monkeypatch.setattr(training.Trainer, "evaluate", evaluate)
+    monkeypatch.setattr(training, "EVALUATE_EVERY", 1)
+    hasher = small(early_stopping=True, patience=2, n_steps=9).fit(blobs[:300])
+    assert hasher.training_["steps"] == len(seen) == 4
+    kept, *others = (
+        W / np.linalg.norm(W, axis=0) for W in (hasher.weights_, seen[1], seen[0], seen[3])
+    )
+    np.testing.assert_allclose(kept, others[0], atol=1e-6)
+    assert all(np.abs(kept - other).max() > 1e-4 for other in others[1:])
+
+
+def test_batches_are_centred_and_scaled_to_unit_variance(
+    blobs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    step = training.Trainer.step
+
+    def spy(trainer: training.Trainer, x: torch.Tensor) -> dict[str, float]:
+        seen.append(x.clone())
+        return step(trainer, x)
+
+    monkeypatch.setattr(training.Trainer, "step", spy)
+    small(batch_size=1000, n_steps=1).fit(50 * blobs[:1000] + 7)
+    assert float(seen[0].mean()) == pytest.approx(0, abs=1e-3)
+    assert float(seen[0].square().mean()) == pytest.approx(1, abs=0.05)
+
+
+def test_a_discriminator_step_forgets_the_gradient_of_the_one_before() -> None:
+    x, synthetic = batch(50, 8), batch(50, 8, 1)
+    after = []
+    for left in (None, 1.0):
+        W = np.eye(8, dtype=np.float32)
+        trainer = training.Trainer(SiGAH(8), W, 50, 0, torch.device("cpu"))
+        for parameter in trainer.discriminator.parameters():
+            parameter.grad = None if left is None else torch.full_like(parameter, left)
+        trainer._play(x, synthetic, learn=True)
+        after.append([p.detach().clone() for p in trainer.discriminator.parameters()])
+    torch.testing.assert_close(*after, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(("rows", "batch_size"), [(16, 500), (16, 2), (100, 3)])

@@ -215,3 +215,20 @@ def test_the_id_one_past_the_end_is_not_held(n: int, first: int) -> None:
     if first:
         assert first - 1 not in index
         assert index.search(random_codes(1), 1, filter=[first - 1])[1].tolist() == [[-1]]
+
+
+def test_a_mask_of_a_snapshot_may_span_segments() -> None:
+    index, codes = HammingIndex(64), random_codes(1000)
+    index.add(codes[:900])
+    index.add(codes[900:])
+    snapshot = index.snapshot()
+    assert len(snapshot._segments) == 2
+    mask = even(snapshot.ids)
+    for found, expected in zip(
+        snapshot.search(codes[:3], 5, filter=mask),
+        index.search(codes[:3], 5, filter=snapshot.ids[mask]),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(found, expected)
+    with pytest.raises(ValueError, match=r"mask must have shape \(1000,\)"):
+        snapshot.search(codes[:3], 5, filter=mask[:900])

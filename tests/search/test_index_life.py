@@ -356,6 +356,17 @@ def test_the_last_search_tells_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MultiIndex, "scan_cost", lambda *_: 1e12)
     index.search(codes[:5], 1)
     assert index.last_search == {"tables": 5, "scan": 0}
+    whole = MultiIndex.nearest_by_tables
+
+    def all_but_two(tables: MultiIndex, *arguments: Any, **more: Any) -> Any:
+        distances, positions, done = whole(tables, *arguments, **more)
+        done[1:3] = False
+        positions[1:3] = -1
+        return distances, positions, done
+
+    monkeypatch.setattr(MultiIndex, "nearest_by_tables", all_but_two)
+    assert index.search(codes[:5], 1)[1].ravel().tolist() == [0, 1, 2, 3, 4]
+    assert index.last_search == {"tables": 3, "scan": 2}
 
 
 @pytest.mark.parametrize("n_threads", [0, 1.5, "two", True])

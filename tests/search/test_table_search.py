@@ -400,3 +400,17 @@ def test_bad_arguments_are_named(words: str, change: dict[str, Any]) -> None:
     nan = {"tables": np.full((1, 2, 256), np.nan), "k": 1}
     with pytest.raises(ValueError, match="a score is NaN"):
         index.search_tables(**nan)
+
+
+@pytest.mark.parametrize("n_queries", [3, 40])  # threads share the codes, or the queries
+def test_a_score_that_is_no_number_is_refused_whichever_thread_meets_it(
+    n_queries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(score_search, "useful_threads", lambda *_: 2)
+    index = HammingIndex(16, n_threads=2)
+    index.add(random_codes(4000, 2))
+    for query in (0, n_queries - 1):
+        tables = np.zeros((n_queries, 2, 256))
+        tables[query] = np.nan
+        with pytest.raises(ValueError, match="a score is NaN"):
+            index.search_tables(tables, 1)

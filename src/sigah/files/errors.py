@@ -31,5 +31,7 @@ def reading(path: StrPath) -> Iterator[None]:
     try:
         yield
     except DAMAGE as error:
+        if str(error).startswith(f"cannot open {path}: "):
+            raise  # it is told already
         reason = f"it lacks {error}" if isinstance(error, KeyError) else error
         raise FileFormatError(f"cannot open {path}: {reason}") from error
