@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 import sigah
+from quick_heads import STRIPS, quickly
 from sigah.hashers import METHODS, BinaryHasher, DecoderMixin, LinearHasher
 from sigah.hashers.deep.heads import TrainedHead
 from sigah.hashers.registry import make_hasher
@@ -40,7 +41,7 @@ def run(path: Path, rows: NDArray[Any]) -> NDArray[Any]:
 def fitted(name: str, vectors: NDArray[np.float32], n_bits: int = 24) -> BinaryHasher:
     hasher = make_hasher(name, n_bits, 0, QUICK.get(name, []))
     if isinstance(hasher, TrainedHead):
-        hasher.set_params(n_steps=5)
+        hasher.set_params(n_steps=5, **STRIPS.get(name, {}))
     if name == "tbh":
         hasher.set_params(learning_rate=1e-4)  # the first steps of 1e-3 make some bits constant
     return hasher.fit(vectors)
@@ -57,7 +58,7 @@ def at_thresholds(hasher: BinaryHasher, vectors: NDArray[np.float32]) -> NDArray
     return moved.astype(np.float32)
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", quickly(ENCODERS))
 def test_encoders_give_the_same_bits(name: str, blobs: NDArray[np.float32], tmp_path: Path) -> None:
     hasher = fitted(name, blobs[:1000])
     export_encoder(hasher, tmp_path / "encoder.onnx")
@@ -110,7 +111,7 @@ def between(
     return (some + share * (others.astype(np.float64) - some)).astype(np.float32)
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", quickly(ENCODERS))
 def test_vectors_at_the_border_of_a_code_get_the_same_bits(
     name: str, blobs: NDArray[np.float32], tmp_path: Path
 ) -> None:

@@ -38,6 +38,7 @@ ROOMS = {
     "sigah.hashers.sigah_networks": ("train",),
     "sigah.hashers.sigah_training": ("train",),
     "sigah.hashers.deep.training": ("train",),
+    "sigah.hashers.deep.trunk": ("train",),
     "sigah.distributed.training_worker": ("train",),
     "sigah.testing": ("dev",),
 }

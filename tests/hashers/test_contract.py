@@ -10,20 +10,15 @@ import pytest
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import check_estimator
 
+from quick_heads import HEADS, quickly
 from sigah import BinaryHasher, SiGAH
 from sigah.codes import unpack
 from sigah.hashers import METHODS, ScoringHasher
-from sigah.hashers.deep.heads import TrainedHead
 from sigah.rows.blocks import Rows
 from sigah.testing import HASHER_CHECKS
 
-# heads on features, which a few steps train
-HEADS = {
-    name: {"n_steps": 2, "batch_size": 32}
-    for name, method in METHODS.items()
-    if issubclass(method, TrainedHead)
-}
-HEADS["tbh"]["learning_rate"] = 1e-4  # the first steps of 1e-3 would make some bits constant
+# the first steps of 1e-3 would make some bits of TBH constant
+HEADS = HEADS | {"tbh": HEADS["tbh"] | {"learning_rate": 1e-4}}
 QUICK: dict[str, dict[str, Any]] = {
     **HEADS,
     "sigah": {"n_steps": 20, "batch_size": 100},
@@ -54,7 +49,7 @@ def is_random(hasher: BinaryHasher) -> bool:
     return "random_state" in hasher.get_params()
 
 
-@pytest.fixture(params=[*METHODS, "sigah.paper"])
+@pytest.fixture(params=quickly([*METHODS, "sigah.paper"]))
 def hasher(request: pytest.FixtureRequest) -> BinaryHasher:
     if request.param == "sigah.paper":
         return SiGAH.paper(16, n_steps=20, random_state=0)

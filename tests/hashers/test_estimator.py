@@ -20,17 +20,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
 import sigah
+from quick_heads import HEADS
 from sigah import ITQ, LSH, SiGAH
 from sigah.checks import plain
 from sigah.hashers import METHODS, TrainingInterrupted
-from sigah.hashers.deep.heads import TrainedHead
 
-# heads on features, which a few steps train
-HEADS = {
-    name: {"n_steps": 2, "batch_size": 32}
-    for name, method in METHODS.items()
-    if issubclass(method, TrainedHead)
-}
 QUICK: dict[str, dict[str, Any]] = {
     **HEADS,
     "sigah": {"n_steps": 3},

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from quick_heads import HEADS, STRIPS
 from sigah import ITQ, LSH, SiGAH, streams
 from sigah.codes import unpack
 from sigah.hashers import METHODS, ScoringHasher
-from sigah.hashers.deep.heads import TrainedHead
 from sigah.rows import check_rows, sample
 from sigah.rows.dtypes import check_dtype
 
@@ -182,7 +182,7 @@ def test_the_argument_is_called_what_the_caller_calls_it() -> None:
 def test_a_value_that_would_ruin_the_training_is_named(name: str, value: float, blobs: Any) -> None:
     ruined = blobs.copy()
     ruined[77, 3] = value
-    method = METHODS[name](16)
+    method = METHODS[name](16).set_params(**STRIPS.get(name, {}))
     with pytest.raises(ValueError, match=r"too large to compute with: .* at row 77, column 3"):
         method.fit(ruined)
     assert not hasattr(method, "n_features_in_"), "nothing is fitted"
@@ -196,8 +196,7 @@ def test_the_largest_value_allowed_gives_a_finite_model_that_encodes_larger_ones
     quick = {"sigah": {"n_steps": 20}, "stochastic_generative": {"n_steps": 20}}
     few = {"scalable_graph": {"n_bases": 50, "n_iter": 1}, "spherical": {"max_iter": 5}}
     hasher = METHODS[name](16).set_params(**{**quick, **few}.get(name, {}))
-    if isinstance(hasher, TrainedHead):
-        hasher.set_params(n_steps=5, batch_size=32)
+    hasher.set_params(**HEADS.get(name, {}))
     extreme = blobs[:500].copy()
     extreme[77, 3] = value
     hasher.fit(extreme)

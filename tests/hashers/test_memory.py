@@ -10,17 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from quick_heads import HEADS, quickly
 from sigah import streams
 from sigah.hashers import METHODS, DecoderMixin
-from sigah.hashers.deep.heads import TrainedHead
 
 N, D, N_BITS = 6000, 48, 48
-# heads on features, which a few steps train
-HEADS = {
-    name: {"n_steps": 2, "batch_size": 32}
-    for name, method in METHODS.items()
-    if issubclass(method, TrainedHead)
-}
 QUICK: dict[str, dict[str, Any]] = {
     **HEADS,
     "sigah": {"n_steps": 20, "dictionary_ratio": 2},
@@ -89,7 +83,7 @@ def peak(call: Callable[..., object], *arguments: object) -> int:
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", quickly(METHODS))
 def test_encoding_odd_vectors_takes_no_more_memory(name: str, tmp_path: Path) -> None:
     hasher = METHODS[name](N_BITS).set_params(**QUICK.get(name, {}))
     if "random_state" in hasher.get_params():

@@ -18,11 +18,13 @@ from sigah.hashers.base import (
 )
 from sigah.hashers.binary_autoencoder import BinaryAutoencoder
 from sigah.hashers.deep.bi_half import BiHalf
+from sigah.hashers.deep.bin_gan import BinGAN
 from sigah.hashers.deep.cib_hash import CIBHash
 from sigah.hashers.deep.crovca import CroVCA
-from sigah.hashers.deep.deep_bit import DeepBit
+from sigah.hashers.deep.deep_bit import DeepBit, PixelDeepBit
 from sigah.hashers.deep.deep_hashing import DeepHashing
 from sigah.hashers.deep.greedy_hash import GreedyHash
+from sigah.hashers.deep.hash_gan import HashGAN
 from sigah.hashers.deep.multi_quantization import DBDMQ
 from sigah.hashers.deep.sdc import SDC
 from sigah.hashers.deep.twin_bottleneck import TBH
@@ -51,6 +53,7 @@ __all__ = [
     "TBH",
     "AnchorGraphHashing",
     "BiHalf",
+    "BinGAN",
     "BinaryAutoencoder",
     "BinaryHasher",
     "CIBHash",
@@ -60,10 +63,12 @@ __all__ = [
     "DeepHashing",
     "DiscreteGraphHashing",
     "GreedyHash",
+    "HashGAN",
     "KMeansHashing",
     "LinearHasher",
     "OrdinalConstrainedHashing",
     "PCARotation",
+    "PixelDeepBit",
     "QoLSH",
     "ScalableGraphHashing",
     "ScoringHasher",

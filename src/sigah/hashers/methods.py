@@ -6,11 +6,13 @@ from sigah.hashers.anchor_graph import AnchorGraphHashing
 from sigah.hashers.base import BinaryHasher
 from sigah.hashers.binary_autoencoder import BinaryAutoencoder
 from sigah.hashers.deep.bi_half import BiHalf
+from sigah.hashers.deep.bin_gan import BinGAN
 from sigah.hashers.deep.cib_hash import CIBHash
 from sigah.hashers.deep.crovca import CroVCA
-from sigah.hashers.deep.deep_bit import DeepBit
+from sigah.hashers.deep.deep_bit import DeepBit, PixelDeepBit
 from sigah.hashers.deep.deep_hashing import DeepHashing
 from sigah.hashers.deep.greedy_hash import GreedyHash
+from sigah.hashers.deep.hash_gan import HashGAN
 from sigah.hashers.deep.multi_quantization import DBDMQ
 from sigah.hashers.deep.sdc import SDC
 from sigah.hashers.deep.twin_bottleneck import TBH
@@ -58,6 +60,10 @@ METHODS: dict[str, type[BinaryHasher]] = {
         CIBHash,
         SDC,
         CroVCA,
+        # networks on pixels
+        PixelDeepBit,
+        HashGAN,
+        BinGAN,
         # no training
         LSH,
         QoLSH,

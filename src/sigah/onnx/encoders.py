@@ -20,6 +20,7 @@ from sigah.hashers import (
     SphericalHashing,
 )
 from sigah.hashers.deep.heads import GELU_CUBE, GELU_SCALE, MLPHead
+from sigah.hashers.deep.pixels import SLOPE, PixelHasher, convolutions, middle
 from sigah.onnx.graph import Graph, squared_norms
 
 __all__ = ["bits_of"]
@@ -136,6 +137,27 @@ def _(hasher: MLPHead, graph: Graph, vectors: str) -> str:
         units = graph("MatMul", units, graph.cast(weights, np.float64))
         units = activated(graph, hasher.activation, graph("Add", units, bias))
     return signs_of(graph, graph("Add", graph("MatMul", units, graph.cast(W, np.float64)), c))
+
+
+@bits_of.register
+def _(hasher: PixelHasher, graph: Graph, vectors: str) -> str:
+    # as products: runtimes have convolutions of float32 alone
+    height, width, channels = hasher.shape_.tolist()
+    centre, scale = middle(hasher.range_)
+    maps = graph("Sub", graph.cast(vectors, np.float64), np.array(centre))
+    maps = graph("Div", maps, np.array(scale))
+    maps = graph("Reshape", maps, np.array([0, height * width, channels]))
+    *layers, (last, offset) = hasher.layers()
+    for step, (W, c) in zip(convolutions(height, width), layers, strict=True):
+        if step.inputs.shape[1] > 1:
+            maps = graph("Pad", maps, np.array([0, 0, 0, 0, 1, 0]))
+            maps = graph("Gather", maps, step.inputs.ravel(), axis=1)
+            maps = graph("Reshape", maps, np.array([0, len(step.inputs), len(W)]))
+        maps = graph("Add", graph("MatMul", maps, graph.cast(W, np.float64)), c)
+        maps = graph("Max", maps, graph("Mul", maps, np.array(SLOPE)))
+    features = graph("ReduceMean", maps, axes=[1], keepdims=0)
+    scores = graph("MatMul", features, graph.cast(last, np.float64))
+    return signs_of(graph, graph("Add", scores, offset))
 
 
 def activated(graph: Graph, name: str, units: str) -> str:

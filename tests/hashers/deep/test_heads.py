@@ -14,6 +14,7 @@ from sigah.codes import unpack
 from sigah.evaluation import label_average_precision
 from sigah.hashers import METHODS
 from sigah.hashers.deep.heads import ACTIVATIONS, TrainedHead, activate
+from sigah.hashers.deep.pixels import PixelHasher
 from sigah.hashers.deep.training import Training
 from sigah.rows.blocks import Rows
 
@@ -26,7 +27,11 @@ STEPS: dict[str, int] = {
     "sdc": 300,
     "crovca": 60,
 }
-HEADS = [name for name, method in METHODS.items() if issubclass(method, TrainedHead)]
+HEADS = [
+    name
+    for name, method in METHODS.items()
+    if issubclass(method, TrainedHead) and not issubclass(method, PixelHasher)
+]
 # in few steps TBH learns nothing and DBDMQ too little; the loss of DeepBit keeps no similarities
 EXCUSED = ("tbh", "deep_bit", "dbd_mq")
 

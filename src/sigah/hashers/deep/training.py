@@ -115,11 +115,13 @@ class Training:
         weight_decay: float = 0.0,
         *,
         decoupled: bool = False,
+        first_moment: float = 0.9,
     ) -> torch.optim.Adam:
         """Adam; AdamW if weight decay is decoupled."""
         kind = torch.optim.AdamW if decoupled else torch.optim.Adam
         parameters = [each for module in modules for each in module.parameters()]
-        return kind(parameters, learning_rate, weight_decay=weight_decay, fused=True)
+        betas = first_moment, 0.999
+        return kind(parameters, learning_rate, betas, weight_decay=weight_decay, fused=True)
 
     def vectors(self, indices: NDArray[np.intp]) -> Tensor:
         """Rows, centred and scaled."""
