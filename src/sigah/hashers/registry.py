@@ -28,6 +28,7 @@ from sigah.plugins import (
 __all__ = [
     "METHOD_NAMES",
     "class_of_model",
+    "knows_metric",
     "make_hasher",
     "method_class",
     "method_label",
@@ -86,6 +87,19 @@ def method_label(method: str) -> str:
     if ":" in name:
         name = method_class(method).name
     return ":".join([name, *settings])
+
+
+def knows_metric(method: str, metric: str) -> bool:
+    """Whether a named method serves a metric.
+
+    Examples
+    --------
+    >>> from sigah.hashers.registry import knows_metric
+    >>> knows_metric("sigah", "cosine"), knows_metric("hash_gan", "cosine")
+    (True, False)
+    """
+    hasher = method_class(method)(8)
+    return metric == hasher.metric or "metric" in hasher.get_params()
 
 
 def make_hasher(

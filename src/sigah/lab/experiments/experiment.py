@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from sigah.evaluation import EvaluationData
 from sigah.evaluation.loop import Unit
-from sigah.hashers.registry import make_hasher, method_label
+from sigah.hashers.registry import knows_metric, make_hasher, method_label
 
 __all__ = ["LITERAL", "Case", "CaseUnit", "Column", "Experiment", "Measured"]
 
@@ -182,7 +182,9 @@ class Experiment:
         return ""
 
     def units(self, dim: int, seeds: int, *, quick: bool, metric: str = "l2") -> list[CaseUnit]:
-        """All the work on a data set of this dimension; lengths that a method cannot make left out.
+        """All the work on a data set of this dimension and metric.
+
+        Lengths that a method cannot make are left out, and methods that do not know the metric.
 
         Seeds come last, so that an interrupted run has few methods whole rather than all begun.
         """
@@ -192,6 +194,8 @@ class Experiment:
                 n_bits = case.n_bits(asked, dim)
                 if case.bits == "dim" and asked != max(self.lengths):
                     continue  # one length only: it stands beside the longest codes
+                if not knows_metric(case.method, metric):
+                    continue
                 settings = QUICK.get(case.method.partition(":")[0], ()) if quick else ()
                 for seed in range(seeds):
                     make = partial(make_hasher, case.method, n_bits, seed, settings, metric=metric)
