@@ -98,7 +98,8 @@ def knows_metric(method: str, metric: str) -> bool:
     >>> knows_metric("sigah", "cosine"), knows_metric("hash_gan", "cosine")
     (True, False)
     """
-    hasher = method_class(method)(8)
+    kind: Any = method_class(method)
+    hasher: BinaryHasher = kind(8)
     return metric == hasher.metric or "metric" in hasher.get_params()
 
 
