@@ -39,9 +39,10 @@ class SiGAH(DecoderMixin, LinearHasher):
     tells rebuilt vectors from real ones. After training only ``W`` and ``c`` are needed to encode.
 
     What makes these codes good are the start from ITQ, the pair term and the neighbour term.
-    Discriminator and sparsity make no difference to them. The generator is there to rebuild vectors;
-    in codes of more than 64 bits it also preserves the nearest neighbours (``docs/results.md``,
-    "What each term is worth", and ``docs/design-log.md``). :meth:`paper` is the paper's method.
+    Discriminator and sparsity make no difference to them. The generator is there to rebuild
+    vectors; in codes of more than 64 bits it also preserves the nearest neighbours
+    (``docs/results.md``, "What each term is worth", and ``docs/design-log.md``).
+    :meth:`paper` is the paper's method.
 
     The generator's loss is Eq. (20) plus two terms of ours; a weight of 0 switches a term off::
 
