@@ -177,6 +177,14 @@ def test_the_closed_form_holds_in_large_bases(seen: int, size: int, hits: int) -
     assert gained == pytest.approx(math.fsum(terms), rel=1e-9)
 
 
+def test_the_curve_begins_where_something_is_found() -> None:
+    """At smaller radii there is no precision: it is that of the first radius with a code."""
+    base = pack(np.arange(8) < np.array([[3], [5]]))  # 3 and 5 bits from the query
+    counts = rank_counts(base, np.zeros((1, 1), np.uint8), np.array([[0]]), ks=[1])[1]
+    assert pr_curve(counts)[1].tolist() == [1, 1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5]
+    assert pr_area(counts) == 1
+
+
 @given(problems(most=30))
 @settings(deadline=None)
 def test_pr_area_is_the_naive_sum_over_radii(problem: Problem) -> None:

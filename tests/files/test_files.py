@@ -30,6 +30,7 @@ from sigah.files import (
     open_codes,
     save_codes,
     save_model,
+    seal_codes,
 )
 
 Content = tuple[Any, dict[str, np.ndarray]]
@@ -651,3 +652,11 @@ def test_of_concurrent_writers_one_wins_whole(tmp_path: Path) -> None:
 def test_reading_and_writing_files_needs_no_torch() -> None:
     program = "import sys, sigah.files, sigah.search; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("missing", ["method", "fingerprint"])
+def test_a_seal_names_the_model_that_made_the_codes(missing: str) -> None:
+    header = {"method": "lsh", "fingerprint": "c0ffee"}
+    seal_codes(header, (1, 1), [b"a"])
+    with pytest.raises(ValueError, match=f"must name its '{missing}'"):
+        seal_codes({**header, missing: None}, (1, 1), [b"a"])

@@ -82,7 +82,11 @@ TESTS = {
     ],
     "search/scor*.py": [
         "search/test_rerank.py", "search/test_rerank_metrics.py", "search/test_table_search.py",
-        "refinement/test_index_of_vectors.py",
+        "refinement/test_index_of_vectors.py", "refinement/test_vector_index_life.py",
+    ],
+    "search/snapshot.py": [
+        "search/test_index.py", "search/test_index_life.py", "search/test_filters.py",
+        "search/test_rerank.py", "search/test_table_search.py", "search/test_models.py",
     ],
     "search/key*.py": ["search/test_keyed_index.py", "cli/test_keys.py"],
     "search/merging.py": [
@@ -147,7 +151,7 @@ TESTS = {
         "rows/test_tables.py",
     ],
     "rows/formats/*.py": [
-        "rows/test_readers.py", "rows/test_tables.py", "fuzz/test_seeds.py",
+        "rows/test_readers.py", "rows/test_tables.py", "rows/test_folder.py", "fuzz/test_seeds.py",
     ],
     "rows/*.py": [
         "rows/test_sources.py", "rows/test_readers.py", "rows/test_folder.py",
