@@ -25,7 +25,7 @@ def features(
     backbone: Annotated[
         str,
         typer.Option(
-            help="vgg16, efficientnet-lite0, -lite1, -lite2, mobilenet, gist-512, gist-384,"
+            help="vgg16, efficientnet-lite0, -lite1, -lite2, mobilenet, gist-512, gist-384, pixels,"
             " FILE.onnx or MODULE:FUNCTION; with the side of the images in pixels: vgg16:64."
         ),
     ],

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from sigah.cli.root import app
 from sigah.evaluation import label_average_precision, read_results
 from sigah.hashers import METHODS
+from sigah.hashers.registry import make_hasher
 from sigah.lab import datasets
 from sigah.lab.experiments import (
     EXPERIMENTS,
@@ -133,6 +134,40 @@ def test_the_papers_figures_stand_beside_their_family(name: str, of: str) -> Non
     assert ("HashGAN (pixels)" in rows) == (of == "cifar-10")
     assert tables[0].title == "T: by the relevant"
     assert all(cell.paper is None for _, cells in tables[2].rows for cell in cells)
+
+
+def test_methods_on_pixels_run_on_the_images_themselves(pictures: Path, tmp_path: Path) -> None:
+    table = EXPERIMENTS["table6-pixels"]
+    assert with_backbones(str(pictures), table) == [f"{pictures}@pixels:32"]
+    data = replace(prepare(f"{pictures}@pixels:8"), quick=True)
+    assert data.base.shape == (80, 8 * 8 * 3) and data.metric == "l2" and data.base.max() > 1
+    small = replace(table, columns=(Column("label_map_by_relevant@1000", 16),))
+    assert run_experiment(small, data, Store(tmp_path / "out"), seeds=1) == 4
+    runs = read_results(tmp_path / "out/stripes-pixels-8-table6-pixels.json")["runs"]
+    methods = ["bin_gan", "hash_gan", "itq", "pixel_deep_bit"]
+    assert sorted(run["method"].partition(":")[0] for run in runs) == methods
+    assert all(0 < run["metrics"]["label_map_by_hits@1000"] <= 1 for run in runs)
+
+
+def test_short_schedules_do_not_stand_in_the_papers_rows() -> None:
+    table = EXPERIMENTS["table6-pixels"]
+    run = {"seed": 0, "metrics": {"label_map_by_relevant@1000": 0.2}}
+    data = {"name": "cifar-10-jpeg-pixels-32", "n_train": 9, "n_base": 9, "title": "T"}
+    short = next(case.label for case in table.cases if case.label.startswith("HashGAN"))
+    rows = dict(table.view(table, [Measured(data, {(short, 32): [run]})])[0].rows)
+    assert rows[short][1] == Entry(None, 0.2, 0.0, 1)
+    assert [cell.paper for cell in rows["HashGAN"]] == [0.447, 0.463, 0.481]
+    assert "2 passes" in short
+
+
+@pytest.mark.parametrize(
+    ("name", "batch"), [("hash_gan", 100), ("bin_gan", 25), ("pixel_deep_bit", 32)]
+)
+def test_short_schedules_are_two_passes_over_cifar(name: str, batch: int) -> None:
+    (case,) = (c for c in EXPERIMENTS["table6-pixels"].cases if c.method.startswith(f"{name}:"))
+    made = make_hasher(case.method, 32, 0)
+    settings = made.get_params()
+    assert settings["batch_size"] == batch and settings["n_steps"] * batch == 2 * 50_000
 
 
 def test_a_protocol_that_samples_is_collected(tmp_path: Path, pictures: Path) -> None:

@@ -110,6 +110,13 @@ def test_the_fingerprint_is_of_all_that_decides(tmp_path: Path) -> None:
     assert open_backbone(file).fingerprint != made[0].fingerprint
 
 
+def test_pixels_are_rows_of_rgb() -> None:
+    images = np.stack([noise(seed, 32, 32) for seed in range(3)])
+    backbone = open_backbone("pixels")
+    assert backbone.name == "pixels-32" and backbone.metric == "l2"
+    np.testing.assert_array_equal(backbone.compute(images).reshape(3, 32, 32, 3), images)
+
+
 def test_gist_is_of_the_luminance() -> None:
     images = np.stack([noise(seed, 32, 32) for seed in range(2)])
     grey = images @ np.array([0.299, 0.587, 0.114])

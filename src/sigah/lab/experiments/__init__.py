@@ -18,7 +18,7 @@ from sigah.lab.experiments.table2 import TABLE2
 from sigah.lab.experiments.table3 import TABLE3
 from sigah.lab.experiments.table4 import TABLE4
 from sigah.lab.experiments.table5 import TABLE5
-from sigah.lab.experiments.table6 import TABLE6, TABLE6_GIST
+from sigah.lab.experiments.table6 import TABLE6, TABLE6_GIST, TABLE6_PIXELS
 from sigah.lab.experiments.table7 import TABLE7
 
 __all__ = [
@@ -38,7 +38,7 @@ __all__ = [
 EXPERIMENTS: dict[str, Experiment] = {
     experiment.name: experiment
     for experiment in (
-        TABLE1, TABLE2, TABLE3, TABLE4, TABLE5, TABLE6, TABLE6_GIST, TABLE7,
+        TABLE1, TABLE2, TABLE3, TABLE4, TABLE5, TABLE6, TABLE6_GIST, TABLE6_PIXELS, TABLE7,
         FIG3, FIG4, FIG6, FIG7, FIG8, DECAY, NEIGHBORS,
     )
 }  # fmt: skip

@@ -22,9 +22,11 @@ HEADS = (
     *("greedy_hash", "bi_half", "cib_hash", "sdc", "crovca"),
     *("tbh", "deep_hashing", "deep_bit", "dbd_mq"),
 )
+ON_PIXELS = ("hash_gan", "bin_gan", "pixel_deep_bit")
 # settings that make a method quick rather than good
 QUICK = {
     **dict.fromkeys(HEADS, ("n_steps=100",)),
+    **dict.fromkeys(ON_PIXELS, ("n_steps=2", "n_filters=4")),
     "sigah": ("n_steps=100",),
     "sigah.paper": ("n_steps=100",),
     "stochastic_generative": ("n_steps=100",),

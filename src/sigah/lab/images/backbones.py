@@ -4,6 +4,7 @@
 
     vgg16, mobilenet, ...    networks whose weights come in packages
     gist-512, gist-384       descriptors that need no weights
+    pixels                   the images themselves, for methods that learn from pixels
     FILE.onnx                a graph of your own
     MODULE:FUNCTION          a function that makes a network of PyTorch (with weights: a state dict)
 
@@ -87,7 +88,14 @@ class Descriptor(NamedTuple):
     orientations: tuple[int, ...]
 
 
-BACKBONES: dict[str, Packaged | Descriptor] = {
+class Raw(NamedTuple):
+    """The pixels themselves, row by row, red, green and blue side by side, from 0 to 255."""
+
+    title: str
+    side: int
+
+
+BACKBONES: dict[str, Packaged | Descriptor | Raw] = {
     "vgg16": Packaged(
         "VGG16 trunk, pooled 512",  # 13 convolutions, trained on ImageNet; not its layer fc7
         224,
@@ -141,6 +149,7 @@ BACKBONES: dict[str, Packaged | Descriptor] = {
     ),
     "gist-512": Descriptor("GIST-512", 32, (8, 8, 8, 8)),
     "gist-384": Descriptor("GIST-384", 32, TINY),
+    "pixels": Raw("Pixels", 32),
 }
 
 
@@ -198,6 +207,8 @@ def open_backbone(
         if isinstance(known, Descriptor):
             compute, told = _descriptor(known)
             return _backbone(name, known.title, side, told, compute, "l2")
+        if isinstance(known, Raw):
+            return _backbone(name, known.title, side, {}, _flattened, "l2")
         compute, told = _packaged(name, known, progress)
         return _backbone(name, known.title, side, told, compute)
     scaling = scaling or "imagenet"
@@ -261,6 +272,10 @@ def _descriptor(known: Descriptor) -> tuple[Callable[..., Features], dict[str, A
         return gist(images @ GREY, known.orientations)
 
     return compute, {"orientations": known.orientations}
+
+
+def _flattened(images: NDArray[np.uint8]) -> Features:
+    return images.reshape(len(images), -1).astype(np.float32)
 
 
 def _packaged(
