@@ -449,7 +449,7 @@ def try_all(files: list[str], faults: Sequence[Mutant]) -> Iterator[dict[str, An
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--n", type=int, default=450, help="how many faults to draw")
+    parser.add_argument("--n", type=int, default=460, help="how many faults to draw")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="try those of modules with this in their names")
     parser.add_argument("--json", type=Path, default=ROOT / "benchmarks/results/mutation.json")
