@@ -46,8 +46,8 @@ dist-check: setup
 
 # What needs an engine or a cluster, none skipped; installs them.
 test-engines: setup
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,engines,servers,ray]'
-	$(BIN)/python -m pytest tests/engines tests/distributed -m 'engine or not engine'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,engines,servers,service,ray]'
+	$(BIN)/python -m pytest tests/engines tests/distributed tests/service -m 'engine or not engine'
 
 # Ten minutes of random work on one index by threads and killed processes, every answer checked.
 test-soak: setup

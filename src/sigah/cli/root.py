@@ -84,6 +84,10 @@ COMMANDS = {
         "vector_index:app",
         "Keep vectors in a few bytes each: build, add, remove, search, calibrate, statistics.",
     ),
+    "deploy": (
+        "deploy:app",
+        "Serve an index from a folder: create, search, change, give it a new model, go back.",
+    ),
     "features": (
         "features:features",
         "Compute a vector for each image; the same command resumes an interrupted run.",

@@ -281,6 +281,18 @@ class VectorIndex:
         rows = self.refined.rows(vectors, name="vectors")
         self._index.update(self.refined.encode_rows(rows), ids)
 
+    def upsert(self, vectors: ArrayLike, ids: ArrayLike) -> None:
+        """Replace the vectors of ids in the index, and add the others; searches see all or none."""
+        self._index.upsert(self.refined.encode(vectors), ids)
+
+    def add_rows(self, rows: ArrayLike, ids: ArrayLike) -> None:
+        """Add rows that :meth:`RefinedCodes.encode` of ``refined`` made, with new ids."""
+        self._index.add(rows, ids)
+
+    def holds(self, ids: ArrayLike) -> NDArray[np.bool_]:
+        """Which ids are in the index, for each of them."""
+        return self._index.holds(ids)
+
     def remove(self, ids: ArrayLike) -> None:
         """Remove vectors by id: all of them, or none if an id is not in the index."""
         self._index.remove(ids)

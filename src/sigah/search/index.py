@@ -321,7 +321,7 @@ class HammingIndex(CodeSearch):
         if len(repeated):
             raise ValueError(f"id {repeated[0]} is given twice")
         with self._writing:
-            rest = self._without(new_ids[self._holds(new_ids)])
+            rest = self._without(new_ids[self.holds(new_ids)])
             if len(new_ids):
                 self._settle([*rest, make_segment(new_codes, new_ids, self.n_extra)])
 
@@ -478,6 +478,14 @@ class HammingIndex(CodeSearch):
         )
         self._file = None
 
+    def holds(self, ids: ArrayLike) -> NDArray[np.bool_]:
+        """Which ids are in the index, for each of them; -1 is not."""
+        wanted = np.asarray(ids, np.int64)
+        held = np.zeros(len(wanted), np.bool_)
+        for segment in self._segments:
+            held |= positions_of(segment, wanted) >= 0
+        return held
+
     def stats(self) -> dict[str, Any]:
         """Sizes of the index, as JSON can hold them.
 
@@ -519,13 +527,6 @@ class HammingIndex(CodeSearch):
     @_segments.setter
     def _segments(self, segments: tuple[Segment, ...]) -> None:
         self._current = segments
-
-    def _holds(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which ids are in the index; -1 is not."""
-        held = np.zeros(len(ids), np.bool_)
-        for segment in self._segments:
-            held |= positions_of(segment, ids) >= 0
-        return held
 
     def _settle(self, segments: list[Segment]) -> None:
         """Merge small segments, and make the result the segments of the index."""

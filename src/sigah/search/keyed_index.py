@@ -204,6 +204,10 @@ class KeyedIndex:
         """
         return self.index.get(self._known(check_keys(keys)))
 
+    def holds(self, keys: ArrayLike) -> NDArray[np.bool_]:
+        """Which keys are in the index, for each of them."""
+        return self._held(check_keys(keys)) >= 0
+
     def search(
         self, codes: ArrayLike, k: int, *, filter: Filter | Selection | None = None, **options: Any
     ) -> tuple[NDArray[Any], NDArray[np.str_]]:
@@ -336,7 +340,7 @@ class KeyedIndex:
     def _held(self, texts: Sequence[str]) -> NDArray[np.int64]:
         """Ids of keys whose codes are in the index; -1 for the others."""
         ids = self._keys.ids_of(texts)
-        return np.where(self.index._holds(ids), ids, -1)
+        return np.where(self.index.holds(ids), ids, -1)
 
     def _known(self, texts: list[str]) -> NDArray[np.int64]:
         ids = self._held(texts)
