@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from sigah import ITQ, HammingIndex, TwoStageSearch
+from sigah import ITQ, HammingIndex, TwoStageSearch, VectorIndex
 from sigah.cli import app
+from sigah.engines import export
 from sigah.evaluation import exact_neighbors, ndcg, recall
 from sigah.files import save_codes
 
@@ -43,6 +44,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (at / "others.txt").write_text("0 0 d7 1\n")
     (at / "padded.txt").write_text(f"0 0 007 1\n0 0 {'7' * 5000} 1\n")
     np.save(at / "others.npy", np.full((30, 1), 1000))
+    rows = VectorIndex.build(base, 6, metric="l2", random_state=0)
+    rows.save(at / "rows.vectors")
+    export("faiss", at / "codes.faiss", hasher.transform(base), fingerprint=hasher.fingerprint)
     return at
 
 
@@ -109,7 +113,57 @@ def test_truth_of_a_file_and_of_the_vectors_agree_and_codes_serve_as_an_index(
     assert 0 < shown[0]["recall10@10"] < 1
 
 
+def test_an_index_of_vectors_has_the_same_report(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for words, rankings in (
+        ("--vectors base.npy --qrels qrels.txt", [{}]),
+        ("--vectors base.npy --by raw --oversampling 2,8", [{"n_ranked": 20}, {"n_ranked": 80}]),
+    ):
+        done = run(folder, monkeypatch, *f"rows.vectors queries.npy {words} --json v.json".split())
+        assert done.exit_code == 0, done.output
+        results = json.loads((folder / "v.json").read_text())
+        index, base = VectorIndex.open(folder / "rows.vectors"), np.load("base.npy")
+        true = [dict.fromkeys(ids, 1) for ids in np.load("truth.npy")[:, :10].tolist()]
+        assert len(results["measurements"]) == len(rankings)
+        for row, options in zip(results["measurements"], rankings, strict=True):
+            raw = {"vectors": base, **options} if options else {}
+            found = index.search(np.load("queries.npy"), 10, **raw)[1]
+            assert row["metrics"]["recall10@10"] == recall(found, true, 10).mean
+            assert row["by"] == ("raw" if options else "tables")
+            assert row["latency"]["single"]["p50"] <= row["latency"]["single"]["p99"]
+        assert ("ndcg@10" in results["measurements"][0]["metrics"]) == ("qrels" in words)
+        assert results["index"]["bytes_per_vector"] == 6
+    assert "400 vectors in 6 bytes each (itq, l2)" in " ".join(done.output.split())
+
+
+def test_codes_in_an_engine_have_the_same_report(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = "m.model codes.faiss queries.npy --engine faiss --vectors base.npy --json e.json"
+    assert run(folder, monkeypatch, *words.split()).exit_code == 0
+    words = "m.model i.index queries.npy --vectors base.npy --json i.json"
+    assert run(folder, monkeypatch, *words.split()).exit_code == 0
+    engine, own = (json.loads((folder / f"{name}.json").read_text()) for name in "ei")
+    assert engine["index"]["engine"] == "faiss" and engine["index"]["n_codes"] == 400
+    assert engine["index"]["bytes_per_vector"] >= own["index"]["bytes_per_vector"] == 2
+    # where distances tie, an engine may return other ids
+    recalls = [one["measurements"][0]["metrics"]["recall10@10"] for one in (engine, own)]
+    assert recalls[0] == pytest.approx(recalls[1], abs=0.1) and recalls[0] > 0
+    assert set(engine["measurements"][0]["latency"]) == {"single", "batch"}
+
+
 REFUSED = {
+    "rows.vectors queries.npy base.npy": "INDEX rows.vectors holds vectors: it needs QUERIES after",
+    "rows.vectors": "INDEX rows.vectors holds vectors: it needs QUERIES after it, and no more",
+    "rows.vectors queries.npy --vectors base.npy --by decoded": "--by decoded: an index of vectors",
+    "rows.vectors queries.npy": "nothing says which neighbours are right: give --truth",
+    "rows.vectors queries.npy --truth others.npy": "--truth others.npy: none of its results is",
+    "m.model codes.faiss queries.npy --engine nix --truth truth.npy": "nix",
+    "m.model codes.faiss queries.npy --engine faiss --by raw --vectors base.npy":
+        "--by raw: an engine ranks by Hamming distance",
+    "m.model i.index queries.npy --truth truth.npy --set kind=flat": "--set needs --engine",
+    "base.npy queries.npy --engine faiss": "--engine needs MODEL and INDEX",
     "m.model i.index queries.npy": "nothing says which neighbours are right: give --truth",
     "m.model i.index": "MODEL m.model needs INDEX and QUERIES after it",
     "m.model i.index queries.npy --truth truth.npy --methods itq": "--methods fits methods",

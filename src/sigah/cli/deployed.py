@@ -1,9 +1,13 @@
-"""``sigah evaluate MODEL INDEX QUERIES``: what is deployed, measured as it is."""
+"""``sigah evaluate MODEL INDEX QUERIES``: what is deployed, measured as it is.
+
+An index of vectors has its model in it, and codes may lie in an engine: ``subjects.py``.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +17,12 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from sigah.cli.inputs import naming
-from sigah.cli.outputs import check_output
-from sigah.cli.searching import Opened, check_ranking, check_raw, open_codes_of_model
+from sigah.cli.inputs import naming, read_model, reading
+from sigah.cli.searching import check_raw, open_codes_of_model
+from sigah.cli.subjects import CodeSubject, EngineSubject, Subject, VectorSubject
 from sigah.cli.vectors import file_named, read_vectors
+from sigah.engines import connect
+from sigah.engines.registry import parse_settings
 from sigah.evaluation.deployed import measure_search
 from sigah.evaluation.provenance import provenance
 from sigah.evaluation.qrels import judgements_of, read_qrels
@@ -25,11 +31,12 @@ from sigah.evaluation.results import write_results
 from sigah.evaluation.truth import cached_neighbors, content_hash
 from sigah.metric import check_same_metric
 from sigah.progress import phase
+from sigah.refinement import VectorIndex
 from sigah.rows import finite, open_array
 from sigah.rows.formats.hdf5 import metric_stated_in
 from sigah.rows.ids import IdColumn
 
-__all__ = ["Recipe", "evaluate_deployed"]
+__all__ = ["Recipe", "evaluate_deployed", "subject_of"]
 
 
 @dataclass(frozen=True)
@@ -45,42 +52,57 @@ class Recipe:
     k: int
 
 
+@contextmanager
+def subject_of(
+    base: Path, index: str | None, engine: str | None, settings: Sequence[str]
+) -> Iterator[Subject]:
+    """What the arguments name: a model and its codes or a target of an engine, or vectors."""
+    if index is None:
+        with reading(base, "INDEX", "vectors"):
+            vectors = VectorIndex.open(base)
+        yield VectorSubject(vectors, base)
+    elif engine is None:
+        yield CodeSubject(open_codes_of_model(base, Path(index)), base)
+    else:
+        hasher = read_model(base)
+        with connect(engine, index, **parse_settings(engine, settings)) as target:
+            yield EngineSubject(target, hasher, engine, index, base)
+
+
 def evaluate_deployed(
-    model: Path,
-    index: Path,
+    subject: Subject,
+    name: str,
     queries: str,
     recipe: Recipe,
     *,
     json_file: Path | None,
     header: bool | None,
-    overwrite: bool,
 ) -> None:
-    """Measure recall, relevance, latency and memory of a search that exists."""
-    inputs = (model, index, queries, recipe.vectors, recipe.truth, recipe.qrels)
-    check_output(json_file, "results", inputs, overwrite=overwrite, option="--json")
-    check_ranking(recipe.by)
-    check_raw(recipe.by, recipe.vectors)
-    widths = _oversamplings(recipe.oversampling) if recipe.by != "hamming" else [1.0]
+    """Measure recall, relevance, latency and memory of a search that exists.
+
+    ``name`` is what the user calls the subject.
+    """
+    by, has_candidates = subject.rankings(recipe.by)
+    check_raw(by, recipe.vectors)
+    widths = _oversamplings(recipe.oversampling) if has_candidates else [1.0]
     if recipe.truth is recipe.qrels is recipe.vectors is None:
         raise ValueError(
             "nothing says which neighbours are right: give --truth (ids of true neighbours),"
             " --qrels (relevance judgements) or --vectors (the encoded vectors, for exact truth)"
         )
-    opened = open_codes_of_model(model, index)
-    hasher, held = opened.hasher, opened.index
-    k = min(recipe.k, len(held))
+    k = min(recipe.k, subject.n)
     with naming("QUERIES", queries):
-        vectors = read_vectors(queries, "QUERIES", hasher=hasher, header=header)
+        vectors = _read_rows(queries, "QUERIES", subject, header)
         looked_up = finite(np.asarray(vectors), 0)
     rows = None
     if recipe.vectors is not None:
-        rows = read_vectors(recipe.vectors, "--vectors", hasher=hasher, header=header)
-    truth, source = _truth(recipe, opened, rows, looked_up, k)
-    grades = None if recipe.qrels is None else _grades(recipe, opened, queries, looked_up)
+        rows = _read_rows(recipe.vectors, "--vectors", subject, header)
+    truth, source = _truth(recipe, subject, rows, looked_up, k)
+    grades = None if recipe.qrels is None else _grades(recipe, subject, queries, looked_up)
     results: dict[str, Any] = {
         "data": {
             "name": Path(queries).name,
-            "n_base": len(held),
+            "n_base": subject.n,
             "n_queries": len(looked_up),
             "queries_sha256": content_hash(looked_up),
             "k": k,
@@ -88,38 +110,41 @@ def evaluate_deployed(
             "judgements": recipe.qrels,
         },
         "index": {
-            "file": str(index),
-            "model": str(model),
-            "method": hasher.name,
-            "metric": getattr(hasher, "metric", "l2"),
-            "model_bytes": model.stat().st_size,
-            **held.stats(),
-            "bytes_per_vector": _bytes_per_vector(held.stats()),
+            "file": name,
+            "what": subject.what,
+            **subject.about(),
             "raw_bytes_per_vector": None
-            if rows is None or recipe.by != "raw"
+            if rows is None or by != "raw"
             else rows.shape[1] * rows.dtype.itemsize,
         },
         "measurements": [],
     }
     for width in widths:
-        search = opened.search(recipe.by, width, rows)
+        search = subject.search(by, width, rows)
         with (
             naming("--truth", recipe.truth, only="truth"),
             naming("--qrels", recipe.qrels, only="judgements"),
         ):
             found = measure_search(search, looked_up, k, truth=truth, grades=grades, show=True)
         results["measurements"].append(
-            {
-                "by": recipe.by,
-                "oversampling": None if recipe.by == "hamming" else width,
-                **asdict(found),
-            }
+            {"by": by, "oversampling": width if has_candidates else None, **asdict(found)}
         )
         results |= provenance()
         if json_file is not None:  # after every recipe, so that an interruption loses none
             write_results(json_file, results)
     # columns are folded at the edge of a terminal, but never in a pipe
     Console(width=None if sys.stdout.isatty() else 160).print(_table(results))
+
+
+def _read_rows(argument: str, name: str, subject: Subject, header: bool | None) -> Any:
+    """Vectors of the dimension of those that the subject holds."""
+    vectors = read_vectors(argument, name, header=header)
+    if vectors.shape[1] != subject.dim:
+        raise ValueError(
+            f"{name} {argument} has vectors of {vectors.shape[1]} dimensions, but those that are"
+            f" searched have {subject.dim}"
+        )
+    return vectors
 
 
 def _oversamplings(text: str) -> list[float]:
@@ -133,7 +158,7 @@ def _oversamplings(text: str) -> list[float]:
 
 
 def _truth(
-    recipe: Recipe, opened: Opened, rows: Any, queries: NDArray[Any], k: int
+    recipe: Recipe, subject: Subject, rows: Any, queries: NDArray[Any], k: int
 ) -> tuple[NDArray[Any] | None, str | None]:
     """Ids of true neighbours and where they come from; None if only judgements are given."""
     if recipe.truth is not None:
@@ -141,28 +166,28 @@ def _truth(
             truth = np.asarray(open_array(recipe.truth))
             file = file_named(recipe.truth)
             if file.suffix.lower() in (".h5", ".hdf5") and (metric := metric_stated_in(file)):
-                check_same_metric(opened.hasher, metric, "the truth")
+                check_same_metric(subject, metric, "the truth")
             if truth.ndim == 2 and truth.dtype.kind in "iuUTO":
                 names = truth[:, :k].ravel().tolist()
-                _check_any_held(map(str, names), opened, names[:3])
+                _check_any_held(map(str, names), subject, names[:3])
         return truth, recipe.truth
     if rows is None:
         return None, None
-    if not np.array_equal(opened.numbered.ids, np.arange(len(rows))):
+    if not subject.has_rows_as_ids(len(rows)):
         if recipe.qrels is not None:
             return None, None
         raise ValueError(
             f"--vectors {recipe.vectors}: the index does not hold the codes of just these"
             f" {len(rows):,} rows, so they do not say what is true in it; give --truth"
         )
-    metric = getattr(opened.hasher, "metric", "l2")
+    metric = subject.metric
     with phase("finding the true neighbours", show=True), naming("--vectors", recipe.vectors):
         exact = cached_neighbors(rows, queries, k, metric)
-    return opened.named(exact.ids.astype(np.int64)), f"exact, {metric}"
+    return subject.named(exact.ids.astype(np.int64)), f"exact, {metric}"
 
 
 def _grades(
-    recipe: Recipe, opened: Opened, argument: str, queries: NDArray[Any]
+    recipe: Recipe, subject: Subject, argument: str, queries: NDArray[Any]
 ) -> Sequence[Grades]:
     """The judgements of each query."""
     with naming("--qrels", recipe.qrels):
@@ -175,23 +200,18 @@ def _grades(
     with naming("--qrels", recipe.qrels):
         grades = judgements_of(judgements, names)
         judged = (result for one in grades for result in one)
-        _check_any_held(judged, opened, list(next(filter(None, grades)))[:3])
+        _check_any_held(judged, subject, list(next(filter(None, grades)))[:3])
         return grades
 
 
-def _check_any_held(results: Iterable[str], opened: Opened, first: list[Any]) -> None:
+def _check_any_held(results: Iterable[str], subject: Subject, first: list[Any]) -> None:
     """Refuse right answers that no search can find: they belong to another index."""
-    if not any(opened.holds(result) for result in results):
-        held = opened.named(opened.numbered.ids[:3]).tolist()
+    if not any(subject.holds(result) for result in results):
+        held = subject.first()
         raise ValueError(
             f"none of its results is in the index: they begin with {first}, the ids of the index"
             f" with {held}"
         )
-
-
-def _bytes_per_vector(stats: dict[str, Any]) -> float:
-    kept = sum(size for name, size in stats.items() if name.endswith("_bytes"))
-    return float(kept / max(1, stats["n_codes"]))
 
 
 def _table(results: dict[str, Any]) -> Table:
@@ -200,8 +220,8 @@ def _table(results: dict[str, Any]) -> Table:
     first = results["measurements"][0]
     metrics = list(first["metrics"])
     table = Table(
-        title=f"{index['file']}: {data['n_base']:,} codes of {index['n_bits']} bits"
-        f" ({index['method']}, {index['metric']}), {data['n_queries']:,} queries, k = {data['k']}",
+        title=f"{index['file']}: {data['n_base']:,} {index['what']}, {data['n_queries']:,} queries,"
+        f" k = {data['k']}",
         caption=_caption(results),
     )
     for column in ("ranked by", *metrics, "one query: p50", "p95", "p99", "batch", "queries/s"):
@@ -225,13 +245,11 @@ def _table(results: dict[str, Any]) -> Table:
 def _caption(results: dict[str, Any]) -> str:
     data, index, machine = results["data"], results["index"], results["environment"]
     batch = results["measurements"][0]["latency"]["batch"]
+    kept, raw = index["bytes_per_vector"], index["raw_bytes_per_vector"]
+    where = "in the file" if "engine" in index else "in memory"
     texts = [
-        f"{index['bytes_per_vector']:.1f} bytes per vector in memory"
-        + (
-            f" and {index['raw_bytes_per_vector']:,} raw"
-            if index["raw_bytes_per_vector"] is not None
-            else ""
-        ),
+        (f"{kept:.1f} bytes per vector {where}" if kept is not None else "memory is the engine's")
+        + ("" if raw is None else f" and {raw:,} raw"),
         f"batches of {batch['queries_per_call']:,}, time per query",
         f"{machine['threads']} thread{'s' if machine['threads'] > 1 else ''}",
         "±: 95 % intervals over queries",

@@ -26,7 +26,10 @@ __all__ = ["demo", "evaluate"]
 
 # options of one of the two uses of `evaluate`
 OF_METHODS = ("methods", "bits", "seeds", "metric", "train", "resume")
-OF_MODEL = ("by", "oversampling", "vectors", "truth", "qrels", "query_ids", "recipe")
+OF_MODEL = (
+    *("by", "oversampling", "vectors", "truth", "qrels", "query_ids", "recipe"),
+    *("engine", "settings"),
+)
 
 
 def evaluate(
@@ -34,15 +37,17 @@ def evaluate(
     base: Annotated[
         str,
         typer.Argument(
-            metavar="BASE|MODEL",
-            help="Vectors to index and to train on, or a named set; or a model file.",
+            metavar="BASE|MODEL|INDEX",
+            help="Vectors to index and to train on, or a named set; or a model file; or an index of"
+            " `sigah vectors build`.",
         ),
     ],
     queries: Annotated[
         str | None,
         typer.Argument(
             metavar="[QUERIES|INDEX]",
-            help="Vectors to look up; a named set has its own. After MODEL: codes or an index.",
+            help="Vectors to look up; a named set has its own. After MODEL: codes, an index, or"
+            " with --engine the target of `sigah export`.",
         ),
     ] = None,
     deployed_queries: Annotated[
@@ -113,33 +118,50 @@ def evaluate(
             help="With --qrels: the column of QUERIES with their ids; default: row numbers.",
         ),
     ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="With MODEL: the engine that has the codes, as in `sigah query`."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="With --engine: any setting of it; repeatable."
+        ),
+    ] = None,
     recipe: RecipeFile = None,
     header: Header = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Fit methods, search with their codes, and measure the results.
 
-    With a model and an index, measure what is deployed instead: recall or relevance, latency, and
-    bytes per vector.
+    With a model and an index, or an index of vectors, measure what is deployed instead: recall or
+    relevance, latency, and bytes per vector.
 
     Example: sigah evaluate mnist --methods all --bits 32,64 --seeds 5 --json mnist.json --resume
 
     Example: sigah evaluate mnist.model codes.npy mnist:queries --vectors mnist --by raw
+
+    Example: sigah evaluate glove.vectors glove-50:queries --vectors glove-50
+
+    Example: sigah evaluate mnist.model codes.faiss mnist:queries --engine faiss --vectors mnist
     """
-    if files.kind_of(base) == "model":
+    if (kind := files.kind_of(base)) in ("model", "vectors"):
         if recipe is not None:
-            settled = take_recipe(context, recipe, "codes")
-            k = settled.default("k", k, settled.recipe.k)
-            by = settled.option("by", "--by", by, settled.recipe.by)
-            wide = f"{settled.recipe.oversampling(k or 10):g}"
-            oversampling = settled.option("oversampling", "--oversampling", oversampling, wide)
-            check_model(read_model(Path(base)), settled, f"MODEL {base}")
-        _evaluate_model(
-            context,
-            base,
-            queries,
-            deployed_queries,
+            settled = take_recipe(context, recipe, "codes" if kind == "model" else "vectors")
+            made = settled.recipe
+            k = settled.default("k", k, made.k)
+            if kind == "model" or made.reads:
+                by = settled.option("by", "--by", by, made.by)
+                wide = f"{made.oversampling(k or 10):g}"
+                oversampling = settled.option("oversampling", "--oversampling", oversampling, wide)
+            if kind == "model":
+                check_model(read_model(Path(base)), settled, f"MODEL {base}")
+        _refuse(context, OF_METHODS, "fits methods; leave it out to measure MODEL")
+        _evaluate_deployed(
+            [base, queries, deployed_queries],
             (by, oversampling, vectors, truth, qrels, query_ids, k or 10),
+            engine=engine,
+            settings=settings or [],
             json_file=json_file,
             header=header,
             overwrite=overwrite,
@@ -201,21 +223,40 @@ def evaluate(
     Console(width=None if sys.stdout.isatty() else 160).print(results_table(results))
 
 
-def _evaluate_model(
-    context: typer.Context,
-    model: str,
-    index: str | None,
-    queries: str | None,
+def _evaluate_deployed(
+    words: list[str | None],
     recipe: tuple[Any, ...],
-    **how: Any,
+    *,
+    engine: str | None,
+    settings: list[str],
+    json_file: Path | None,
+    overwrite: bool,
+    header: bool | None,
 ) -> None:
-    """Measure what is deployed."""
-    from sigah.cli.deployed import Recipe, evaluate_deployed
+    """Measure what is deployed: MODEL INDEX QUERIES, or INDEX QUERIES of vectors."""
+    from sigah.cli.deployed import Recipe, evaluate_deployed, subject_of
 
-    _refuse(context, OF_METHODS, "fits methods; leave it out to measure MODEL")
-    if index is None or queries is None:
-        raise ValueError(f"MODEL {model} needs INDEX and QUERIES after it")
-    evaluate_deployed(Path(model), Path(index), queries, Recipe(*recipe), **how)
+    base, *rest = [word for word in words if word is not None]
+    if files.kind_of(base) == "vectors":
+        if len(rest) != 1 or engine is not None:
+            raise ValueError(f"INDEX {base} holds vectors: it needs QUERIES after it, and no more")
+    elif len(rest) != 2:
+        raise ValueError(f"MODEL {base} needs INDEX and QUERIES after it")
+    index, queries = None if len(rest) == 1 else rest[0], rest[-1]
+    if settings and engine is None:
+        raise ValueError("--set needs --engine, whose settings it names")
+    how = Recipe(*recipe)
+    inputs = (base, index, queries, how.vectors, how.truth, how.qrels)
+    check_output(json_file, "results", inputs, overwrite=overwrite, option="--json")
+    with subject_of(Path(base), index, engine, settings) as subject:
+        evaluate_deployed(
+            subject,
+            index or base,
+            queries,
+            how,
+            json_file=json_file,
+            header=header,
+        )
 
 
 def _refuse(context: typer.Context, names: Iterable[str], reason: str) -> None:
@@ -223,7 +264,8 @@ def _refuse(context: typer.Context, names: Iterable[str], reason: str) -> None:
     for name in names:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
-            raise ValueError(f"--{name.replace('_', '-')} {reason}")
+            option = "set" if name == "settings" else name.replace("_", "-")
+            raise ValueError(f"--{option} {reason}")
 
 
 def demo(

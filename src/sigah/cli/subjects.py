@@ -1,0 +1,210 @@
+"""What `sigah evaluate` measures: an index of codes, an index of vectors, or codes in an engine."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sigah.cli.searching import RANKINGS, Find, Opened, check_ranking
+from sigah.engines import Engine, VectorSearch
+from sigah.refinement import VectorIndex
+
+__all__ = ["CodeSubject", "EngineSubject", "Subject", "VectorSubject"]
+
+
+class Subject(ABC):
+    """Something that answers queries.
+
+    Attributes
+    ----------
+    n, dim : int
+        Vectors that it holds, and their dimensions.
+    name : str
+        Its method.
+    metric : str
+        By which it finds neighbours.
+    what : str
+        Of what it is, for a title.
+    """
+
+    n: int
+    dim: int
+    name: str
+    metric: str
+    what: str
+
+    @abstractmethod
+    def about(self) -> dict[str, Any]:
+        """The method and all sizes, as JSON can hold them."""
+
+    def rankings(self, by: str) -> tuple[str, bool]:
+        """How it ranks, by its own name, and whether candidates must be given."""
+        check_ranking(by)
+        return by, by != "hamming"
+
+    @abstractmethod
+    def search(self, by: str, oversampling: float, rows: Any) -> Find:
+        """A function from queries and ``k`` to distances and ids."""
+
+    @abstractmethod
+    def has_rows_as_ids(self, n: int) -> bool:
+        """Whether its ids are the row numbers of ``n`` vectors."""
+
+    def named(self, ids: NDArray[np.int64]) -> NDArray[Any]:
+        """Row numbers as results name them."""
+        return ids
+
+    @abstractmethod
+    def holds(self, name: str) -> bool:
+        """Whether it may find what a file of texts names so."""
+
+    @abstractmethod
+    def first(self) -> list[Any]:
+        """Some of its ids, for messages."""
+
+
+class CodeSubject(Subject):
+    """Codes and the model that made them."""
+
+    def __init__(self, opened: Opened, model: Path) -> None:
+        hasher = opened.hasher
+        self.opened, self.model = opened, model
+        self.n, self.dim = len(opened.index), int(hasher.n_features_in_)
+        self.name, self.metric = hasher.name, getattr(hasher, "metric", "l2")
+        self.what = f"codes of {hasher.n_bits} bits ({hasher.name}, {self.metric})"
+
+    def about(self) -> dict[str, Any]:
+        stats = self.opened.index.stats()
+        kept = sum(size for name, size in stats.items() if name.endswith("_bytes"))
+        return {
+            "model": str(self.model),
+            "method": self.name,
+            "metric": self.metric,
+            "model_bytes": self.model.stat().st_size,
+            **stats,
+            "bytes_per_vector": float(kept / max(1, self.n)),
+        }
+
+    def search(self, by: str, oversampling: float, rows: Any) -> Find:
+        return self.opened.search(by, oversampling, rows)
+
+    def has_rows_as_ids(self, n: int) -> bool:
+        return np.array_equal(self.opened.numbered.ids, np.arange(n))
+
+    def named(self, ids: NDArray[np.int64]) -> NDArray[Any]:
+        return self.opened.named(ids)
+
+    def holds(self, name: str) -> bool:
+        return self.opened.holds(name)
+
+    def first(self) -> list[Any]:
+        found: list[Any] = self.opened.named(self.opened.numbered.ids[:3]).tolist()
+        return found
+
+
+class VectorSubject(Subject):
+    """An index of vectors, which has its model in it."""
+
+    def __init__(self, index: VectorIndex, path: Path) -> None:
+        self.index, self.path = index, path
+        self.n, self.dim, self.metric = len(index), index.refined.n_features, index.metric
+        self.name = index.refined.hasher.name
+        self.what = f"vectors in {index.n_bytes} bytes each ({self.name}, {self.metric})"
+
+    def about(self) -> dict[str, Any]:
+        per_vector = self.index.bytes_per_vector
+        return {
+            "model": None,
+            "method": self.name,
+            "metric": self.metric,
+            "n_bytes": self.index.n_bytes,
+            "shortlist": self.index.shortlist,
+            "model_bytes": max(0, self.path.stat().st_size - round(per_vector * self.n)),
+            "n_codes": self.n,
+            "bytes_per_vector": per_vector,
+        }
+
+    def rankings(self, by: str) -> tuple[str, bool]:
+        if by in set(RANKINGS) - {"raw"}:
+            raise ValueError(
+                f"--by {by}: an index of vectors ranks by its bytes; leave --by out, or say --by"
+                " raw to rank the best by --vectors once more"
+            )
+        check_ranking(by)
+        return ("raw", True) if by == "raw" else ("tables", False)
+
+    def search(self, by: str, oversampling: float, rows: Any) -> Find:
+        def find(some: Any, k: int) -> Any:
+            if by != "raw":
+                return self.index.search(some, k)
+            ranked = min(self.n, math.ceil(oversampling * k)) if oversampling < math.inf else self.n
+            return self.index.search(some, k, vectors=rows, n_ranked=ranked)
+
+        return find
+
+    def has_rows_as_ids(self, n: int) -> bool:
+        return np.array_equal(self.index.ids, np.arange(n))
+
+    def holds(self, name: str) -> bool:
+        return name.isdecimal() and len(name) < 20 and str(int(name)) == name and (
+            int(name) in self.index
+        )  # fmt: skip
+
+    def first(self) -> list[Any]:
+        found: list[Any] = self.index.ids[:3].tolist()
+        return found
+
+
+class EngineSubject(Subject):
+    """Codes in an engine; it is asked one question at a time, as one connection allows."""
+
+    def __init__(self, engine: Engine, hasher: Any, kind: str, target: str, model: Path) -> None:
+        self.engine = VectorSearch(engine, hasher)
+        self.kind, self.target, self.model = kind, target, model
+        self.n, self.dim = len(engine), int(hasher.n_features_in_)
+        self.name, self.metric = hasher.name, getattr(hasher, "metric", "l2")
+        self.what = f"codes of {hasher.n_bits} bits in {kind} ({hasher.name}, {self.metric})"
+        self._lock = Lock()
+
+    def about(self) -> dict[str, Any]:
+        file = Path(self.target)
+        size = file.stat().st_size if file.is_file() else None
+        return {
+            "model": str(self.model),
+            "engine": self.kind,
+            "kind": getattr(self.engine.engine.about, "kind", None),
+            "method": self.name,
+            "metric": self.metric,
+            "model_bytes": self.model.stat().st_size,
+            "n_codes": self.n,
+            "n_bits": self.engine.hasher.n_bits,
+            "file_bytes": size,
+            "bytes_per_vector": None if size is None else size / max(1, self.n),
+        }
+
+    def rankings(self, by: str) -> tuple[str, bool]:
+        if by != "hamming":
+            raise ValueError(f"--by {by}: an engine ranks by Hamming distance; leave --by out")
+        return by, False
+
+    def search(self, by: str, oversampling: float, rows: Any) -> Find:
+        def find(some: Any, k: int) -> Any:
+            with self._lock:
+                return self.engine.search(some, k)
+
+        return find
+
+    def has_rows_as_ids(self, n: int) -> bool:
+        return self.n == n  # as `sigah export` gives them; an engine does not list its ids
+
+    def holds(self, name: str) -> bool:
+        return True  # it cannot be asked
+
+    def first(self) -> list[Any]:
+        return []
