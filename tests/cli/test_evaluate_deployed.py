@@ -146,7 +146,7 @@ def test_codes_in_an_engine_have_the_same_report(
     assert run(folder, monkeypatch, *words.split()).exit_code == 0
     engine, own = (json.loads((folder / f"{name}.json").read_text()) for name in "ei")
     assert engine["index"]["engine"] == "faiss" and engine["index"]["n_codes"] == 400
-    assert engine["index"]["bytes_per_vector"] >= own["index"]["bytes_per_vector"] == 2
+    assert engine["index"]["bytes_per_vector"] >= 2  # the codes, and what the file has beside them
     # where distances tie, an engine may return other ids
     recalls = [one["measurements"][0]["metrics"]["recall10@10"] for one in (engine, own)]
     assert recalls[0] == pytest.approx(recalls[1], abs=0.1) and recalls[0] > 0

@@ -323,6 +323,8 @@ def test_numbers_and_vectors_roll_over_too(tmp_path: Path) -> None:
     vectors = Deployment.create(
         tmp_path / "vectors", VectorIndex.build(BASE, 8, metric="l2", random_state=0)
     )
+    with pytest.raises(ValueError, match="1e\\+15"):
+        vectors.upsert(np.full((1, D), 1e16), [9])  # a log must not hold what cannot be encoded
     model = VectorIndex.build(BASE[:200], 12, metric="l2", random_state=1)
     for deployment, new in ((numbers, NEW), (vectors, model)):
         deployment.upsert(MORE[:3], [3, 1000, 1001])

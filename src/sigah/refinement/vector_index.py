@@ -283,7 +283,8 @@ class VectorIndex:
 
     def upsert(self, vectors: ArrayLike, ids: ArrayLike) -> None:
         """Replace the vectors of ids in the index, and add the others; searches see all or none."""
-        self._index.upsert(self.refined.encode(vectors), ids)
+        rows = self.refined.rows(vectors, name="vectors")
+        self._index.upsert(self.refined.encode_rows(rows), ids)
 
     def add_rows(self, rows: ArrayLike, ids: ArrayLike) -> None:
         """Add rows that :meth:`RefinedCodes.encode` of ``refined`` made, with new ids."""

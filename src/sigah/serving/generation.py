@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sigah.hashers import BinaryHasher, load
 from sigah.refinement import RefinedCodes, VectorIndex
-from sigah.rows.blocks import finite
+from sigah.rows.blocks import LARGEST, finite
 from sigah.rows.dtypes import check_rows
 from sigah.search import HammingIndex, KeyedIndex
 from sigah.search.checks import check_ids
@@ -116,8 +116,9 @@ class Generation:
         return self.index.search(self.model.transform(queries), k, **options)
 
     def check(self, vectors: ArrayLike) -> NDArray[np.float32]:
-        """Vectors that the model can encode, in memory, or an error."""
-        rows = finite(check_rows(vectors, "vectors")[:], 0, name="vectors")
+        """Vectors in memory that this model and any later one can encode, or an error."""
+        largest = LARGEST if isinstance(self.index, VectorIndex) else np.inf
+        rows = finite(check_rows(vectors, "vectors")[:], 0, largest=largest, name="vectors")
         if rows.shape[1] != self.dim:
             raise ValueError(
                 f"vectors have {rows.shape[1]} dimensions, but the model was fitted on {self.dim}"

@@ -25,6 +25,7 @@ from sigah.lab.report.chapters import (
     section,
     verdict,
 )
+from sigah.lab.report.deployed import deployed
 from sigah.lab.report.plots import as_data, draw, file_name, save
 from sigah.lab.report.summary import MARKS, headline, lengths_of, metrics_of
 
@@ -56,7 +57,8 @@ def write_report(
     Parameters
     ----------
     results : path-like
-        A folder of JSON files, of ``sigah reproduce`` or ``sigah evaluate``.
+        A folder of JSON files, of ``sigah reproduce`` or ``sigah evaluate``. Only experiments of
+        the paper bring the paper's figures.
     out : path-like
         The HTML file; it loads nothing from elsewhere.
     plots : path-like, optional
@@ -65,16 +67,17 @@ def write_report(
     Returns
     -------
     list of str
-        The experiments that the page shows.
+        The experiments and indexes that the page shows.
 
     Raises
     ------
     ValueError
-        If the folder holds nothing of any experiment.
+        If the folder holds no results.
     """
     store = Store(results)
     sets = chapters(store)
-    if not sets:
+    indexes = deployed(results)
+    if not sets and not indexes:
         raise ValueError(f"{results} holds no results; measure some with `sigah reproduce`")
     across = [
         section(EXPERIMENTS[name], measured, name)
@@ -86,6 +89,7 @@ def write_report(
     shown = experiments_of([*(one for chapter in sets for one in chapter.sections), *across])
     page = template().render(
         chapters=sets,
+        indexes=indexes,
         across=across,
         paper=about_paper,
         alone=list(papers_alone(store)) if about_paper else [],
@@ -105,7 +109,7 @@ def write_report(
     )
     with atomic_write(out) as file:
         file.write(page.encode())
-    return shown
+    return [*shown, *(one.title for one in indexes)]
 
 
 def template() -> jinja2.Template:
