@@ -152,7 +152,7 @@ def test_under_load_nothing_is_lost_and_nothing_is_wrong(service: Service, folde
 
 
 BAD = {
-    "dimensions": ("/search", {"vectors": [[1.0]], "k": 3}, 400),
+    "1 features": ("/search", {"vectors": [[1.0]], "k": 3}, 400),
     "NaN": ("/add", {"keys": ["a"], "vectors": [[float("nan")] * D]}, 400),
     "'nobody' is not in the index": ("/remove", {"keys": ["nobody"]}, 400),
     "greater than or equal to 1": ("/search", {"vectors": [[0.0] * D], "k": 0}, 422),

@@ -42,7 +42,7 @@ class Deployed:
 
 def deployed(folder: str | os.PathLike[str]) -> list[Deployed]:
     """The measurements of indexes in the JSON files of a folder, by the names of the files."""
-    found = []
+    found: list[Deployed] = []
     for path in sorted(Path(folder).glob("*.json")):
         try:
             content = json.loads(path.read_bytes())
