@@ -141,7 +141,7 @@ def evaluate(
 
     Example: sigah evaluate mnist.model codes.npy mnist:queries --vectors mnist --by raw
 
-    Example: sigah evaluate glove.vectors glove-50:queries --vectors glove-50
+    Example: sigah evaluate served.vectors glove-50:queries --vectors glove-50
 
     Example: sigah evaluate mnist.model codes.faiss mnist:queries --engine faiss --vectors mnist
     """

@@ -296,7 +296,8 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
 
 def test_the_papers_figures_fit_their_columns() -> None:
     for experiment in EXPERIMENTS.values():
-        labels = {case.label for case in experiment.cases}
+        # a shorter schedule is named in the label of ours
+        labels = {case.label.partition(" (32 filters")[0] for case in experiment.cases}
         if experiment.name.startswith("table6"):
             labels |= {"HashGAN (pixels)", "BinGAN (pixels)"}  # which learn from no features
             labels |= {"TBH", "DeepBit", "DBD-MQ", "Deep Hashing"}
