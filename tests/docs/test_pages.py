@@ -26,7 +26,10 @@ ELSEWHERE = {  # pages whose blocks another test runs
 }
 # What is parsed and not run: each takes minutes, or a network.
 SLOW = {"docs/cli.md"}
-PARSED = re.compile(r"\bsigah (reproduce|report|demo|features|data|cluster|export|query)\b")
+PARSED = re.compile(
+    r"\bsigah (reproduce|report|demo|features|data|cluster|deploy|export|query"
+    r"|evaluate .* --engine)\b"
+)
 QUICK = "5"  # steps of SiGAH's training
 
 Names = dict[str, Any]
