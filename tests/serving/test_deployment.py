@@ -250,6 +250,18 @@ def test_other_vectors_or_another_model_begin_anew(
     same_answers(deployment, NEW, content)
 
 
+def test_another_model_after_a_refused_one_leaves_nothing_of_it(tmp_path: Path) -> None:
+    """The refused generation was on the disk already, model and index."""
+    deployment = keyed(tmp_path)
+    with pytest.raises(ValueError, match="missing"):
+        deployment.reencode(OLD, BASE[:5], NAMES[:5])
+    deployment.reencode(NEW, BASE, NAMES)
+    deployment.switch()
+    same_answers(Deployment(tmp_path / "served"), NEW, content_of_base())
+    files = {path.name for path in (tmp_path / "served").iterdir()}
+    assert {name for name in files if name.endswith(".model")} == {"1.model", "3.model"}
+
+
 def test_queries_in_threads_never_fail_and_never_mix_two_models(tmp_path: Path) -> None:
     """While models are switched to and fro and the index changes, each answer is one model's."""
     deployment = keyed(tmp_path)

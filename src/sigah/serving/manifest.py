@@ -65,8 +65,9 @@ class Manifest:
 
     @property
     def new_number(self) -> int:
-        """A number that no generation has."""
-        return 1 + max(entry.number for entry in self.entries.values())
+        """A number that no generation has, nor one that was begun: its files may be there."""
+        begun = 0 if self.pending is None else self.pending["number"]
+        return 1 + max(begun, *(entry.number for entry in self.entries.values()))
 
     def write(self, folder: Path) -> None:
         """Replace the manifest of a folder in one step."""
