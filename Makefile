@@ -168,6 +168,7 @@ results: setup
 	  --json results/mnist-10000.json
 	$(BIN)/python benchmarks/decoders.py
 	$(BIN)/python benchmarks/neighborhoods.py --sets mnist,photo-gist-384,wordnet-text --seeds 1
+	$(BIN)/python benchmarks/long_codes.py --sets mnist,fashion-mnist,photo-gist-384,wordnet-text --seeds 1
 	$(BIN)/python benchmarks/publish.py
 
 clean:

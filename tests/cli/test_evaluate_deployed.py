@@ -168,6 +168,7 @@ REFUSED = {
     "m.model i.index": "MODEL m.model needs INDEX and QUERIES after it",
     "m.model i.index queries.npy --truth truth.npy --methods itq": "--methods fits methods",
     "m.model i.index queries.npy --truth truth.npy --seeds 2": "--seeds fits methods",
+    "gone.vectors queries.npy --vectors base.npy": "there is no file gone.vectors",
     "base.npy queries.npy --truth truth.npy": "--truth needs MODEL and INDEX before QUERIES",
     "base.npy queries.npy --query-ids id": "--query-ids needs MODEL and INDEX",
     "base.npy i.index queries.npy": "BASE base.npy is not a model, so queries.npy is one too many",

@@ -167,7 +167,8 @@ def evaluate(
             overwrite=overwrite,
         )
         return
-    _refuse(context, OF_MODEL, "needs MODEL and INDEX before QUERIES")
+    absent = "" if Path(base).exists() else f"; there is no file {base}"
+    _refuse(context, OF_MODEL, f"needs MODEL and INDEX before QUERIES{absent}")
     if deployed_queries is not None:
         raise ValueError(f"BASE {base} is not a model, so {deployed_queries} is one too many")
     k = k or 1000

@@ -40,7 +40,7 @@ class SiGAH(DecoderMixin, LinearHasher):
 
     What makes these codes good are the start from ITQ, the pair term and the neighbour term.
     Discriminator and sparsity make no difference to them. The generator is there to rebuild
-    vectors; in codes of more than 64 bits it also preserves the nearest neighbours
+    vectors; in trials with more than 64 bits it also helped to find the nearest neighbours
     (``docs/results.md``, "What each term is worth", and ``docs/design-log.md``).
     :meth:`paper` is the paper's method.
 
