@@ -149,7 +149,8 @@ def _chart(measured: Sequence[Mapping[str, Any]], name: str) -> str:
             "</text>"
         )
     drawn.append(
-        f'<text x="{(LEFT + WIDE) / 2:.0f}" y="{HIGH - 4}" text-anchor="middle">one query</text>'
+        f'<text x="{(LEFT + WIDE) / 2:.0f}" y="{HIGH - 4}" text-anchor="middle">{name} by the'
+        " median time of one query</text>"
     )
     return (
         f'<svg viewBox="0 0 {WIDE} {HIGH}" role="img" aria-label="{name} and time"'
