@@ -8,18 +8,25 @@ memory that the file does not account for.
 from __future__ import annotations
 
 import json
+import struct
+import zlib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sigah import HammingIndex, files, load
+from sigah import LSH, HammingIndex, KeyedIndex, VectorIndex, files, load
 from sigah.files.folders import MANIFEST
 from sigah.files.indexes import save_index
 from sigah.files.models import save_model
 from sigah.rows import open_vectors
 from sigah.rows.readers import open_array
+from sigah.serving import Deployment
+from sigah.serving.changes import MAGIC, ChangeLog
+from sigah.serving.manifest import MANIFEST as SERVED
+from sigah.serving.manifest import Entry, Manifest, log_path
 from sigah.streams.journal import Journal
 
 __all__ = ["ALLOWED", "READERS", "read", "suffix_of"]
@@ -117,6 +124,68 @@ def _journal(file: Path) -> None:
         assert sum(map(len, journal.chunks())) == 2 * journal.n_rows
 
 
+@cache
+def _generations(folder: Path) -> None:
+    """Files of three generations: 1 has keys, 2 has ids, 3 has vectors; and an empty log."""
+    rows = np.random.default_rng(0).normal(size=(40, 16)).astype(np.float32)
+    hasher = LSH(16, random_state=0).fit(rows)
+    codes = hasher.transform(rows)
+    keyed, plain = KeyedIndex.of(hasher), HammingIndex.of(hasher)
+    keyed.add(codes, [f"key {row}" for row in range(40)])
+    plain.add(codes)
+    folder.mkdir(exist_ok=True)
+    for number, index in enumerate((keyed, plain), 1):
+        hasher.save(folder / f"{number}.model")
+        index.save(folder / f"{number}.index")
+    VectorIndex.build(rows, n_bytes=4, random_state=0).save(folder / "3.vectors")
+    ChangeLog.create(log_path(folder, 1))
+
+
+def _served(folder: Path) -> Path:
+    _generations(folder / "served")
+    return folder / "served"
+
+
+def _serve(folder: Path) -> None:
+    serving = Deployment(folder, n_threads=1)
+    serving.stats()
+    if serving.current().dim < 1 << 12:
+        serving.search(np.zeros((1, serving.current().dim), np.float32), 3)
+
+
+def _deployment(file: Path) -> None:
+    """The bytes say what serves; all that they may name is there."""
+    folder = _served(file.parent)
+    (folder / SERVED).write_bytes(file.read_bytes())
+    manifest = Manifest.read(folder)
+    assert manifest.new_number > manifest.current.number
+    _serve(folder)
+
+
+def _changes(file: Path) -> None:
+    log = ChangeLog(file)
+    for change in log.read(log.start):
+        assert log.start < change.end <= log.size
+
+
+def _resealed_changes(file: Path) -> None:
+    """A record of these bytes, its checksums right, is taken in by an index of each kind."""
+    folder, content = _served(file.parent), file.read_bytes()
+    head = struct.pack("<QI", len(content), zlib.crc32(content))
+    sealed = MAGIC + head + struct.pack("<I", zlib.crc32(head)) + content
+    log_path(folder, 9).write_bytes(sealed)
+    refused = []
+    for number, kind in enumerate(("keys", "ids", "vectors"), 1):
+        Manifest(kind, log=9, current=Entry(number, ChangeLog.start)).write(folder)
+        try:
+            _serve(folder)
+        except ValueError as error:
+            assert str(log_path(folder, 9)) in str(error)
+            refused.append(error)
+    if len(refused) == 3:
+        raise refused[0]
+
+
 READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "model": ("x.model", load),
     "codes": ("x.npy", files.load_codes),
@@ -128,6 +197,9 @@ READERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "model-resealed": ("x.json", _resealed_model),
     "manifest": ("x.json", _manifest),
     "journal": ("x.journal", _journal),
+    "deployment": ("x.json", _deployment),
+    "changes": ("x.changes", _changes),
+    "changes-resealed": ("x.record", _resealed_changes),
     "kind": ("x", files.kind_of),
     "npy": ("x.npy", _vectors),
     "array": ("x.npy", _array),

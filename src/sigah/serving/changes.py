@@ -87,16 +87,18 @@ class ChangeLog:
         Raises
         ------
         FileFormatError
-            If a record is damaged that is not the last one.
+            If a record is damaged that is not the last one, or the place is outside of the file.
         """
         size = self.size
+        if not self.start <= start <= size:
+            raise self.unusable(f"it has {size:,} bytes, so no record begins at byte {start:,}")
         while start + HEAD.size <= size:
             self._file.seek(start)
             head = self._file.read(HEAD.size)
             length, checksum, own = HEAD.unpack(head)
             if zlib.crc32(head[:-4]) != own:
                 if any(head) or any(self._file.read(size - start)):
-                    raise self._damaged(start)
+                    raise self.damaged(start)
                 return  # zeros: the system had not written the end before a power cut
             end = start + HEAD.size + length
             if end > size:
@@ -104,7 +106,7 @@ class ChangeLog:
             content = self._file.read(length)
             if len(content) != length or zlib.crc32(content) != checksum:
                 if end < size:
-                    raise self._damaged(start)
+                    raise self.damaged(start)
                 return
             yield self._change(content, start, end)
             start = end
@@ -134,8 +136,14 @@ class ChangeLog:
             if not isinstance(ids, list) or (vectors is not None and len(vectors) != len(ids)):
                 raise ValueError("it has other ids than vectors")
         except (KeyError, TypeError, ValueError, RecursionError) as error:
-            raise self._damaged(start) from error
+            raise self.damaged(start) from error
         return Change(ids, None if vectors is None else vectors.astype(np.float32), end)
 
-    def _damaged(self, start: int) -> FileFormatError:
-        return FileFormatError(f"cannot use {self.path}: its record at byte {start} is damaged")
+    def damaged(self, start: int, why: object = "") -> FileFormatError:
+        """The error of a record that cannot be taken in."""
+        reason = f": {why}" if why else ""
+        return self.unusable(f"its record at byte {start} is damaged{reason}")
+
+    def unusable(self, why: str) -> FileFormatError:
+        """The error of a log that cannot be used."""
+        return FileFormatError(f"cannot use {self.path}: {why}")

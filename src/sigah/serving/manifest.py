@@ -105,6 +105,7 @@ class Manifest:
             if (
                 told["kind"] not in KINDS
                 or parts["current"] is None
+                or not (pending is None or isinstance(pending["task"], dict))
                 or not all(type(number) is int and number >= 0 for number in numbers)
             ):
                 raise ValueError("it contradicts itself")

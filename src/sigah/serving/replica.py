@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
+from sigah.files import FileFormatError
 from sigah.serving.changes import ChangeLog
 from sigah.serving.generation import Generation
 from sigah.serving.manifest import Entry, Manifest, log_path
@@ -64,5 +65,10 @@ class Replica:
 
     def _read(self) -> None:
         for change in self.log.read(self.position):
-            self.generation.apply(change)
+            try:
+                self.generation.apply(change)
+            except FileFormatError:
+                raise  # of the index, which it names
+            except (TypeError, ValueError, OverflowError) as error:
+                raise self.log.damaged(self.position, error) from error
             self.position = change.end
