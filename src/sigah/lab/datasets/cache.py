@@ -2,7 +2,8 @@
 
 A set is a folder below ``$SIGAH_CACHE`` (or the user's cache directory) of plain ``.npy`` files and
 a ``manifest.json`` that says where they came from and what checksum each array has. An array whose
-checksum the catalogue knows must have that one, wherever it was fetched from.
+checksum the catalogue knows must have that one, wherever it was fetched from. The texts that
+vectors were made of, where they can be had, are lines of ``texts.txt``.
 
 Every byte is verified by :func:`fetch` and :func:`check`. Loading verifies arrays of up to 64 MiB;
 of larger ones it compares header and size only, which takes no time.
@@ -25,14 +26,15 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from sigah.files import atomic_write
-from sigah.lab.datasets.dataset import Dataset, Split
+from sigah.lab.datasets.dataset import Dataset, Split, Texts
 from sigah.lab.datasets.downloads import Progress
 from sigah.rows.formats.plain import open_npy
 from sigah.rows.lazy import naming
 
-__all__ = ["check", "fetch", "folder_of", "load", "path"]
+__all__ = ["check", "fetch", "folder_of", "load", "path", "texts"]
 
 MANIFEST = "manifest.json"
+TEXTS = "texts.txt"  # UTF-8, a text a line: those of the base, then those of the queries
 VERIFIED_ON_LOAD = 64 << 20  # bytes: hashed in well under a second
 BLOCK_BYTES = 8 << 20
 
@@ -45,20 +47,28 @@ def fetch(entry: Dataset, *, progress: Progress | None = None) -> Path:
 
     The sources of the set are tried in turn. Cached arrays are verified and a damaged set is
     fetched again. Files are replaced atomically, so an interrupted fetch harms nothing; what it
-    had downloaded is used by the next one.
+    had downloaded is used by the next one. Where a set has texts, they are fetched too.
     """
-    folder = folder_of(entry.name)
     try:
         _cached(entry, whole=True)
-        return folder
     except (FileNotFoundError, ValueError):
-        failures = []
+        _fetch_arrays(entry, progress or _silent)
+    if entry.texts is not None:
+        try:
+            _kept_texts(entry)
+        except (FileNotFoundError, ValueError):
+            _fetch_texts(entry, progress or _silent)
+    return folder_of(entry.name)
+
+
+def _fetch_arrays(entry: Dataset, progress: Progress) -> None:
+    folder, failures = folder_of(entry.name), []
     downloads = folder / "downloads"
     for source in entry.sources:
         downloads.mkdir(parents=True, exist_ok=True)
         try:
-            arrays = source.read(downloads, progress or _silent)
-            _store(entry, arrays, str(source), progress or _silent)
+            arrays = source.read(downloads, progress)
+            _store(entry, arrays, str(source), progress)
         except OSError as error:
             failures.append(f"\n- {source}: {error}")
         except ValueError as error:
@@ -67,7 +77,7 @@ def fetch(entry: Dataset, *, progress: Progress | None = None) -> Path:
         else:
             del arrays  # they may be maps of the files that go now
             shutil.rmtree(downloads)
-            return folder
+            return
     raise OSError(
         f"{entry.name} could not be fetched:{''.join(failures)}\nWhen that is mended, run"
         f" `sigah data fetch {entry.name}` again: downloads go on where they stopped."
@@ -92,7 +102,7 @@ def load(entry: Dataset, *, progress: Progress | None = None) -> Split:
     try:
         path(entry)
     except FileNotFoundError:
-        fetch(entry, progress=progress)
+        _fetch_arrays(entry, progress or _silent)
     arrays = _cached(entry)
     labels = {part: np.array(arrays[part]) for part in arrays if part.endswith("labels")}
     return Split(
@@ -103,9 +113,21 @@ def load(entry: Dataset, *, progress: Progress | None = None) -> Split:
     )
 
 
+def texts(entry: Dataset, *, progress: Progress | None = None) -> Texts:
+    """Read the texts of a set, fetching them first if they are not in the cache."""
+    if entry.texts is None:
+        raise ValueError(f"{entry.name} has no texts, only vectors")
+    if not (folder_of(entry.name) / TEXTS).is_file():
+        _fetch_texts(entry, progress or _silent)
+    lines = _kept_texts(entry)
+    return Texts(lines[: entry.n_base], lines[entry.n_base :])
+
+
 def check(entry: Dataset) -> Path:
     """Verify every byte of a fetched data set; return its folder."""
     _cached(entry, whole=True)
+    if entry.texts is not None and (folder_of(entry.name) / TEXTS).exists():
+        _kept_texts(entry)
     return path(entry)
 
 
@@ -113,6 +135,36 @@ def folder_of(name: str) -> Path:
     """The folder of a name in the cache."""
     cache = os.environ.get("SIGAH_CACHE") or platformdirs.user_cache_dir("sigah", appauthor=False)
     return Path(cache) / name
+
+
+def _fetch_texts(entry: Dataset, progress: Progress) -> None:
+    assert entry.texts is not None
+    try:
+        base, queries = entry.texts.source.texts(progress)
+        content = "".join(f"{text}\n" for text in (*base, *queries)).encode()
+        _compare(TEXTS, hashlib.sha256(content).hexdigest(), entry.texts.sha256)
+    except (OSError, ValueError) as error:
+        raise OSError(
+            f"the texts of {entry.name} could not be fetched: {error}\nWhen that is mended, run"
+            f" `sigah data fetch {entry.name}` again; its vectors can be used without them."
+        ) from error
+    folder_of(entry.name).mkdir(parents=True, exist_ok=True)
+    with atomic_write(folder_of(entry.name) / TEXTS) as file:
+        file.write(content)
+
+
+def _kept_texts(entry: Dataset) -> list[str]:
+    """All texts of a set, verified."""
+    assert entry.texts is not None
+    content = (folder_of(entry.name) / TEXTS).read_bytes()
+    try:
+        _compare(TEXTS, hashlib.sha256(content).hexdigest(), entry.texts.sha256)
+    except ValueError as error:
+        raise ValueError(
+            f"the cached texts of {entry.name} are damaged; run `sigah data fetch {entry.name}`"
+            f" to replace them ({error})"
+        ) from error
+    return content.decode().split("\n")[:-1]
 
 
 def _silent(label: str, done: int, total: int | None) -> None:

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sigah.lab.datasets.sources import Source
+from sigah.lab.datasets.sources import Source, TextSource
 from sigah.rows.lazy import is_numeric
 
-__all__ = ["Build", "Dataset", "Split"]
+__all__ = ["Build", "Dataset", "KnownTexts", "Split", "Texts"]
 
 SAME_MEAN = 1e-5  # relative; processors change the last digits of a value, never its fifth
 
@@ -34,6 +34,34 @@ class Split(NamedTuple):
     queries: NDArray[np.float32]
     base_labels: NDArray[Any] | None
     query_labels: NDArray[Any] | None
+
+
+class Texts(NamedTuple):
+    """The texts that the vectors of a set were made of, in the order of the vectors.
+
+    Attributes
+    ----------
+    base : list of str, length n_base
+    queries : list of str, length n_queries
+    """
+
+    base: list[str]
+    queries: list[str]
+
+
+@dataclass(frozen=True)
+class KnownTexts:
+    """Where the texts of a set come from.
+
+    Attributes
+    ----------
+    source : TextSource
+    sha256 : str
+        Of all texts in UTF-8, one a line, those of the base first.
+    """
+
+    source: TextSource
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -92,6 +120,8 @@ class Dataset:
         The set that this one is taken instead of, and must not be taken for.
     build : Build or None
         The build under whose checksums results are filed, where builds differ in last digits.
+    texts : KnownTexts or None
+        The texts that the vectors were made of, where they can be had; needs ``n_base``.
     """
 
     name: str
@@ -108,6 +138,7 @@ class Dataset:
     sha256: Mapping[str, str] = field(default_factory=dict)
     stand_in_for: str = ""
     build: Build | None = None
+    texts: KnownTexts | None = None
 
     @property
     def shapes(self) -> dict[str, tuple[int | None, ...]]:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from sigah.lab.datasets import cache
 from sigah.lab.datasets.catalog import CATALOG
-from sigah.lab.datasets.dataset import Dataset, Split
+from sigah.lab.datasets.dataset import Dataset, Split, Texts
 from sigah.lab.datasets.downloads import Progress
 
-__all__ = ["check", "fetch", "load", "path"]
+__all__ = ["check", "fetch", "load", "path", "texts"]
 
 
 def fetch(name: str, *, progress: Progress | None = None) -> Path:
@@ -18,7 +18,7 @@ def fetch(name: str, *, progress: Progress | None = None) -> Path:
 
     The sources of the set are tried in turn. Cached arrays are verified and a damaged set is
     fetched again. Files are replaced atomically, so an interrupted fetch harms nothing; what it
-    had downloaded is used by the next one.
+    had downloaded is used by the next one. Where a set has texts, they are fetched too.
 
     Parameters
     ----------
@@ -92,6 +92,40 @@ def load(name: str, *, progress: Progress | None = None) -> Split:
     (60000, 784)
     """
     return cache.load(entry(name), progress=progress)
+
+
+def texts(name: str, *, progress: Progress | None = None) -> Texts:
+    """Read the texts that the vectors of a set were made of, fetching them first if needed.
+
+    Parameters
+    ----------
+    name : str
+        A key of :data:`CATALOG`; ``wordnet-text`` has texts.
+    progress : callable, optional
+        As in :func:`fetch`.
+
+    Returns
+    -------
+    Texts
+        In the order of the vectors.
+
+    Raises
+    ------
+    ValueError
+        If the catalogue has no such set, the set has no texts, or the cached ones are damaged.
+    OSError
+        If they had to be fetched and could not be.
+
+    Examples
+    --------
+    >>> from sigah.lab import datasets
+    >>> datasets.texts("wordnet-text").base[1]  # doctest: +SKIP
+    'an entity that has physical existence'
+    >>> datasets.texts("mnist")
+    Traceback (most recent call last):
+    ValueError: mnist has no texts, only vectors
+    """
+    return cache.texts(entry(name), progress=progress)
 
 
 def check(name: str) -> Path:

@@ -32,6 +32,7 @@ __all__ = [
     "PickledWheel",
     "Progress",
     "Source",
+    "TextSource",
     "load_array_pickle",
 ]
 
@@ -55,6 +56,17 @@ class Source(Protocol):
         """Return the arrays of the set: ``base`` and ``queries``, and their labels if it has any.
 
         Vectors are rows ``(n, d)``. ``folder`` is the source's own to download into.
+        """
+        ...
+
+
+class TextSource(Protocol):
+    """A place that has the texts of which the vectors of a set were made."""
+
+    def texts(self, progress: Progress) -> tuple[list[str], list[str]]:
+        """Return the texts of the base and of the queries, in the order of the vectors.
+
+        They have no line breaks.
         """
         ...
 

