@@ -273,18 +273,32 @@ def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the page.")] = Path("demo"),
     overwrite: Overwrite = False,
 ) -> None:
-    """Learn, search and compare on MNIST and Fashion-MNIST; writes one HTML page."""
-    from sigah.lab.demo import SETS
+    """Learn, search and compare on images and on text; writes two HTML pages.
+
+    OUT/text.html lets you choose among a hundred sentences and see which of their neighbours are
+    found by full vectors and by codes of 8 to 64 bytes. OUT/index.html compares methods on MNIST
+    and Fashion-MNIST.
+    """
+    from sigah.lab.demo import SETS, TEXT
     from sigah.lab.demo import demo as run_demo
 
     if out.exists() and not out.is_dir():
         raise NotADirectoryError(f"--out {out} is a file; name a folder")
     if out.is_dir():
-        for name, kind in (("index.html", "page"), ("results.json", "results")):
-            check_output(out / name, kind, overwrite=overwrite)
+        for name in ("index.html", "text.html"):
+            check_output(out / name, "page", overwrite=overwrite)
+        check_output(out / "results.json", "results", overwrite=overwrite)
     for name in SETS:
         fetch_with_bar(name)
-    page = run_demo(out, announce=Console(highlight=False).print)
+    console = Console(highlight=False)
+    text = True
+    try:
+        fetch_with_bar(TEXT)
+    except OSError as error:
+        text = False
+        reason = " ".join(str(error).split())
+        console.print(f"text is left out: {reason}", markup=False, soft_wrap=True)
+    page = run_demo(out, announce=console.print, text=text)
     typer.echo(f"open {page} in a browser")
 
 

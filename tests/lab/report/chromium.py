@@ -92,6 +92,22 @@ class Tab:
         while not any(event["method"] == "Page.loadEventFired" for event in self.events[before:]):
             self.events.append(self.read())
 
+    @property
+    def words(self) -> list[dict[str, Any]]:
+        """What the page has logged, and its errors."""
+        said = ("Log.entryAdded", "Runtime.consoleAPICalled", "Runtime.exceptionThrown")
+        return [event for event in self.events if event["method"] in said]
+
+    @property
+    def requests(self) -> list[str]:
+        """What the page has asked for, without what it carries itself."""
+        urls = (
+            event["params"]["request"]["url"]
+            for event in self.events
+            if event["method"] == "Network.requestWillBeSent"
+        )
+        return [url for url in urls if not url.startswith("data:")]
+
     def resize(self, width: int, height: int = 844) -> None:
         """Another window; narrow ones are phones."""
         self.call(

@@ -1,4 +1,4 @@
-"""The demo's page and its parts, on a small slice of real images."""
+"""The demo's page on images and its parts, on a small slice of real ones."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from sigah import SiGAH
 from sigah.evaluation.table import results_table
 from sigah.lab import datasets
 from sigah.lab.demo import demo
+from sigah.lab.demo.images import write_images
 from sigah.lab.report.figures import images_figure, ratios_figure
 
 
@@ -26,20 +27,27 @@ from sigah.lab.report.figures import images_figure, ratios_figure
 def page(digits: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     base, queries = digits
     split = datasets.Split(base[:2000], queries[:20], np.zeros(2000), np.zeros(20))
+
+    def write_text(out: Path, *, announce: Any) -> Path:
+        (out / "text.html").write_text("<title>sigah</title>")
+        return out / "text.html"
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SIGAH_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setattr(datasets, "load", lambda name: split)
         patch.setitem(
-            demo.__globals__,
+            write_images.__globals__,
             "SiGAH",
             partial(SiGAH, n_steps=10, batch_size=100, dictionary_ratio=0.5),
         )
+        patch.setitem(demo.__globals__, "write_text", write_text)
         return demo(tmp_path_factory.mktemp("demo"), announce=lambda line: None)
 
 
 def test_the_page_carries_all_it_shows(page: Path) -> None:
     text = page.read_text()
-    assert not re.search(r'(src|href)="(?!data:)', text), "nothing is loaded from elsewhere"
+    links = re.findall(r'(?:src|href)="(?!data:)([^"]+)', text)
+    assert links == ["text.html"], "nothing is loaded from elsewhere"
     pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', text)
     assert len(pictures) == 1 + 2 * 4 + 2  # curves, four queries and one sheet a data set
     for picture in pictures:

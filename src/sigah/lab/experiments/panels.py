@@ -96,7 +96,8 @@ class Series:
 class Plot:
     """Curves in one pair of axes.
 
-    ``scale`` is that of the x axis: "linear", "log", or "weights": logarithmic with a place for 0.
+    ``scale`` is that of the x axis: "linear", "log", "weights": logarithmic with a place for 0, or
+    "sizes": logarithmic with a tick at every point.
     Axes of shares in [0, 1], ``unit``, are shown whole.
     """
 

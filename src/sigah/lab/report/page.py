@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 import jinja2
@@ -28,6 +27,7 @@ from sigah.lab.report.chapters import (
 from sigah.lab.report.deployed import deployed
 from sigah.lab.report.plots import as_data, draw, file_name, save
 from sigah.lab.report.summary import MARKS, headline, lengths_of, metrics_of
+from sigah.lab.report.templates import templates
 
 __all__ = ["write_report"]
 
@@ -114,21 +114,14 @@ def write_report(
 
 def template() -> jinja2.Template:
     """The page to be filled in; its style sheet stands beside it."""
-    folder = resources.files("sigah.lab.report")
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        loader=jinja2.FunctionLoader(lambda name: folder.joinpath(name).read_text()),
-    )
+    environment = templates()
     environment.filters |= {"figure": figure, "signed": signed, "lead": lead}
     environment.globals |= {
         "verdict": verdict,
         "metrics": METRICS,
         "marks": MARKS,
     }
-    return environment.get_template("report.html")
+    return environment.get_template("report/report.html")
 
 
 def draw_all(sets: Sequence[Chapter], plots: Path | None) -> dict[str, list[Picture]]:

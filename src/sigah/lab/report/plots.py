@@ -108,10 +108,14 @@ def colours(series: Sequence[Series]) -> list[str | tuple[float, ...]]:
 
 
 def set_scale(axes: Axes, panel: Plot) -> None:
-    """The x axis: linear, logarithmic, or logarithmic with a place for 0."""
+    """The x axis: linear, or one of the logarithmic ones."""
     xs = sorted({x for series in panel.series for x in series.x})
     if panel.scale == "log":
         axes.set_xscale("log")
+    elif panel.scale == "sizes":
+        axes.set_xscale("log")
+        axes.set_xticks(xs, [f"{x:g}" for x in xs])
+        axes.minorticks_off()
     elif panel.scale == "weights" and any(x > 0 for x in xs):
         axes.set_xscale("symlog", linthresh=min(x for x in xs if x > 0), linscale=0.4)
         axes.set_xticks(xs, [f"{x:g}" for x in xs], rotation=45 if len(xs) > 6 else 0)

@@ -1,67 +1,32 @@
-"""The demo: SiGAH, ITQ and LSH on real images, in one page."""
+"""Images: SiGAH, ITQ and LSH on MNIST and Fashion-MNIST, in one page."""
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 from collections.abc import Callable
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from sigah import files
 from sigah.evaluation import cached_neighbors, evaluate, summarize, write_results
 from sigah.evaluation.table import COLUMNS, best_rows, cell, results_table
+from sigah.files import atomic_write
 from sigah.hashers import ITQ, LSH, BinaryHasher, SiGAH
 from sigah.lab import datasets
 from sigah.lab.report.figures import LABELS, curves_figure, images_figure
+from sigah.lab.report.plots import as_data
+from sigah.lab.report.templates import templates
 from sigah.search import HammingIndex
 
-__all__ = ["demo"]
+__all__ = ["SETS", "write_images"]
 
 SETS = ("mnist", "fashion-mnist")
 QUERIES = (1, 8, 15, 18)  # test images shown with their neighbours
 SHOWN = 10  # neighbours a query
 
-PAGE = Template("""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>sigah demo</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 1100px; margin: 2rem auto;
-       padding: 0 1rem; }
-h1 { font-weight: 650; margin-bottom: .2rem; } h2 { margin-top: 2.4rem; font-weight: 600; }
-img { max-width: 100%; height: auto; display: block; margin: 1rem 0; }
-table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .3rem .8rem; border-bottom: 1px solid #e6e6e6; }
-th { font-weight: 600; border-bottom: 2px solid #999; }
-td:nth-child(2), th:nth-child(2) { text-align: left; }
-td.best { font-weight: 700; color: #c8364a; } tr.first td { border-top: 2px solid #ccc; }
-p.small { color: #666; font-size: .9rem; }
-</style></head><body>
-<h1>sigah: codes learned from real images</h1>
-<p>Each 784-dimensional image becomes a code of 32 or 64 bits, 784 or 392 times smaller than its
-pixels as float32. Neighbours are found by Hamming distance between codes and compared with the
-exact 1,000 nearest of 60,000 images in Euclidean distance, for 10,000 test images.</p>
-$tables
-<p class="small">pr_area: area under one precision-recall curve pooled over all queries (what the
-paper calls mAP). map: mean average precision, ties at their expected value. Best of each length
-in red.
-$environment</p>
-<h2>Curves</h2>$curves
-<h2>Neighbours found with 64-bit codes</h2>
-<p>The first $shown neighbours of four test images a set: the exact ones, then those found with
-codes. A blue bar marks an image that is among the exact 100 nearest.</p>$neighbours
-<h2>Images decoded from their codes</h2>
-<p>The generator of SiGAH rebuilds an image from its bits alone.</p>$reconstructions
-</body></html>
-""")
 
-
-def demo(out: Path, *, announce: Callable[[Any], None]) -> Path:
+def write_images(out: Path, *, announce: Callable[[Any], None], beside: str | None = None) -> Path:
     """Train, measure and draw; returns the path of the page.
 
     Parameters
@@ -70,6 +35,8 @@ def demo(out: Path, *, announce: Callable[[Any], None]) -> Path:
         Folder for ``index.html`` and ``results.json``.
     announce : callable
         Told what happens: a line, or the table of a data set.
+    beside : str, optional
+        The name of the page on text in the same folder, to link to.
     """
     fitted: dict[tuple[str, int], BinaryHasher] = {}
 
@@ -85,7 +52,7 @@ def demo(out: Path, *, announce: Callable[[Any], None]) -> Path:
         "itq": keep("itq", ITQ),
         "lsh": keep("lsh", LSH),
     }
-    results, neighbours, reconstructions = [], [], []
+    results, neighbours, reconstructions = [], {}, {}
     for name in SETS:
         split = datasets.load(name)
         announce(f"{name}: exact neighbours of {len(split.queries):,} queries (cached after this)")
@@ -100,19 +67,28 @@ def demo(out: Path, *, announce: Callable[[Any], None]) -> Path:
         )
         results.append(result)
         announce(results_table(result))
-        neighbours += [neighbours_figure(split, truth, fitted, query) for query in QUERIES]
-        reconstructions.append(reconstructions_figure(name, split, fitted))
+        for query in QUERIES:
+            figure = neighbours_figure(split, truth, fitted, query)
+            neighbours[f"{name}: test image {query} and its neighbours"] = as_data(figure, "png")
+        figure = reconstructions_figure(name, split, fitted)
+        reconstructions[f"{name}: images decoded from their codes"] = as_data(figure, "png")
     out.mkdir(parents=True, exist_ok=True)
     write_results(out / "results.json", {"results": results})
-    page = PAGE.substitute(
-        tables="".join(html_table(result) for result in results),
-        environment=html.escape(describe_environment(results[0]["environment"])),
-        curves=embed(curves_figure(results)),
-        shown=SHOWN,
-        neighbours="".join(map(embed, neighbours)),
-        reconstructions="".join(map(embed, reconstructions)),
+    page = (
+        templates()
+        .get_template("demo/images.html")
+        .render(
+            beside=beside,
+            headings=[c.replace("relative_reconstruction_error", "rel. error") for c in COLUMNS],
+            tables={result["data"]["name"]: table_of(result) for result in results},
+            environment=describe_environment(results[0]["environment"]),
+            curves=as_data(curves_figure(results), "png"),
+            shown=SHOWN,
+            neighbours=neighbours,
+            reconstructions=reconstructions,
+        )
     )
-    with files.atomic_write(out / "index.html") as file:
+    with atomic_write(out / "index.html") as file:
         file.write(page.encode())
     return out / "index.html"
 
@@ -152,24 +128,21 @@ def reconstructions_figure(
     return images_figure(rows, title=name)
 
 
-def html_table(result: dict[str, Any]) -> str:
-    """The table of one data set."""
+def table_of(result: dict[str, Any]) -> list[tuple[int, str, list[tuple[str, bool]]]]:
+    """The table of one data set: bits, method, and figures, each with whether it is the best."""
     rows = summarize(result)
     best = {column: best_rows(rows, column) for column in COLUMNS}
-    lines = [f"<h2>{result['data']['name']}</h2><table><tr><th>bits</th><th>method</th>"]
-    lines += [
-        f"<th>{c.replace('relative_reconstruction_error', 'rel. error')}</th>" for c in COLUMNS
+    return [
+        (
+            row.n_bits,
+            LABELS[row.method],
+            [
+                (cell(row, column), bool(best[column][i]) and column != "fit_seconds")
+                for column in COLUMNS
+            ],
+        )
+        for i, row in enumerate(rows)
     ]
-    lines.append("</tr>")
-    for i, row in enumerate(rows):
-        first = i > 0 and rows[i - 1].n_bits != row.n_bits
-        lines.append(f'<tr class="{"first" if first else ""}"><td>{row.n_bits}</td>')
-        lines.append(f"<td>{LABELS[row.method]}</td>")
-        for column in COLUMNS:
-            mark = ' class="best"' if best[column][i] and column != "fit_seconds" else ""
-            lines.append(f"<td{mark}>{cell(row, column)}</td>")
-        lines.append("</tr>")
-    return "".join([*lines, "</table>"])
 
 
 def describe_run(run: dict[str, Any]) -> str:
@@ -187,11 +160,3 @@ def describe_environment(environment: dict[str, Any]) -> str:
     return (
         f"Measured on {environment['threads']} thread(s) of {environment['machine']}; {versions}."
     )
-
-
-def embed(figure: Figure) -> str:
-    """A figure as an HTML image that carries its own data."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=110)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img alt="" src="data:image/png;base64,{data}">'
