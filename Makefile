@@ -78,15 +78,16 @@ docs: setup
 	$(BIN)/python docs/site/cli_page.py
 	PATH="$(CURDIR)/$(BIN):$$PATH" NO_MKDOCS_2_WARNING=1 mkdocs build --strict # ruff breaks signatures
 
-# The report in a real browser; `make test` does this too where Chromium is installed.
+# The report and the demo in a real browser; `make test` does this too where Chromium is installed.
 test-browser: setup
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
 	  command -v google-chrome >/dev/null || \
 	  { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq chromium; } || \
 	  { echo "Chromium is not installed: install it as root, with apt-get install chromium"; exit 1; }
-	$(BIN)/python -m pytest tests/lab/report/test_browser.py
+	$(BIN)/python -m pytest tests/lab/report/test_browser.py tests/lab/report/test_demo_text.py
 
-# Learn, search and compare on MNIST and Fashion-MNIST; writes demo/index.html.
+# What short codes of text lose, and methods compared on MNIST and Fashion-MNIST; writes
+# demo/text.html and demo/index.html.
 demo: setup
 	$(BIN)/sigah demo --out demo
 

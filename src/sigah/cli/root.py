@@ -70,7 +70,7 @@ COMMANDS = {
     ),
     "demo": (
         "evaluation:demo",
-        "Learn, search and compare on MNIST and Fashion-MNIST; writes one HTML page.",
+        "Learn, search and compare on images and on text; writes two HTML pages.",
     ),
     "warmup": (
         "warmup:warmup",

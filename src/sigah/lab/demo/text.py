@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -66,20 +66,20 @@ class Answers:
     ids, places : ndarray of int, shape (q, K)
         Rows that were found, best first, and how many rows are truly nearer than each; ``DEPTH`` if
         that many or more.
-    microseconds : float
-        Of one query, from its floats to the ids.
     seconds : float
         Of learning from the base and encoding it.
     model_bytes : int
         Of what is learned, once for all vectors.
+    microseconds : float
+        Of one query, from its floats to the ids.
     """
 
     n_bytes: int
     ids: NDArray[Any]
     places: NDArray[np.int32]
-    microseconds: float
     seconds: float = 0.0
     model_bytes: int = 0
+    microseconds: float = 0.0
 
     @property
     def recall(self) -> float:
@@ -148,26 +148,28 @@ def compare(
     """
     base, queries = sample.base, sample.queries
     truth = exact_neighbors(base, queries, min(DEPTH, len(base)), METRIC).ids
-    built: list[tuple[str, int, Search, float, int]] = []
+    found: dict[str, list[Answers]] = {"full": [], "sign": [], "sigah": []}
+    searches: dict[str, list[Search]] = {"sign": [], "sigah": []}
     for n_bytes in budgets:
         for name, build in (("sign", search_of_signs), ("sigah", search_of_sigah)):
             began = perf_counter()
             search, model_bytes = build(base, n_bytes)
-            built.append((name, n_bytes, search, perf_counter() - began, model_bytes))
+            seconds = perf_counter() - began
+            ids = search(queries, K)[1]
+            answers = Answers(n_bytes, ids, places(truth, ids), seconds, model_bytes)
+            announce(f"{name:>7} {n_bytes:2} bytes: {answers.recall:.3f} of the true {K}")
+            found[name].append(answers)
+            searches[name].append(search)
     # timed one right after the other, so that the machine is the same to all
+    for name, some in searches.items():
+        found[name] = [
+            replace(answers, microseconds=1e6 * time_query(search, queries, K))
+            for answers, search in zip(found[name], some, strict=True)
+        ]
     exact = truth[:, :K]
     microseconds = 1e6 * time_floats(base, queries, K, METRIC)[len(base)]
-    whole = Answers(base.itemsize * base.shape[1], exact, places(truth, exact), microseconds)
-    found: dict[str, list[Answers]] = {"full": [whole], "sign": [], "sigah": []}
-    for name, n_bytes, search, seconds, model_bytes in built:
-        ids = search(queries, K)[1]
-        microseconds = 1e6 * time_query(search, queries, K)
-        answers = Answers(n_bytes, ids, places(truth, ids), microseconds, seconds, model_bytes)
-        found[name].append(answers)
-        announce(
-            f"  {name:>6} {n_bytes:2} bytes: {answers.recall:.3f} of the true ten,"
-            f" {microseconds:,.0f} µs a query"
-        )
+    n_bytes = base.itemsize * base.shape[1]
+    found["full"].append(Answers(n_bytes, exact, places(truth, exact), microseconds=microseconds))
     return found
 
 
