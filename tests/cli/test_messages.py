@@ -94,6 +94,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "evaluate base.npy queries.npy --json package.json": ("package.json exists", "not results"),
     "report --results dir -o notes.txt": ("--out notes.txt exists", "not a page"),
     "demo --out notes.txt": ("--out notes.txt is a file; name a folder",),
+    "demo --out notes.txt/demo": ("--out notes.txt/demo: its folder cannot be created", "choose"),
     "demo --out site": ("--out site/index.html exists and is not a page",),
     "cluster fit base.npy -o base.npy": ("--out base.npy is one of the inputs",),
     "export faiss codes.npy --to codes.npy": ("codes.npy exists", "did not make it"),

@@ -288,6 +288,11 @@ def demo(
         for name in ("index.html", "text.html"):
             check_output(out / name, "page", overwrite=overwrite)
         check_output(out / "results.json", "results", overwrite=overwrite)
+    try:  # before minutes of work, not after them
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = f"its folder cannot be created ({error.strerror}); choose another place"
+        raise OSError(f"--out {out}: {reason}") from error
     for name in SETS:
         fetch_with_bar(name)
     console = Console(highlight=False)
