@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sigah.lab.experiments import EXPERIMENTS, Store
 from sigah.lab.report.figures import curves_figure, ratios_figure, recall_figure
-from sigah.lab.report.markdown import markdown_pages
+from sigah.lab.report.markdown import markdown_pages, markdown_pictures
 from sigah.lab.report.plots import draw as draw_plot
 from tables import claims, cold, engines, frontier, methods, onnx, ranking, search, streams
 
@@ -72,6 +72,10 @@ def pages() -> dict[Path, str]:
 
 def draw() -> None:
     """The figures of the documentation."""
+    for name, content in markdown_pictures(ROOT / "results").items():
+        path = ROOT / "docs" / "results" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
     everything = [
         json.loads((ROOT / "results" / f"{name}.json").read_text()) for name in methods.SETS
     ]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sigah.evaluation import asymmetric_label_precision, label_average_precision
+from sigah.evaluation import asymmetric_label_precision, class_shares, label_average_precision
 from sigah.search import asymmetric_distances, hamming_distances
 
 
@@ -101,3 +101,31 @@ def test_codes_that_differ_in_every_bit_are_ranked_too(divisor: Any) -> None:
         base, base[1:], np.array([3, 4]), np.array([3]), depth=2, divisor=divisor
     )
     np.testing.assert_allclose(value, [0.5])  # the one of its class comes second
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4, 5, 6, 7, 1000])
+def test_shares_of_classes_are_the_mean_over_all_orders(depth: int) -> None:
+    rng = np.random.default_rng(depth)
+    base = rng.choice(np.array([0, 1, 3, 7], np.uint8), size=(7, 1))
+    labels = np.array(["b", "b", "a", "b", "a", "c", "b"])
+    queries = np.array([[0], [7], [1]], np.uint8)
+    classes, shares = class_shares(base, queries, labels, depth=depth)
+    assert classes.tolist() == ["a", "b", "c"]
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    for query, row in zip(queries, shares, strict=True):
+        distances = hamming_distances(base, query[None])[0].astype(float)
+        for name, share in zip(classes, row, strict=True):
+            first = [
+                (labels[list(order)][:depth] == name).mean()
+                for order in permutations(range(7))
+                if (np.diff(distances[list(order)]) >= 0).all()
+            ]
+            assert share == pytest.approx(np.mean(first))
+
+
+def test_shares_of_classes_need_a_label_for_each_code() -> None:
+    codes = np.zeros((3, 1), np.uint8)
+    with pytest.raises(ValueError, match=r"base_labels has shape \(2,\), but there are 3"):
+        class_shares(codes, codes, [1, 2])
+    with pytest.raises(ValueError, match="depth"):
+        class_shares(codes, codes, [1, 2, 3], depth=0)

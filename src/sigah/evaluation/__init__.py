@@ -5,7 +5,11 @@ from __future__ import annotations
 from sigah.evaluation.data import EvaluationData
 from sigah.evaluation.deployed import Latency, SearchMeasurement, measure_search
 from sigah.evaluation.intervals import mean_interval, pr_area_interval
-from sigah.evaluation.labels import asymmetric_label_precision, label_average_precision
+from sigah.evaluation.labels import (
+    asymmetric_label_precision,
+    class_shares,
+    label_average_precision,
+)
 from sigah.evaluation.loop import evaluate
 from sigah.evaluation.measure import measure
 from sigah.evaluation.metrics import (
@@ -40,6 +44,7 @@ __all__ = [
     "bit_balance",
     "bit_statistics",
     "cached_neighbors",
+    "class_shares",
     "content_hash",
     "evaluate",
     "exact_neighbors",

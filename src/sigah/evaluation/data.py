@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -33,8 +34,13 @@ class EvaluationData:
         By which neighbours are true; hashers must have the same.
     base_labels, query_labels : ndarray, optional
         Classes, for the metrics that use labels.
+    classes : tuple of str
+        The names of the classes 0, 1, ...; empty: their numbers.
     picture : tuple of int, optional
         Height and width, if the vectors are pixels in [0, 1].
+    thumbnails : callable, optional
+        If the vectors are of images: from ``"base"`` or ``"queries"`` and row numbers to small
+        pictures, uint8 of shape (m, side, side, 3).
     part : str
         The part of a data set that this is; empty for the whole set.
     quick : bool
@@ -56,7 +62,9 @@ class EvaluationData:
     metric: str = "l2"
     base_labels: NDArray[Any] | None = None
     query_labels: NDArray[Any] | None = None
+    classes: tuple[str, ...] = ()
     picture: tuple[int, int] | None = None
+    thumbnails: Callable[[str, NDArray[Any]], NDArray[np.uint8]] | None = None
     part: str = ""
     quick: bool = False
     title: str = ""

@@ -12,7 +12,7 @@ from sigah.codes import signs
 from sigah.evaluation.metrics import before, expected_sums
 from sigah.search import hamming_distances
 
-__all__ = ["asymmetric_label_precision", "label_average_precision"]
+__all__ = ["asymmetric_label_precision", "class_shares", "label_average_precision"]
 
 PAIRS_PER_BLOCK = 1 << 24  # 32 MiB of distances
 SCORES_PER_BLOCK = 1 << 22  # 16 MiB of scores
@@ -163,6 +163,62 @@ def asymmetric_label_precision(
             measure = _over_relevant if divisor == "relevant" else _over_hits
             found[query] = measure(total[None], hits[None], depth)[0]
     return found
+
+
+def class_shares(
+    base_codes: ArrayLike,
+    query_codes: ArrayLike,
+    base_labels: ArrayLike,
+    *,
+    depth: int = 100,
+) -> tuple[NDArray[np.generic], Float]:
+    """Which classes a query finds: the share of each among the first ``depth`` codes.
+
+    Codes at the same distance count as randomly ordered, as in :func:`label_average_precision`.
+
+    Parameters
+    ----------
+    base_codes, query_codes : array-like of uint8, shapes (n, n_bytes) and (q, n_bytes)
+    base_labels : array-like, shape (n,)
+    depth : int, default=100
+        Ranks that count; the whole ranking if the base is smaller.
+
+    Returns
+    -------
+    classes : ndarray, shape (c,)
+        The labels of the base, each once, in ascending order.
+    shares : ndarray of float64, shape (q, c)
+        Rows sum to 1.
+
+    Raises
+    ------
+    ValueError
+        If labels do not fit the codes, or ``depth`` is not positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sigah.evaluation import class_shares
+    >>> base = np.array([[0b0], [0b1], [0b11], [0b11]], np.uint8)
+    >>> class_shares(base, base[:1], ["cat", "dog", "cat", "dog"], depth=3)
+    (array(['cat', 'dog'], dtype='<U3'), array([[0.5, 0.5]]))
+    """
+    base, queries = np.asarray(base_codes), np.asarray(query_codes)
+    of_base = _checked(base_labels, base, "base_labels", "base_codes")
+    depth = min(check_whole(depth, "depth", least=1), len(base))
+    classes, class_of = np.unique(of_base, return_inverse=True)
+    n_radii = 8 * base.shape[1] + 1
+    shares = np.empty((len(queries), len(classes)))
+    step = max(1, PAIRS_PER_BLOCK // len(base))
+    for start in range(0, len(queries), step):
+        distances = hamming_distances(base, queries[start : start + step])
+        for query, row in enumerate(distances, start):
+            cells = row.astype(np.int64) * len(classes) + class_of
+            counts = np.bincount(cells, minlength=n_radii * len(classes)).reshape(n_radii, -1)
+            total = counts.sum(axis=1)
+            taken = np.clip(depth - (total.cumsum() - total), 0, total)
+            shares[query] = (taken / np.maximum(total, 1)) @ counts / depth
+    return classes, shares
 
 
 def _blocks_of_ties(

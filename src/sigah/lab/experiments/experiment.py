@@ -126,6 +126,9 @@ class Experiment:
     needs : tuple of str
         What a run must hold beyond the metrics and curves that all have: "history", "gallery",
         "labels", or a metric.
+    records : tuple of str
+        What runs of the first seed with the longest codes hold besides. Earlier runs without it are
+        shown, but measured again.
     open : bool
         Whether it compares methods, so that a researcher's own may stand beside them.
     backbones : tuple of str
@@ -145,6 +148,7 @@ class Experiment:
     view: Callable[[Experiment, Sequence[Measured]], list[Any]]
     paper: Mapping[str, Figures] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
+    records: tuple[str, ...] = ()
     open: bool = False
     backbones: tuple[str, ...] = ()
     ranks: bool = True
@@ -155,10 +159,19 @@ class Experiment:
         """What an earlier run must hold to be taken."""
         return ("curves", *self.needs) if self.ranks else self.needs
 
+    def needs_of(self, unit: CaseUnit) -> tuple[str, ...]:
+        """What the run of a unit of work must hold."""
+        recorded = unit.seed == 0 and unit.asked_bits == max(self.lengths)
+        return self.required + (self.records if recorded else ())
+
     @property
     def lengths(self) -> tuple[int, ...]:
         """The code lengths that are asked for."""
         return tuple(dict.fromkeys(column.bits for column in self.columns))
+
+    def ran_on(self, one: Measured) -> bool:
+        """Whether any run on a data set was made for this experiment, and not just for others."""
+        return any(run.get("experiment") == self.name for runs in one.runs.values() for run in runs)
 
     def shown(self, one: Measured) -> tuple[Case, ...]:
         """Its cases, and the methods beyond them that were measured on a data set."""

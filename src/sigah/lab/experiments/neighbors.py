@@ -52,11 +52,11 @@ def record_neighbors(hasher: BinaryHasher, data: EvaluationData) -> dict[str, An
     }
 
 
-def few_queries(labels: NDArray[Any] | None, n: int) -> NDArray[np.intp]:
+def few_queries(labels: NDArray[Any] | None, n: int, most: int = QUERIES) -> NDArray[np.intp]:
     """The first query of each of the first labels, or the first queries."""
     if labels is None:
-        return np.arange(min(QUERIES, n))
-    return np.unique(labels, return_index=True)[1][:QUERIES]
+        return np.arange(min(most, n))
+    return np.unique(labels, return_index=True)[1][:most]
 
 
 def found_pictures(experiment: Experiment, measured: Sequence[Measured]) -> list[Any]:
@@ -78,7 +78,7 @@ def found_pictures(experiment: Experiment, measured: Sequence[Measured]) -> list
 def query_gallery(records: Mapping[str, Any], number: int, title: str) -> Gallery:
     """One query of records by the label of their method."""
     rows: list[tuple[str, NDArray[np.float32]]] = []
-    hits = {}
+    hits, words = {}, {}
     for label, record in records.items():
         pictures = unpack(record)
         if not rows:  # the same in every record
@@ -86,7 +86,8 @@ def query_gallery(records: Mapping[str, Any], number: int, title: str) -> Galler
             rows.append(("exact", np.stack([pictures[i] for i in record["exact"][number]])))
         rows.append((label, np.stack([pictures[i] for i in record["found"][number]])))
         hits[label] = np.array(record["hits"][number])
-    return Gallery(title, tuple(rows), hits)
+        words[label] = f"{hits[label].sum()} of {len(hits[label])} are among the {record['near']}"
+    return Gallery(title, tuple(rows), hits, words)
 
 
 def unpack(record: Mapping[str, Any]) -> dict[int, NDArray[np.float32]]:

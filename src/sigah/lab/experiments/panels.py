@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sigah.evaluation.names import LOWER_IS_BETTER
 
-__all__ = ["Entry", "Gallery", "Plot", "Series", "Table"]
+__all__ = ["Entry", "Gallery", "HeatMap", "Plot", "Series", "Table"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class Table:
     """Rows of entries.
 
     ``metrics`` has the metric of each column, and ``headings`` what to call the columns. Rows named
-    in ``apart`` have codes of another length, and are not ranked with the others.
+    in ``apart`` have codes of another length, and are not ranked with the others. ``corner`` says
+    what a row is; if it is no method, the columns are, and the best of a row is marked.
     """
 
     title: str
@@ -51,6 +52,14 @@ class Table:
     metrics: tuple[str, ...]
     rows: tuple[tuple[str, tuple[Entry, ...]], ...]
     apart: tuple[str, ...] = ()
+    corner: str = "method"
+
+    def leads(self, row: int, column: int) -> bool:
+        """Whether a cell has the best mean among the methods that it is compared with."""
+        if self.corner == "method":
+            return self.best(column) == row
+        means = [cell.mean for cell in self.rows[row][1] if cell.mean is not None]
+        return len(means) > 1 and self.rows[row][1][column].mean == max(means)
 
     def best(self, column: int, *, paper: bool = False) -> int | None:
         """The row with the best mean (or paper's figure) of a column; None of fewer than two."""
@@ -108,14 +117,52 @@ class Plot:
     scale: str = "linear"
     unit: bool = False
 
+    @property
+    def description(self) -> str:
+        """What it shows, for who cannot see it."""
+        return ", ".join(series.label for series in self.series)
+
 
 @dataclass(frozen=True)
 class Gallery:
-    """Labelled rows of grey images, ``(m, height, width)`` in [0, 1].
+    """Labelled rows of images in [0, 1], ``(m, height, width)``, or ``(..., 3)`` in colour.
 
-    ``hits`` tells, for the rows that have it, which images are what was looked for.
+    ``hits`` tells, for the rows that have it, which images are what was looked for. Where they are
+    ``judged``, those that are not are marked too. ``words`` says what a row shows.
     """
 
     title: str
     rows: tuple[tuple[str, NDArray[np.float32]], ...]
     hits: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    words: Mapping[str, str] = field(default_factory=dict)
+    judged: bool = False
+
+    @property
+    def description(self) -> str:
+        """What it shows, for who cannot see it."""
+        return "; ".join(
+            f"{label}: {self.words[label]}" if label in self.words else label
+            for label, _ in self.rows
+        )
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """Shares in [0, 1], a row for each of ``rows``, a column for each of ``columns``."""
+
+    title: str
+    y_label: str
+    x_label: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    values: NDArray[np.float64]
+
+    @property
+    def description(self) -> str:
+        """What it shows, for who cannot see it: the two largest shares of each row."""
+        told = []
+        for name, shares in zip(self.rows, self.values, strict=True):
+            most = np.argsort(-shares, kind="stable")[:2]
+            parts = [f"{shares[i]:.0%} {self.columns[i]}" for i in most if shares[i] > 0]
+            told.append(f"{name}: {', '.join(parts)}")
+        return "; ".join(told)

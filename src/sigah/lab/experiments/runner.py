@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +18,8 @@ from sigah.evaluation import (
 from sigah.evaluation.loop import measure_all, measure_units
 from sigah.hashers import BinaryHasher
 from sigah.lab.experiments.experiment import CaseUnit, Experiment
-from sigah.lab.experiments.neighbors import record_neighbors
+from sigah.lab.experiments.found import record_found
+from sigah.lab.experiments.neighbors import few_queries, record_neighbors
 from sigah.lab.experiments.store import Store
 from sigah.progress import bar
 
@@ -67,14 +69,13 @@ def run_experiment(
     if lacks := experiment.lacks(data):
         raise ValueError(lacks)
     units = experiment.units(data.description["dim"], seeds, quick=data.quick, metric=data.metric)
-    missing = [
-        unit for unit in units if store.find(data.description, unit, experiment.required) is None
-    ]
+    needs = {unit: experiment.needs_of(unit) for unit in units}
+    missing = [unit for unit in units if store.find(data.description, unit, needs[unit]) is None]
 
-    def measure(hasher: BinaryHasher, data: EvaluationData) -> dict[str, Any]:
+    def measure(unit: CaseUnit, hasher: BinaryHasher, data: EvaluationData) -> dict[str, Any]:
         run: dict[str, Any] = measure_all(hasher, data) if experiment.ranks else {"metrics": {}}
         run["experiment"] = experiment.name
-        for need in experiment.needs:
+        for need in needs[unit]:
             if need in PARTS:
                 add(run, PARTS[need](hasher, data))
         return run
@@ -82,17 +83,15 @@ def run_experiment(
     measured = 0
     with bar(show=show and bool(missing)) as progress:
         task = progress.add_task(f"{experiment.name} {data.name}", total=len(missing), detail="")
-
-        def told() -> Iterator[CaseUnit]:
-            for unit in missing:  # two cases may be one unit: the loop finds the second
-                progress.update(task, detail=f"{unit.label}, {unit.n_bits} bits, seed {unit.seed}")
-                yield unit
-                progress.advance(task)
-
-        for one in measure_units(told(), data, store, measure=measure, needs=experiment.required):
-            measured += one.new
-            if one.new:
-                on_run(one.run)
+        for unit in missing:
+            progress.update(task, detail=f"{unit.label}, {unit.n_bits} bits, seed {unit.seed}")
+            how = partial(measure, unit)
+            # two cases may be one unit: then the second is found
+            for one in measure_units([unit], data, store, measure=how, needs=needs[unit]):
+                measured += one.new
+                if one.new:
+                    on_run(one.run)
+            progress.advance(task)
     return measured
 
 
@@ -139,7 +138,7 @@ def asymmetric(hasher: Any, data: EvaluationData) -> dict[str, Any]:
 
 def gallery(hasher: Any, data: EvaluationData) -> dict[str, Any]:
     """Some queries and what is rebuilt from their codes, as bytes of grey values."""
-    chosen = chosen_queries(data.query_labels, len(data.queries))
+    chosen = few_queries(data.query_labels, len(data.queries), PICTURES)
     original = np.asarray(data.queries[chosen])
     rebuilt = hasher.reconstruct(hasher.transform(original))
     return {
@@ -151,6 +150,11 @@ def gallery(hasher: Any, data: EvaluationData) -> dict[str, Any]:
     }
 
 
+def found(hasher: BinaryHasher, data: EvaluationData) -> dict[str, Any]:
+    """What some queries find, and which classes are taken for which."""
+    return {"found": record_found(hasher, data)}
+
+
 def neighbors(hasher: BinaryHasher, data: EvaluationData) -> dict[str, Any]:
     """Pictures beside the neighbours that are found with their codes."""
     return {"neighbors": record_neighbors(hasher, data)}
@@ -159,17 +163,11 @@ def neighbors(hasher: BinaryHasher, data: EvaluationData) -> dict[str, Any]:
 # what an experiment may need beyond the metrics and curves that every run has
 PARTS: dict[str, Callable[[BinaryHasher, EvaluationData], dict[str, Any]]] = {
     "asymmetric": asymmetric,
+    "found": found,
     "gallery": gallery,
     "labels": labels,
     "neighbors": neighbors,
 }
-
-
-def chosen_queries(labels: NDArray[Any] | None, n: int) -> NDArray[np.intp]:
-    """The first query of each label, or the first queries."""
-    if labels is None:
-        return np.arange(min(PICTURES, n))
-    return np.unique(labels, return_index=True)[1][:PICTURES]
 
 
 def encode(images: NDArray[Any]) -> str:

@@ -5,21 +5,25 @@ Images are named with a backbone, as in ``PATH@vgg16:64``; their features are co
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sigah.evaluation import EvaluationData
 from sigah.lab import datasets, images
 from sigah.lab.images.cifar import fetched_cifar
-from sigah.lab.images.features import is_features
+from sigah.lab.images.features import images_of, is_features
 
 if TYPE_CHECKING:
     from sigah.lab.experiments.experiment import Experiment
 
 __all__ = ["available", "explain_absence", "prepare", "with_backbones"]
 
+THUMBNAIL = 32  # pixels a side
 QUICK_BASE, QUICK_QUERIES, QUICK_K = 3000, 200, 100
 K = 1000
 # what is installable nearest to a set of the paper; never called by the paper's name
@@ -55,25 +59,30 @@ def with_backbones(name: str, experiment: Experiment) -> list[str]:
 
 def prepare(name: str, *, quick: bool = False, show: bool = False) -> EvaluationData:
     """Load a named set, or for the quick form its first vectors; ``show`` the progress."""
-    title, n_train, metric = "", None, "l2"
+    title, n_train, metric, pictures = "", None, "l2", None
+    classes: tuple[str, ...] = ()
     if is_features(name) or "@" in name:
-        found = images.open_features(name) if is_features(name) else features_of(name, show=show)
+        found, pictures = images_and_features(name, show=show)
         split: datasets.Split = found.split
         if not len(split.queries):
             raise ValueError(f"{name} has no queries: put the images into `base` and `queries`")
         name, title = found.name, found.title
-        n_train, metric = found.n_train, found.metric
+        n_train, metric, classes = found.n_train, found.metric, found.classes
     else:
         split = datasets.load(name)
     base, queries = split.base, split.queries
     base_labels = getattr(split, "base_labels", None)  # not every set has them
     query_labels = getattr(split, "query_labels", None)
     part = ""
+    rows = {"base": np.arange(len(base)), "queries": np.arange(len(queries))}
     if quick:
-        base, queries = np.array(base[:QUICK_BASE]), np.array(queries[:QUICK_QUERIES])
-        base_labels = None if base_labels is None else base_labels[:QUICK_BASE]
-        query_labels = None if query_labels is None else query_labels[:QUICK_QUERIES]
-        part = f"its first {len(base):,} vectors and {len(queries):,} queries"
+        take = spread if classes else first  # images come class by class
+        rows = {"base": take(len(base), QUICK_BASE), "queries": take(len(queries), QUICK_QUERIES)}
+        base, queries = np.array(base[rows["base"]]), np.array(queries[rows["queries"]])
+        base_labels = None if base_labels is None else base_labels[rows["base"]]
+        query_labels = None if query_labels is None else query_labels[rows["queries"]]
+        some = f"{len(base):,} vectors and {len(queries):,} queries"
+        part = f"{some} of it" if classes else f"its first {some}"
     data = EvaluationData(
         name,
         base,
@@ -81,7 +90,9 @@ def prepare(name: str, *, quick: bool = False, show: bool = False) -> Evaluation
         k=min(QUICK_K if quick else K, len(base)),
         base_labels=base_labels,
         query_labels=query_labels,
+        classes=classes,
         picture=IMAGES.get(name),
+        thumbnails=None if pictures is None else partial(thumbnails, pictures, rows),
         part=part,
         quick=quick,
         title=title,
@@ -94,11 +105,36 @@ def prepare(name: str, *, quick: bool = False, show: bool = False) -> Evaluation
     return data
 
 
-def features_of(name: str, *, show: bool) -> images.FeatureSet:
-    """The features of ``PATH@BACKBONE``, from the cache if they are there."""
+def first(n: int, most: int) -> NDArray[np.intp]:
+    """The first rows of ``n``."""
+    return np.arange(min(n, most))
+
+
+def spread(n: int, most: int) -> NDArray[np.intp]:
+    """Rows of ``n`` at equal distances."""
+    return np.arange(min(n, most)) * n // min(n, most)
+
+
+def thumbnails(
+    found: images.ImageSet, rows: Mapping[str, NDArray[np.intp]], part: str, numbers: NDArray[Any]
+) -> NDArray[np.uint8]:
+    """Small pictures of some rows of a part."""
+    return images.squares(found.parts[part], rows[part][numbers].tolist(), THUMBNAIL)
+
+
+def images_and_features(
+    name: str, *, show: bool
+) -> tuple[images.FeatureSet, images.ImageSet | None]:
+    """A folder of features and its images, if they are at hand; or images, and their features.
+
+    The features of ``PATH@BACKBONE`` come from the cache if they are there.
+    """
+    if is_features(name):
+        features = images.open_features(name)
+        return features, images_of(features)
     path, _, backbone = name.rpartition("@")
     found = fetched_cifar() if path == IMAGE_SET else images.open_images(path)
-    return images.cached_features(found, images.open_backbone(backbone), show=show)
+    return images.cached_features(found, images.open_backbone(backbone), show=show), found
 
 
 def available(name: str) -> bool:

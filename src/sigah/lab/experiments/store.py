@@ -11,6 +11,7 @@ from typing import Any
 from sigah.evaluation import write_results
 from sigah.evaluation.keys import still_holds, unit_key
 from sigah.evaluation.store import Run, RunStore, has_all
+from sigah.hashers import BinaryHasher
 from sigah.lab.experiments.experiment import Experiment, Measured
 
 __all__ = ["Store"]
@@ -152,9 +153,15 @@ class Store(RunStore):
             for _, runs in sorted(self._runs.get(unit_key(data, hasher), {}).items()):
                 usable = [run for run in runs if has_all(run, experiment.required)]
                 if usable:
-                    found.append(max(usable, key=lambda run: still_holds(run, type(hasher))))
+                    best = max(usable, key=lambda run: rank(run, type(hasher), experiment))
+                    found.append(best)
             if found:
                 yield (unit.label, unit.asked_bits), found
+
+
+def rank(run: Run, method: type[BinaryHasher], experiment: Experiment) -> tuple[bool, bool]:
+    """The greater, the rather a run is shown: of today's code, and with records."""
+    return still_holds(run, method), has_all(run, experiment.records)
 
 
 def by_method(runs: Iterable[Run]) -> dict[tuple[str, int], list[Run]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sigah.hashers import METHODS
 from sigah.lab.experiments.experiment import Case, Column, Experiment, Measured
+from sigah.lab.experiments.found import found_panels
 from sigah.lab.experiments.panels import Entry, Table
 from sigah.lab.experiments.views import entry
 
@@ -110,6 +111,11 @@ def by_labels(experiment: Experiment, measured: Sequence[Measured]) -> list[Any]
     return tables
 
 
+def tables_and_pictures(experiment: Experiment, measured: Sequence[Measured]) -> list[Any]:
+    """The tables, and what queries find."""
+    return [*by_labels(experiment, measured), *found_panels(experiment, measured)]
+
+
 def registered(*cases: Case) -> tuple[Case, ...]:
     """The cases whose method sigah has."""
     return tuple(
@@ -146,9 +152,10 @@ TABLE6 = Experiment(
     ),
     columns=columns(),
     data=("cifar-10",),
-    view=by_labels,
+    view=tables_and_pictures,
     paper=PAPER,
     needs=("labels", "asymmetric"),
+    records=("found",),
     open=True,
     backbones=("vgg16:64",),
     ranks=False,
@@ -168,9 +175,10 @@ TABLE6_GIST = Experiment(
     ),
     columns=columns(),
     data=("cifar-10",),
-    view=by_labels,
+    view=tables_and_pictures,
     paper=PAPER_GIST,
     needs=("labels", "asymmetric"),
+    records=("found",),
     open=True,
     backbones=("gist-512",),
     ranks=False,
@@ -198,9 +206,10 @@ TABLE6_PIXELS = Experiment(
     ),
     columns=columns(),
     data=("cifar-10",),
-    view=by_labels,
+    view=tables_and_pictures,
     paper=PAPER_PIXELS,
     needs=("labels", "asymmetric"),
+    records=("found",),
     open=True,
     backbones=("pixels:32",),
     ranks=False,

@@ -7,6 +7,7 @@ from typing import Any
 
 from sigah.evaluation.names import METRICS
 from sigah.lab.experiments.experiment import Case, Column, Experiment, Measured
+from sigah.lab.experiments.found import found_panels
 from sigah.lab.experiments.panels import Entry, Table
 from sigah.lab.experiments.table6 import PITFALLS, SEMANTIC
 from sigah.lab.experiments.views import entry
@@ -15,6 +16,8 @@ __all__ = ["TABLE7"]
 
 # the paper does not say which divisor its figures have: they stand beside both
 DIVISORS, BITS = ("label_map_by_relevant@1000", "label_map_by_hits@1000"), 64
+SECONDS = "fit_seconds"
+QUERIES = 3  # of each set: there are several
 # labels judge codes alone: the dictionary of training will do
 CODES = "sigah:dictionary=gaussian:dictionary_ratio=2"
 BACKBONES = {  # of CIFAR-10, in the paper's order, by the beginning of the name of the features
@@ -44,17 +47,24 @@ def backbones(experiment: Experiment, measured: Sequence[Measured]) -> list[Any]
         here.add(paper)
         for case in experiment.shown(one):
             if runs := one.runs.get((case.label, BITS), ()):
-                cells = tuple(entry(runs, metric, paper) for metric in DIVISORS)
+                cells = (
+                    *(entry(runs, metric, paper) for metric in DIVISORS),
+                    entry(runs, SECONDS),
+                )
                 plain = case is experiment.cases[0]
                 rows.append((one.title if plain else f"{one.title}: {case.label}", cells))
     rows += [
-        (f"CIFAR-10, {title} (not measured here)", (Entry(paper=figure),) * len(DIVISORS))
+        (
+            f"CIFAR-10, {title} (not measured here)",
+            (*(Entry(paper=figure),) * len(DIVISORS), Entry()),
+        )
         for title, figure in BACKBONES.values()
         if figure not in here
     ]
-    headings = tuple(f"{METRICS[metric]}, {BITS} bits" for metric in DIVISORS)
+    headings = (*(f"{METRICS[metric]}, {BITS} bits" for metric in DIVISORS), "seconds to fit")
     apart = tuple(name for name, _ in rows)  # each has data of its own: no row beats another
-    return [Table("Features", headings, DIVISORS, tuple(rows), apart)]
+    table = Table("Features", headings, (*DIVISORS, SECONDS), tuple(rows), apart)
+    return [table, *found_panels(experiment, measured, QUERIES)]
 
 
 TABLE7 = Experiment(
@@ -72,6 +82,7 @@ TABLE7 = Experiment(
     data=("cifar-10",),
     view=backbones,
     needs=("labels",),
+    records=("found",),
     backbones=(
         "vgg16:64",
         "mobilenet:96",

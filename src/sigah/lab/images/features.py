@@ -27,6 +27,7 @@ from sigah.files import atomic_write
 from sigah.lab.datasets import cache
 from sigah.lab.datasets.dataset import Split
 from sigah.lab.images.backbones import Backbone
+from sigah.lab.images.folders import open_images
 from sigah.lab.images.sets import Images, ImageSet, squares
 from sigah.metric import check_metric
 from sigah.progress import bar
@@ -35,7 +36,14 @@ from sigah.rows.lazy import naming
 from sigah.streams.journal import Journal
 from sigah.threads import available_threads, limit_threads
 
-__all__ = ["FeatureSet", "cached_features", "extract", "is_features", "open_features"]
+__all__ = [
+    "FeatureSet",
+    "cached_features",
+    "extract",
+    "images_of",
+    "is_features",
+    "open_features",
+]
 
 MANIFEST = "features.json"
 BLOCK = 250  # images; what an interruption may lose of each thread
@@ -175,6 +183,7 @@ def extract(
         "n_train": images.n_train,
         "parts": {part: [len(files), dim] for part, files in images.parts.items()},
         "seconds": time.perf_counter() - began,
+        "source": None if images.source is None else str(images.source),
         **task,
     }
     with atomic_write(folder / MANIFEST) as file:
@@ -228,6 +237,18 @@ def open_features(path: str | os.PathLike[str]) -> FeatureSet:
         arrays.get("query_labels"),
     )
     return FeatureSet(name, title, split, classes, metric, n_train, content)
+
+
+def images_of(features: FeatureSet) -> ImageSet | None:
+    """The images of features, if they are still where they were, and the same."""
+    source = features.manifest.get("source")
+    try:
+        images = open_images(source) if source else None
+        parts = {} if images is None else images.parts
+        identities = {part: files.identity() for part, files in parts.items()}
+    except (OSError, ValueError):
+        return None
+    return images if identities == features.manifest["images"] else None
 
 
 def _array(file: Path, shape: tuple[int, ...], kinds: str) -> NDArray[Any]:

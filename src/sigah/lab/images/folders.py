@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,17 +74,21 @@ def open_images(path: str | os.PathLike[str]) -> ImageSet:
     root = Path(path)
     if not root.exists():
         raise FileNotFoundError(f"{path}: there is no such folder of images")
+    return replace(_opened(root), source=root.resolve())
+
+
+def _opened(root: Path) -> ImageSet:
     if is_cifar(root):
         return read_cifar(root)
     if not root.is_dir():
-        raise ValueError(f"{path} is neither a folder of images nor an archive of CIFAR-10")
+        raise ValueError(f"{root} is neither a folder of images nor an archive of CIFAR-10")
     folders = next((pair for pair in SPLITS if all((root / f).is_dir() for f in pair)), None)
     if folders is None:
         classes = _classes(root, root)
         files = _walk(root, "", classes) if classes else _loose(root)
         if not len(files):
             raise ValueError(
-                f"{path} holds no images: expected CLASS/IMAGE, or these in train and test"
+                f"{root} holds no images: expected CLASS/IMAGE, or these in train and test"
             )
         return _named(root, ImageSet(_slug(root.name), root.name, {"base": files}, classes))
     classes = _classes(root, root / folders[0])

@@ -143,6 +143,8 @@ class ImageSet:
         The names of the labels; empty for images without labels.
     n_train : int or None
         Hashers learn from this many images of the base by the protocol of the set; None: from all.
+    source : Path or None
+        Where :func:`~sigah.lab.images.open_images` found them.
     """
 
     name: str
@@ -150,6 +152,7 @@ class ImageSet:
     parts: Mapping[str, Images]
     classes: tuple[str, ...] = ()
     n_train: int | None = field(default=None, compare=False)
+    source: Path | None = field(default=None, compare=False)
 
 
 def squares(images: Images, numbers: Sequence[int], side: int) -> Pixels:

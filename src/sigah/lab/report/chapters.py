@@ -13,14 +13,13 @@ from sigah.hashers import METHODS
 from sigah.lab import datasets
 from sigah.lab.experiments import EXPERIMENTS, Case, Column, Experiment, Measured, Store
 from sigah.lab.experiments.curves import precision_recall_plots
-from sigah.lab.experiments.panels import Gallery, Plot, Table
+from sigah.lab.experiments.panels import Gallery, HeatMap, Plot, Table
 from sigah.lab.experiments.store import set_key
 from sigah.lab.experiments.views import entry
 from sigah.lab.report.plots import file_name
 from sigah.lab.report.summary import JUDGED, SetSummary, leaders, summarize_sets
 
 __all__ = [
-    "ACROSS",
     "Chapter",
     "Section",
     "chapters",
@@ -28,6 +27,7 @@ __all__ = [
     "place",
     "provenance",
     "section",
+    "sections_across",
     "verdict",
 ]
 
@@ -45,7 +45,8 @@ class Section:
     experiment: Experiment
     measured: Sequence[Measured]
     tables: Sequence[Table]
-    figures: Sequence[Plot | Gallery]
+    figures: Sequence[Plot | Gallery | HeatMap]
+    notes: Sequence[str] = ()
 
     @property
     def place(self) -> str:
@@ -69,7 +70,7 @@ class Section:
             if (method := METHODS.get(run["method"].partition(":")[0].partition(".")[0]))
         )
 
-    def title(self, panel: Table | Plot | Gallery) -> str:
+    def title(self, panel: Table | Plot | Gallery | HeatMap) -> str:
         """The title of a panel, less the name of the set if that is clear already."""
         if len(self.measured) > 1:
             return panel.title
@@ -202,8 +203,11 @@ def shown_elsewhere(experiment: Experiment, pairs: Sequence[tuple[Experiment, Me
 def compares(experiment: Experiment, measured: Measured) -> bool:
     """Whether two cases at least are measured: one alone, shared with others, shows nothing.
 
-    Retrieval itself is shown of one method too.
+    Retrieval itself is shown of one method too. Experiments on images, which share methods, are
+    shown on the features that they were run on.
     """
+    if experiment.backbones and not experiment.ran_on(measured):
+        return False
     return experiment.name in TWINS or len({label for label, _ in measured.runs}) > 1
 
 
@@ -215,8 +219,18 @@ def section(experiment: Experiment, measured: Sequence[Measured], anchor: str) -
         experiment,
         measured,
         [panel for panel in panels if isinstance(panel, Table) and panel.measured],
-        [panel for panel in panels if isinstance(panel, Plot | Gallery)],
+        [panel for panel in panels if isinstance(panel, Plot | Gallery | HeatMap)],
+        [panel for panel in panels if isinstance(panel, str)],
     )
+
+
+def sections_across(store: Store) -> list[Section]:
+    """What has a row a data set."""
+    return [
+        section(EXPERIMENTS[name], measured, name)
+        for name in ACROSS
+        if (measured := store.collect(EXPERIMENTS[name]))
+    ]
 
 
 def papers_alone(store: Store) -> Iterator[tuple[Experiment, Table]]:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from sigah.evaluation.names import METRICS
 from sigah.files import atomic_write
-from sigah.lab.experiments import EXPERIMENTS, Store
-from sigah.lab.experiments.panels import Entry, Plot, Table
-from sigah.lab.report.chapters import ACROSS, Chapter, chapters, section
+from sigah.lab.experiments import Store
+from sigah.lab.experiments.panels import Entry, Gallery, HeatMap, Plot, Table
+from sigah.lab.report.chapters import Chapter, Section, chapters, sections_across
+from sigah.lab.report.plots import draw, encode, file_name, kind_of
 from sigah.lab.report.summary import (
     JUDGED,
     MARKS,
@@ -22,8 +23,9 @@ from sigah.lab.report.summary import (
     metrics_of,
 )
 
-__all__ = ["markdown_pages", "matrix", "pipe_table", "write_markdown"]
+__all__ = ["markdown_pages", "markdown_pictures", "matrix", "pipe_table", "write_markdown"]
 
+PICTURES = "pictures"  # the folder beside the pages
 SECONDS = ("fit_seconds", "fit_cpu_seconds")
 LEGEND = (
     "✓: better than every other method measured by more than a standard deviation; =: within one;"
@@ -51,18 +53,20 @@ def pipe_table(head: Sequence[str], lines: Sequence[Sequence[str]], left: int = 
 def write_markdown(
     results: str | os.PathLike[str], folder: str | os.PathLike[str]
 ) -> dict[str, str]:
-    """Write the pages of :func:`markdown_pages` into a folder, which is made if need be.
+    """Write the pages of :func:`markdown_pages` into a folder, and their pictures below it.
 
     Returns
     -------
     dict of str to str
-        The text of every file by its name.
+        The text of every page by its name.
     """
     pages = markdown_pages(results)
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    for name, text in pages.items():
-        with atomic_write(Path(folder) / name) as file:
-            file.write(text.encode())
+    contents = {name: text.encode() for name, text in pages.items()} | markdown_pictures(results)
+    for name, content in contents.items():
+        path = Path(folder) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as file:
+            file.write(content)
     return pages
 
 
@@ -93,6 +97,36 @@ def markdown_pages(results: str | os.PathLike[str]) -> dict[str, str]:
     }
 
 
+def markdown_pictures(results: str | os.PathLike[str]) -> dict[str, bytes]:
+    """The pictures that the pages of a folder of results show, by file name."""
+    store = Store(results)
+    sections = [one for chapter in chapters(store) for one in chapter.sections]
+    sections += sections_across(store)
+    return {
+        picture_name(one, panel): encode(draw(panel), kind_of(panel))
+        for one in sections
+        for panel in one.figures
+        if isinstance(panel, Gallery | HeatMap)
+    }
+
+
+def picture_name(one: Section, panel: Gallery | HeatMap) -> str:
+    """The file of a picture, beside the pages."""
+    return f"{PICTURES}/{file_name(one.anchor, one.title(panel))}.{kind_of(panel)}"
+
+
+def pictures(one: Section) -> list[str]:
+    """The notes and the pictures of a section; a picture's text says what it shows."""
+    parts = list(one.notes)
+    for panel in one.figures:
+        if isinstance(panel, Gallery | HeatMap):
+            title = one.title(panel)
+            text = panel.description.replace("[", "(").replace("]", ")")
+            parts += [f"### {title}"] if title else []
+            parts.append(f"![{text}]({picture_name(one, panel)})")
+    return parts
+
+
 def index(store: Store, sets: Sequence[Chapter]) -> str:
     """The summary, and what has a row a data set."""
     parts = [
@@ -104,11 +138,12 @@ def index(store: Store, sets: Sequence[Chapter]) -> str:
     summaries = [chapter.summary for chapter in sets if chapter.summary]
     if summaries:
         parts += [headline(summaries), matrix(sets), LEGEND]
-    for name in ACROSS:
-        if measured := store.collect(EXPERIMENTS[name]):
-            one = section(EXPERIMENTS[name], measured, name)
-            parts += [f"## {one.place}: {one.experiment.title}", one.experiment.about]
-            parts += [experiment_table(table) for table in one.tables]
+    for one in sections_across(store):
+        parts += [f"## {one.place}: {one.experiment.title}", one.experiment.about]
+        for number, table in enumerate(one.tables):
+            parts += [f"### {table.title}"] if number else []
+            parts.append(experiment_table(table))
+        parts += pictures(one)
     return "\n\n".join(parts) + "\n"
 
 
@@ -136,7 +171,8 @@ def chapter_page(chapter: Chapter) -> str:
             and not panel.unit  # a curve, however few its points
             and all(series.few for series in panel.series)
         ]
-        if panels:
+        shown = pictures(one)
+        if panels or shown:
             command = f" Run it with `sigah reproduce {one.experiment.name} --data {data['name']}`."
             parts += [
                 f"## {one.place}: {one.experiment.title}",
@@ -145,6 +181,7 @@ def chapter_page(chapter: Chapter) -> str:
             ]
         for title, table in sorted(panels, key=lambda panel: panel[0]):  # (a) before (b)
             parts += [f"### {title}", table] if title else [table]
+        parts += shown
     return "\n\n".join(parts) + "\n"
 
 
@@ -200,7 +237,7 @@ def experiment_table(table: Table) -> str:
         any(cells[column].paper is not None for _, cells in table.rows)
         for column in range(len(table.metrics))
     ]
-    head = ["method"]
+    head = [table.corner]
     for heading, beside in zip(table.headings, compared, strict=True):
         head += [heading, "paper", "diff."] if beside else [heading]
     lines = []
@@ -209,7 +246,7 @@ def experiment_table(table: Table) -> str:
         for column, cell in enumerate(cells):
             digits = 1 if table.metrics[column] in SECONDS else 3
             text = with_deviation(cell, digits)
-            line.append(f"**{text}**" if table.best(column) == row else text)
+            line.append(f"**{text}**" if table.leads(row, column) else text)
             if compared[column]:
                 line.append("–" if cell.paper is None else f"{cell.paper:.{digits}f}")
                 line.append("–" if cell.difference is None else f"{cell.difference:+.{digits}f}")

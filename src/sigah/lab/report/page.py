@@ -12,26 +12,30 @@ import jinja2
 from sigah.evaluation.names import METRICS
 from sigah.files import atomic_write
 from sigah.lab.experiments import EXPERIMENTS, Store
-from sigah.lab.experiments.panels import Gallery, Plot
+from sigah.lab.experiments.panels import Gallery, HeatMap, Plot
 from sigah.lab.report.chapters import (
-    ACROSS,
-    Chapter,
     Section,
     chapters,
     papers_alone,
     place,
     provenance,
-    section,
+    sections_across,
     verdict,
 )
 from sigah.lab.report.deployed import deployed
-from sigah.lab.report.plots import as_data, draw, file_name, save
+from sigah.lab.report.plots import as_data, draw, file_name, kind_of, save
 from sigah.lab.report.summary import MARKS, headline, lengths_of, metrics_of
 from sigah.lab.report.templates import templates
 
 __all__ = ["write_report"]
 
-DIGITS = {"fit_seconds": 1, "fit_cpu_seconds": 1, "deviations": 1, "reconstruction_error": 3}
+DIGITS = {
+    "fit_seconds": 1,
+    "fit_cpu_seconds": 1,
+    "deviations": 1,
+    "reconstruction_error": 3,
+    "class_precision": 2,
+}
 
 
 @dataclass(frozen=True)
@@ -79,11 +83,7 @@ def write_report(
     indexes = deployed(results)
     if not sets and not indexes:
         raise ValueError(f"{results} holds no results; measure some with `sigah reproduce`")
-    across = [
-        section(EXPERIMENTS[name], measured, name)
-        for name in ACROSS
-        if (measured := store.collect(EXPERIMENTS[name]))
-    ]
+    across = sections_across(store)
     about_paper = any(chapter.paper for chapter in sets)
     summaries = [chapter.summary for chapter in sets if chapter.summary]
     shown = experiments_of([*(one for chapter in sets for one in chapter.sections), *across])
@@ -105,7 +105,10 @@ def write_report(
         ),
         quick=any(chapter.data.get("quick") for chapter in sets),
         files=[provenance(path, content) for path, content in sorted(store.files.items())],
-        pictures=draw_all(sets, Path(plots) if plots else None),
+        pictures=draw_all(
+            [*(one for chapter in sets for one in chapter.sections), *across],
+            Path(plots) if plots else None,
+        ),
     )
     with atomic_write(out) as file:
         file.write(page.encode())
@@ -124,33 +127,24 @@ def template() -> jinja2.Template:
     return environment.get_template("report/report.html")
 
 
-def draw_all(sets: Sequence[Chapter], plots: Path | None) -> dict[str, list[Picture]]:
+def draw_all(sections: Sequence[Section], plots: Path | None) -> dict[str, list[Picture]]:
     """The pictures of every section by its anchor, also written as files if asked."""
     if plots is not None:
         plots.mkdir(parents=True, exist_ok=True)
-    return {
-        one.anchor: [draw_one(one, panel, plots) for panel in one.figures]
-        for chapter in sets
-        for one in chapter.sections
-    }
+    return {one.anchor: [draw_one(one, panel, plots) for panel in one.figures] for one in sections}
 
 
-def draw_one(one: Section, panel: Plot | Gallery, plots: Path | None) -> Picture:
-    """One plot or gallery."""
+def draw_one(one: Section, panel: Plot | Gallery | HeatMap, plots: Path | None) -> Picture:
+    """One picture."""
     drawn = draw(panel)
     if plots is not None:
         save(drawn, plots, file_name(one.experiment.name, panel.title))
     wide = isinstance(panel, Gallery)
-    labels = (
-        [label for label, _ in panel.rows]
-        if isinstance(panel, Gallery)
-        else [series.label for series in panel.series]
-    )
     width, height = drawn.get_size_inches() * 96
     return Picture(
         one.title(panel),
-        f"{one.place}, {panel.title}: {', '.join(labels)}",
-        as_data(drawn, "png" if wide else "svg"),
+        f"{one.place}, {panel.title}: {panel.description}",
+        as_data(drawn, kind_of(panel)),
         round(width),
         round(height),
         wide,

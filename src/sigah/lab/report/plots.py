@@ -12,26 +12,35 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from sigah.files import atomic_write
-from sigah.lab.experiments.panels import Gallery, Plot, Series
+from sigah.lab.experiments.panels import Gallery, HeatMap, Plot, Series
 from sigah.lab.report.figures import STYLE, line_style
 
-__all__ = ["as_data", "draw", "file_name", "save"]
+__all__ = ["as_data", "draw", "encode", "file_name", "kind_of", "save"]
 
 COLOURS = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito
 # text stays text, and the same figure has the same bytes
 SVG: Any = {"svg.fonttype": "none", "svg.hashsalt": "sigah", "font.sans-serif": ["DejaVu Sans"]}
-HIT = "#0072b2"
+SAVED: dict[str, Any] = {
+    "svg": {"metadata": {"Date": None}},
+    "png": {"metadata": {"Software": None}},
+    "webp": {"pil_kwargs": {"quality": 80}},
+}
+HIT, MISS = "#0072b2", "#d55e00"
+READABLE = 16  # rows or columns of a heat map whose cells have room for a number
 WIDE = 66  # letters in a row of a legend, each label with its line
 LINE = 6  # letters that are as wide as the line before a label
 
 
-def draw(panel: Plot | Gallery) -> Figure:
-    """The figure of a plot or a gallery."""
+def draw(panel: Plot | Gallery | HeatMap) -> Figure:
+    """The figure of a panel."""
     if isinstance(panel, Gallery):
         return draw_gallery(panel)
+    if isinstance(panel, HeatMap):
+        return draw_heat_map(panel)
     widest = max((len(series.label) for series in panel.series), default=0) + LINE
     columns = max(1, min(3, WIDE // widest))
     lines = -(-len(panel.series) // columns) if len(panel.series) > 1 else 0
@@ -53,11 +62,13 @@ def draw(panel: Plot | Gallery) -> Figure:
 
 
 def draw_gallery(panel: Gallery) -> Figure:
-    """Rows of pictures with their labels to the left, and a bar below each hit."""
-    height, width = panel.rows[0][1].shape[1:]
-    high, wide = round(1.16 * height), round(1.08 * width)  # a picture and the gap after it
+    """Rows of pictures with their labels to the left; hits have a bar below, or all are judged."""
+    height, width = panel.rows[0][1].shape[1:3]
+    edge = max(1, round(0.06 * width)) if panel.judged else 0  # of a frame
+    # a picture and the gap after it
+    high, wide = round(1.16 * height) + 2 * edge, round(1.08 * width) + 2 * edge
     longest = max(len(images) for _, images in panel.rows)
-    sheet = np.ones((high * len(panel.rows), wide * longest), np.float32)
+    sheet = np.ones((high * len(panel.rows), wide * longest, 3), np.float32)
     labels = [label.replace(", ", ",\n") for label, _ in panel.rows]
     # room for the longest line of a label at about .08 inches a letter
     margin = 0.2 + 0.08 * max(len(line) for label in labels for line in label.split("\n"))
@@ -67,12 +78,17 @@ def draw_gallery(panel: Gallery) -> Figure:
         axes = figure.add_axes((margin / inches[0], 0, 1 - margin / inches[0], 1))
         axes.set_axis_off()
         for row, (label, images) in enumerate(panel.rows):
-            place = (-0.3 * width, high * row + height / 2)
+            top = high * row + edge
+            place = (-0.3 * width, top + height / 2)
             axes.text(*place, labels[row], ha="right", va="center", linespacing=1)
             for column, image in enumerate(images):
-                top, left = high * row, wide * column
-                sheet[top : top + height, left : left + width] = 1 - image  # dark on paper
-                if label in panel.hits and panel.hits[label][column]:
+                left = wide * column + edge
+                hit = label in panel.hits and bool(panel.hits[label][column])
+                if panel.judged and label in panel.hits:
+                    frame = slice(top - edge, top + height + edge)
+                    sheet[frame, left - edge : left + width + edge] = to_rgb(HIT if hit else MISS)
+                    draw_sign(axes, left + width, top + height, hit=hit)
+                elif hit:
                     axes.plot(
                         (left, left + width - 1),
                         (top + 1.05 * height, top + 1.05 * height),
@@ -80,7 +96,48 @@ def draw_gallery(panel: Gallery) -> Figure:
                         linewidth=2.4,
                         solid_capstyle="butt",
                     )
-        axes.imshow(sheet, cmap="gray", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+                # grey: dark on paper
+                shown = image if image.ndim == 3 else 1 - image[..., None]
+                sheet[top : top + height, left : left + width] = shown
+        axes.imshow(sheet, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+    return figure
+
+
+def draw_sign(axes: Axes, right: float, bottom: float, *, hit: bool) -> None:
+    """A tick or a cross in the corner of a picture, for who does not see the colours of frames."""
+    axes.text(
+        right,
+        bottom,
+        "✓" if hit else "✗",
+        color="white",
+        fontsize=6,
+        ha="right",
+        va="bottom",
+        bbox={"facecolor": HIT if hit else MISS, "linewidth": 0, "pad": 0.6},
+    )
+
+
+def draw_heat_map(panel: HeatMap) -> Figure:
+    """Shares as shades, and as numbers where the cells have room."""
+    n_rows, n_columns = panel.values.shape
+    readable = max(n_rows, n_columns) <= READABLE
+    cell, size = (0.42, 8) if readable else (0.1, 5)  # inches; points
+    margin = 0.6 + 0.012 * size * max(map(len, panel.rows + panel.columns))
+    with mpl.rc_context(STYLE | {"axes.grid": False}):
+        inches = (margin + cell * n_columns + 0.4, margin + cell * n_rows)
+        figure = Figure(figsize=inches, layout="constrained")
+        axes = figure.subplots()
+        axes.imshow(panel.values, cmap="Blues", vmin=0, vmax=1)
+        axes.set_xticks(range(n_columns), panel.columns, rotation=90, fontsize=size)
+        axes.set_yticks(range(n_rows), panel.rows, fontsize=size)
+        axes.set(xlabel=panel.x_label, ylabel=panel.y_label)
+        axes.tick_params(length=0)
+        for row, column in np.ndindex(panel.values.shape) if readable else ():
+            share = panel.values[row, column]
+            if share >= 0.005:
+                colour = "white" if share > 0.5 else "black"
+                text = f"{share:.2f}".removeprefix("0")
+                axes.text(column, row, text, color=colour, ha="center", va="center", fontsize=7)
     return figure
 
 
@@ -122,11 +179,17 @@ def set_scale(axes: Axes, panel: Plot) -> None:
         axes.minorticks_off()
 
 
+def kind_of(panel: Plot | Gallery | HeatMap) -> str:
+    """The format of a panel's figure; photographs are a quarter of the size as WebP."""
+    if not isinstance(panel, Gallery):
+        return "svg"
+    return "webp" if any(images.ndim == 4 for _, images in panel.rows) else "png"
+
+
 def as_data(figure: Figure, kind: str) -> str:
-    """A figure as a data URI: "svg" for lines, "png" for pictures."""
-    content = encode(figure, kind)
-    media = "image/svg+xml" if kind == "svg" else "image/png"
-    return f"data:{media};base64,{base64.b64encode(content).decode()}"
+    """A figure as a data URI."""
+    media = "svg+xml" if kind == "svg" else kind
+    return f"data:image/{media};base64,{base64.b64encode(encode(figure, kind)).decode()}"
 
 
 def save(figure: Figure, folder: Path, name: str) -> None:
@@ -145,6 +208,5 @@ def encode(figure: Figure, kind: str, dpi: int = 110) -> bytes:
     """The bytes of a figure; the same for the same figure."""
     buffer = io.BytesIO()
     with mpl.rc_context(SVG):
-        metadata = {"Date": None} if kind == "svg" else {"Software": None}
-        figure.savefig(buffer, format=kind, dpi=dpi, metadata=metadata)
+        figure.savefig(buffer, format=kind, dpi=dpi, **SAVED[kind])
     return buffer.getvalue()

@@ -12,12 +12,12 @@ __all__ = ["terminal_table"]
 def terminal_table(table: Table, title: str) -> RichTable:
     """Ours, and the paper's in brackets where it has a figure; the best of a column in bold."""
     shown = RichTable(title=title)
-    shown.add_column("method", no_wrap=True)
+    shown.add_column(table.corner, no_wrap=True)
     for heading in table.headings:
         shown.add_column(heading, justify="right", no_wrap=True)
     for row, (label, cells) in enumerate(table.rows):
         texts = [
-            f"[bold]{text}[/]" if table.best(column) == row else text
+            f"[bold]{text}[/]" if table.leads(row, column) else text
             for column, text in enumerate(map(cell, cells))
         ]
         shown.add_row(label, *texts)
