@@ -86,7 +86,8 @@ def query_gallery(records: Mapping[str, Any], number: int, title: str) -> Galler
             rows.append(("exact", np.stack([pictures[i] for i in record["exact"][number]])))
         rows.append((label, np.stack([pictures[i] for i in record["found"][number]])))
         hits[label] = np.array(record["hits"][number])
-        words[label] = f"{hits[label].sum()} of {len(hits[label])} among the {record['near']} nearest"
+        near = f"among the {record['near']} nearest"
+        words[label] = f"{hits[label].sum()} of {len(hits[label])} {near}"
     return Gallery(title, tuple(rows), hits, words)
 
 
