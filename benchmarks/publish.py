@@ -65,14 +65,17 @@ def pages() -> dict[Path, str]:
     folder = ROOT / "docs" / "results"
     return {
         **{path: filled_in(path.read_text()) for path in PAGES},
-        **{folder / name: text for name, text in markdown_pages(ROOT / "results").items()},
+        **{
+            folder / name: text
+            for name, text in markdown_pages(ROOT / "results", paper=True).items()
+        },
         IMAGES / "frontier.svg": frontier.picture(),
     }
 
 
 def draw() -> None:
     """The figures of the documentation."""
-    for name, content in markdown_pictures(ROOT / "results").items():
+    for name, content in markdown_pictures(ROOT / "results", paper=True).items():
         path = ROOT / "docs" / "results" / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)

@@ -72,12 +72,12 @@ def table_2() -> str:
 
 def sets_matrix() -> str:
     """Where SiGAH wins, on every data set that is measured."""
-    return matrix(chapters(Store(ROOT / "results")), folder="results/")
+    return matrix(chapters(Store(ROOT / "results"), paper=True), folder="results/")
 
 
 def short_matrix() -> str:
     """The same in a few metrics, for the front page."""
-    sets = chapters(Store(ROOT / "results"))
+    sets = chapters(Store(ROOT / "results"), paper=True)
     metrics = ("pr_area", "map", "precision@100", "recall10@10")
     return matrix(sets, folder="docs/results/", metrics=metrics)
 

@@ -178,15 +178,25 @@ def report(
         Path | None,
         typer.Option(help="Also write the tables here, one Markdown page per data set."),
     ] = None,
+    paper: Annotated[
+        bool,
+        typer.Option(
+            "--paper",
+            help="Show results of `sigah evaluate` on named sets as the paper's experiments, beside"
+            " its figures.",
+        ),
+    ] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Write one self-contained HTML page of all results.
 
-    The page first shows where SiGAH wins and where it does not, then a chapter for each data set.
-    It includes your own data and methods. The paper's figures are shown for the paper's data sets
-    only.
+    The page first shows which method leads, then a chapter for each data set, your own data and
+    methods included. Results of `sigah reproduce` stand beside the paper's figures; those of `sigah
+    evaluate` stand alone, unless --paper is given and the data is a named set.
 
     Example: sigah report --results results --out report.html
+
+    Example: sigah report --results results --paper --out report.html
     """
     from sigah.cli.outputs import check_output
     from sigah.lab.report.markdown import write_markdown
@@ -197,7 +207,7 @@ def report(
         raise FileNotFoundError(
             f"--results {results}: no such folder; measure with `sigah reproduce` first"
         )
-    shown = write_report(results, out, plots=plots)
+    shown = write_report(results, out, plots=plots, paper=paper)
     typer.echo(f"{out}: {', '.join(shown)}")
     if markdown is not None:
-        typer.echo(f"{markdown}: {', '.join(write_markdown(results, markdown))}")
+        typer.echo(f"{markdown}: {', '.join(write_markdown(results, markdown, paper=paper))}")

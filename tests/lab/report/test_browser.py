@@ -63,7 +63,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, name in enumerate(SETS):
         (folder / f"{name}.json").write_text(json.dumps(results(name, number)))
     out = folder / "report.html"
-    write_report(folder, out)
+    write_report(folder, out, paper=True)
     return out
 
 

@@ -108,7 +108,7 @@ def test_a_set_is_shown_under_the_table_that_has_its_paper(folder: Path) -> None
     write(folder, figures, name="of-mine", base_sha256="d")
     shown = {
         chapter.data["name"]: [one.experiment.name for one in chapter.sections]
-        for chapter in chapters(Store(folder))
+        for chapter in chapters(Store(folder), paper=True)
     }
     assert list(shown) == ["mnist", "gist1m", "of-mine"], "as the catalogue has them"
     assert {name: "table1" in names for name, names in shown.items()} == {
@@ -127,15 +127,15 @@ def test_a_set_is_shown_under_the_table_that_has_its_paper(folder: Path) -> None
 def test_a_method_alone_is_no_comparison(tmp_path: Path) -> None:
     metrics = {"pr_area": [0.6, 0.8], "fit_cpu_seconds": [1.0, 2.0], "label_map@1000": [0.5, 0.5]}
     write(tmp_path, {"sigah": metrics})
-    (chapter,) = chapters(Store(tmp_path))
+    (chapter,) = chapters(Store(tmp_path), paper=True)
     assert [one.experiment.name for one in chapter.sections] == ["table2"], "nor Tables 3 to 5"
     write(tmp_path, {"sigah": metrics, "itq": metrics})
-    (chapter,) = chapters(Store(tmp_path))
+    (chapter,) = chapters(Store(tmp_path), paper=True)
     assert [one.experiment.name for one in chapter.sections] == ["table2", "table3"]
 
 
 def test_markdown_says_the_same(folder: Path, tmp_path: Path) -> None:
-    pages = write_markdown(folder, tmp_path / "pages")
+    pages = write_markdown(folder, tmp_path / "pages", paper=True)
     assert {path.name: path.read_text() for path in (tmp_path / "pages").iterdir()} == pages
     assert set(pages) == {"README.md", "mnist.md"}
     assert "[mnist](mnist.md)" in pages["README.md"]
@@ -165,7 +165,7 @@ def test_a_plot_of_a_few_settings_is_a_table_and_a_curve_is_not(tmp_path: Path) 
             for step in steps
         ]
     (tmp_path / "mnist.json").write_text(json.dumps(content))
-    page = markdown_pages(tmp_path)["mnist.md"]
+    page = markdown_pages(tmp_path, paper=True)["mnist.md"]
     figure = page[page.index("## Fig. 7") :]
     assert "| margin m | mAP, 64 bits |\n| --- | ---: |\n| 0.05 | 0.700 ± 0.141 |\n" in figure
     assert "| 1 | 0.600 ± 0.141 |" in figure
@@ -216,6 +216,32 @@ def test_the_report_of_own_data_is_about_own_data(tmp_path: Path) -> None:
     assert "SiGAH" not in markdown_pages(tmp_path)["README.md"]
 
 
+def test_results_of_evaluate_stand_alone_unless_the_paper_is_asked_for(
+    folder: Path, tmp_path: Path
+) -> None:
+    """MNIST is in the paper: at the default, nothing of it is shown; with `paper`, its Table 2."""
+    write_report(folder, tmp_path / "page.html")
+    alone = (tmp_path / "page.html").read_text(), markdown_pages(folder)["mnist.md"]
+    for text in alone:
+        assert "Methods compared" in text
+        for foreign in ("Table 2", "arXiv", "in the paper", "data-paper", "0.432"):
+            assert foreign not in text
+    write_report(folder, tmp_path / "page.html", paper=True)
+    beside = (tmp_path / "page.html").read_text(), markdown_pages(folder, paper=True)["mnist.md"]
+    for text in beside:
+        assert "Table 2" in text and "in the paper" in text and "0.432" in text
+    content = json.loads((folder / "mnist.json").read_bytes())
+    content["runs"][0]["experiment"] = "table2"  # of `sigah reproduce`: always beside the paper
+    (folder / "mnist.json").write_text(json.dumps(content))
+    assert markdown_pages(folder)["mnist.md"] == beside[1]
+
+
+def test_the_paper_cannot_stand_beside_own_data(tmp_path: Path) -> None:
+    write(tmp_path, {"itq": {"map": [0.5]}, "lsh": {"map": [0.4]}}, name="shop")
+    with pytest.raises(ValueError, match="no results on a data set .* leave --paper out"):
+        write_report(tmp_path, tmp_path / "page.html", paper=True)
+
+
 def test_a_method_of_ones_own_stands_in_the_papers_tables(folder: Path) -> None:
     content = json.loads((folder / "mnist.json").read_bytes())
     own = json.loads(json.dumps(content["runs"][0]))
@@ -223,7 +249,7 @@ def test_a_method_of_ones_own_stands_in_the_papers_tables(folder: Path) -> None:
     own["metrics"]["pr_area"] = 0.9
     content["runs"].append(own)
     (folder / "mnist.json").write_text(json.dumps(content))
-    page = markdown_pages(folder)["mnist.md"]
+    page = markdown_pages(folder, paper=True)["mnist.md"]
     table = page[page.index("## Table 2") :]
     assert re.search(r"^\| pair_hash \| \*\*0.900\*\* \| – ", table, re.MULTILINE)
     (summary,) = summarize_sets(Store(folder))

@@ -88,15 +88,15 @@ class Chapter:
     licence: str
     summary: SetSummary | None
     sections: Sequence[Section]
-    paper: bool  # whether it is about the paper: a set of the catalogue, or reproduced
+    paper: bool  # whether it is about the paper: reproduced, or asked for
     leaders: str = ""  # which method is best in what
 
 
-def chapters(store: Store) -> list[Chapter]:
+def chapters(store: Store, *, paper: bool = False) -> list[Chapter]:
     """A chapter for each data set with anything to show, in the order of the catalogue.
 
-    Sets of the catalogue, and sets that experiments were run on, have a section an experiment. Data
-    of the user's own has one section with every method and code length.
+    Sets that experiments were run on have a section an experiment; so have sets of the catalogue
+    if the ``paper`` is asked for. Others have one section with every method and code length.
     """
     summaries = {set_key(s.measured.data): s for s in summarize_sets(store)}
     experiments: dict[str, list[tuple[Experiment, Measured]]] = {}
@@ -109,7 +109,7 @@ def chapters(store: Store) -> list[Chapter]:
         data = everything.data
         key = set_key(data)
         known = datasets.CATALOG.get(str(data["name"]))
-        about_paper = known is not None or store.reproduced(data)
+        about_paper = store.reproduced(data) or (paper and known is not None)
         anchor = file_name(everything.title)
         if any(chapter.anchor == anchor for chapter in made):  # other data of the same name
             anchor += f"-{len(made) + 1}"

@@ -51,7 +51,7 @@ def pipe_table(head: Sequence[str], lines: Sequence[Sequence[str]], left: int = 
 
 
 def write_markdown(
-    results: str | os.PathLike[str], folder: str | os.PathLike[str]
+    results: str | os.PathLike[str], folder: str | os.PathLike[str], *, paper: bool = False
 ) -> dict[str, str]:
     """Write the pages of :func:`markdown_pages` into a folder, and their pictures below it.
 
@@ -60,8 +60,9 @@ def write_markdown(
     dict of str to str
         The text of every page by its name.
     """
-    pages = markdown_pages(results)
-    contents = {name: text.encode() for name, text in pages.items()} | markdown_pictures(results)
+    pages = markdown_pages(results, paper=paper)
+    contents: dict[str, bytes] = {name: text.encode() for name, text in pages.items()}
+    contents |= markdown_pictures(results, paper=paper)
     for name, content in contents.items():
         path = Path(folder) / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,13 +71,15 @@ def write_markdown(
     return pages
 
 
-def markdown_pages(results: str | os.PathLike[str]) -> dict[str, str]:
+def markdown_pages(results: str | os.PathLike[str], *, paper: bool = False) -> dict[str, str]:
     """The pages of a folder of results: ``README.md``, and one for each data set.
 
     Parameters
     ----------
     results : path-like
         A folder of JSON files, of ``sigah reproduce`` or ``sigah evaluate``.
+    paper : bool, default=False
+        As in :func:`~sigah.lab.report.page.write_report`.
 
     Returns
     -------
@@ -89,18 +92,18 @@ def markdown_pages(results: str | os.PathLike[str]) -> dict[str, str]:
         If the folder holds nothing of any experiment.
     """
     store = Store(results)
-    sets = chapters(store)
+    sets = chapters(store, paper=paper)
     if not sets:
         raise ValueError(f"{results} holds no results; measure some with `sigah reproduce`")
-    return {"README.md": index(store, sets)} | {
+    return {"README.md": index(store, sets, paper=paper)} | {
         f"{chapter.anchor}.md": chapter_page(chapter) for chapter in sets
     }
 
 
-def markdown_pictures(results: str | os.PathLike[str]) -> dict[str, bytes]:
+def markdown_pictures(results: str | os.PathLike[str], *, paper: bool = False) -> dict[str, bytes]:
     """The pictures that the pages of a folder of results show, by file name."""
     store = Store(results)
-    sections = [one for chapter in chapters(store) for one in chapter.sections]
+    sections = [one for chapter in chapters(store, paper=paper) for one in chapter.sections]
     sections += sections_across(store)
     return {
         picture_name(one, panel): encode(draw(panel), kind_of(panel))
@@ -127,12 +130,12 @@ def pictures(one: Section) -> list[str]:
     return parts
 
 
-def index(store: Store, sets: Sequence[Chapter]) -> str:
+def index(store: Store, sets: Sequence[Chapter], *, paper: bool) -> str:
     """The summary, and what has a row a data set."""
     parts = [
         "# Results by data set",
-        "Made from the JSON by `sigah report --markdown`; the same with curves and pictures, in one"
-        " page: `sigah report`.",
+        f"Made from the JSON by `sigah report{' --paper' if paper else ''} --markdown`; the same"
+        " with curves, in one page: without `--markdown`.",
     ]
     parts += [f"[{one.title}]({one.anchor}.md). {one.leaders}" for one in sets if not one.paper]
     summaries = [chapter.summary for chapter in sets if chapter.summary]
@@ -159,7 +162,7 @@ def chapter_page(chapter: Chapter) -> str:
     if chapter.leaders:
         parts.append(chapter.leaders)
     if chapter.summary:
-        parts += [chapter.summary.sentence, margins(chapter.summary), LEGEND]
+        parts += [chapter.summary.sentence, margins(chapter.summary, paper=chapter.paper), LEGEND]
     for one in chapter.sections:
         panels: list[tuple[str, str]] = [
             (one.title(table), experiment_table(table)) for table in one.tables
@@ -212,9 +215,10 @@ def short(margin: Margin | None) -> str:
     return f"{MARKS[margin.mark]} {sign}{abs(margin.lead):.3f}".replace("0.", ".", 1)
 
 
-def margins(summary: SetSummary) -> str:
-    """SiGAH beside the best other method, metric by metric."""
-    head = ["metric", "bits", "ahead by", "deviations", "SiGAH", "best other", "", "in the paper"]
+def margins(summary: SetSummary, *, paper: bool) -> str:
+    """SiGAH beside the best other method, metric by metric; the paper's margin beside ours."""
+    head = ["metric", "bits", "ahead by", "deviations", "SiGAH", "best other", ""]
+    head += ["in the paper"] if paper else []
     lines = [
         [
             METRICS[margin.metric],
@@ -224,7 +228,7 @@ def margins(summary: SetSummary) -> str:
             f"{margin.ours:.3f}",
             margin.rival,
             f"{margin.theirs:.3f}",
-            "–" if margin.paper is None else f"{margin.paper:+.3f}",
+            *(["–" if margin.paper is None else f"{margin.paper:+.3f}"] if paper else []),
         ]
         for margin in summary.margins.values()
     ]

@@ -55,18 +55,21 @@ def write_report(
     out: str | os.PathLike[str],
     *,
     plots: str | os.PathLike[str] | None = None,
+    paper: bool = False,
 ) -> list[str]:
     """Write the page, and the plots as files if asked.
 
     Parameters
     ----------
     results : path-like
-        A folder of JSON files, of ``sigah reproduce`` or ``sigah evaluate``. Only experiments of
-        the paper bring the paper's figures.
+        A folder of JSON files, of ``sigah reproduce`` or ``sigah evaluate``.
     out : path-like
         The HTML file; it loads nothing from elsewhere.
     plots : path-like, optional
         Folder for every plot and gallery as SVG and PNG.
+    paper : bool, default=False
+        Show the results of ``sigah evaluate`` on named sets as the paper's experiments, too, with
+        the paper's figures beside them where it has some. Those of ``sigah reproduce`` always are.
 
     Returns
     -------
@@ -76,13 +79,18 @@ def write_report(
     Raises
     ------
     ValueError
-        If the folder holds no results.
+        If the folder holds no results; with ``paper``, if none is on a named set.
     """
     store = Store(results)
-    sets = chapters(store)
+    sets = chapters(store, paper=paper)
     indexes = deployed(results)
     if not sets and not indexes:
         raise ValueError(f"{results} holds no results; measure some with `sigah reproduce`")
+    if paper and not any(chapter.paper for chapter in sets):
+        raise ValueError(
+            f"paper: {results} has no results on a data set that the paper or the catalogue names,"
+            " so nothing of the paper can stand beside them; leave --paper out"
+        )
     across = sections_across(store)
     about_paper = any(chapter.paper for chapter in sets)
     summaries = [chapter.summary for chapter in sets if chapter.summary]
