@@ -17,7 +17,7 @@ import pytest
 import sigah
 from sigah.cli import main
 from sigah.hashers import METHODS
-from sigah.hashers.registry import METHOD_NAMES
+from sigah.hashers.registry import METHOD_NAMES, RECIPES
 
 STEPS = ["--set", "n_steps=20"]
 
@@ -223,7 +223,7 @@ def test_lists_are_complete(run: Any) -> None:
     assert status == 0
     lines = out.splitlines()[1:]
     assert [line.split()[0] for line in lines] == list(METHOD_NAMES)
-    assert set(METHOD_NAMES) == {*METHODS, "sigah.paper"}
+    assert set(METHOD_NAMES) == {*METHODS, *RECIPES}
     for line in lines:
         name, cost, scores, decodes, exceeds = line.split()[:5]
         method = METHODS[name.partition(".")[0]]

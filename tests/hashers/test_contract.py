@@ -11,9 +11,10 @@ from sklearn.base import clone
 from sklearn.utils.estimator_checks import check_estimator
 
 from quick_heads import HEADS, quickly
-from sigah import BinaryHasher, SiGAH
+from sigah import BinaryHasher
 from sigah.codes import unpack
 from sigah.hashers import METHODS, ScoringHasher
+from sigah.hashers.registry import RECIPES, make_hasher
 from sigah.rows.blocks import Rows
 from sigah.testing import HASHER_CHECKS
 
@@ -49,10 +50,10 @@ def is_random(hasher: BinaryHasher) -> bool:
     return "random_state" in hasher.get_params()
 
 
-@pytest.fixture(params=quickly([*METHODS, "sigah.paper"]))
+@pytest.fixture(params=quickly([*METHODS, *RECIPES]))
 def hasher(request: pytest.FixtureRequest) -> BinaryHasher:
-    if request.param == "sigah.paper":
-        return SiGAH.paper(16, n_steps=20, random_state=0)
+    if request.param in RECIPES:
+        return make_hasher(request.param, 16, 0, ["n_steps=20"])
     return make(request.param, 16, QUICK)
 
 
@@ -102,7 +103,7 @@ def checked(name: str) -> BinaryHasher:
 
 
 CHECKED = {name: checked(name) for name in METHODS}
-CHECKED["sigah.paper"] = SiGAH.paper(8, n_steps=2)
+CHECKED |= {name: make_hasher(name, 8, None, ["n_steps=2"]) for name in RECIPES}
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 import sigah
 from sigah import SiGAH
 from sigah.codes import signs, unpack
+from sigah.evaluation import label_average_precision
 from sigah.hashers import TrainingInterrupted, ridge
 from sigah.hashers import sigah as estimator
 from sigah.hashers import sigah_networks as networks
@@ -342,6 +343,59 @@ def test_decay_makes_relaxed_codes_binary(blobs: Any) -> None:
     assert gap < loose_gap / 2
 
 
+def test_folded_weights_give_the_codes_of_the_normalised_layer() -> None:
+    x = 3 * batch(400, 24) + 1
+    layer = networks.HashLayer(batch(24, 16, seed=1), "sign", normalize=True)
+    with torch.no_grad():
+        layer.c += batch(1, 16, seed=2)[0]
+    for _ in range(100):  # until the running means are those of this batch
+        layer(x)
+    with torch.no_grad():
+        expected = layer(x)
+    W, c = layer.folded()
+    assert ((x @ W + c >= 0) == (expected > 0)).float().mean() > 0.999
+    np.testing.assert_allclose((x @ W + c).detach().std(dim=0), 1, rtol=0.01)
+
+
+def test_a_given_sharpness_is_not_learned(blobs: Any) -> None:
+    rows = torch.from_numpy(blobs[:100] - blobs.mean(axis=0))
+    for sharpness, moves in (("learned", True), (7.0, False)):
+        hasher = small(sharpness=sharpness)
+        trainer = training.Trainer(
+            training.Parameters(**hasher.get_params()),
+            batch(24, 16).numpy(), len(blobs), 0, torch.device("cpu"),
+        )  # fmt: skip
+        before = float(trainer.log_sharpness.detach())
+        trainer.step(rows)
+        assert (float(trainer.log_sharpness.detach()) != before) == moves
+        assert moves or np.isclose(np.exp(before), 7)
+
+
+def test_semantic_codes_tell_kinds_apart_better_than_nearness_alone() -> None:
+    """Kinds lie in few directions; the others hold more variance, and say nothing."""
+    rng = np.random.default_rng(0)
+    kinds = rng.integers(12, size=3200)
+    centres = rng.normal(size=(12, 48))
+    noise = rng.normal(size=(3200, 48)) * np.geomspace(0.4, 2.2, 48)
+    vectors = (0.8 * centres[kinds] + noise).astype(np.float32)
+    base, queries = vectors[:3000], vectors[3000:]
+
+    def quality(hasher: Any) -> float:
+        codes = (hasher.fit(base).transform(some) for some in (base, queries))
+        truth: Any = (kinds[:3000], kinds[3000:])
+        return float(label_average_precision(*codes, *truth, depth=200).mean())
+
+    semantic = SiGAH.semantic(16, n_steps=300, random_state=0)
+    assert quality(semantic) > quality(sigah.ITQ(16, random_state=0)) + 0.2
+
+
+def test_partial_fit_goes_on_with_normalised_logits(blobs: Any) -> None:
+    hasher = SiGAH.semantic(16, n_steps=100, batch_size=100, random_state=0).fit(blobs)
+    before = unpack(hasher.transform(blobs))
+    after = unpack(hasher.partial_fit(blobs, n_steps=1).transform(blobs))
+    assert (before != after).mean() < 0.1
+
+
 def test_weight_matrices_decay_and_biases_do_not() -> None:
     matrix, bias = torch.nn.Parameter(torch.ones(3, 2)), torch.nn.Parameter(torch.ones(2))
     groups = list(training.decayed([matrix, bias], 0.5, 0.25))
@@ -554,6 +608,8 @@ def test_torch_is_left_as_it_was(blobs: Any) -> None:
         ({"dictionary_ratio": 0}, "dictionary_ratio must be 'auto' or a positive number"),
         ({"dictionary_ratio": np.nan}, "dictionary_ratio must be 'auto' or a positive number"),
         ({"dictionary_ratio": "2"}, "dictionary_ratio must be 'auto' or a positive number"),
+        ({"sharpness": 0}, "sharpness must be 'learned' or a positive number"),
+        ({"sharpness": "soft"}, "sharpness must be 'learned' or a positive number"),
         ({"n_steps": 2.5}, "n_steps must be a whole number"),
         ({"n_steps": 0}, "n_steps must be a whole number of at least 1"),
         ({"batch_size": 1}, "batch_size must be a whole number of at least 2"),

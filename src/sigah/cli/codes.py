@@ -24,7 +24,10 @@ from sigah.progress import phase
 
 __all__ = ["encode", "fit", "inspect", "methods"]
 
-AS_THE_PAPER = "The same, exactly as in the paper: Eq. (20), (21), tanh."
+ABOUT_RECIPES = {
+    "sigah.paper": "The same, exactly as in the paper: Eq. (20), (21), tanh.",
+    "sigah.semantic": "The same, for vectors of the same kind: deep features of images.",
+}
 
 
 def fit(
@@ -217,7 +220,7 @@ def methods() -> None:
             label,
             getattr(method, "fit_cost", "?"),
             *("yes" if flag else "-" for flag in flags),
-            AS_THE_PAPER if label == "sigah.paper" else summary,
+            ABOUT_RECIPES.get(label, summary),
         )
     # lines are cut at the edge of a terminal, but never in a pipe
     Console(width=None if sys.stdout.isatty() else 160).print(table)

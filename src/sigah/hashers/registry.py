@@ -27,6 +27,7 @@ from sigah.plugins import (
 
 __all__ = [
     "METHOD_NAMES",
+    "RECIPES",
     "class_of_model",
     "knows_metric",
     "make_hasher",
@@ -35,7 +36,9 @@ __all__ = [
     "method_names",
 ]
 
-METHOD_NAMES = ("sigah", "sigah.paper", *[name for name in METHODS if name != "sigah"])
+# what SiGAH offers beside its defaults, by the name of its class method
+RECIPES = ("sigah.paper", "sigah.semantic")
+METHOD_NAMES = ("sigah", *RECIPES, *[name for name in METHODS if name != "sigah"])
 GROUP = "sigah.hashers"
 
 
@@ -116,7 +119,8 @@ def make_hasher(
     Parameters
     ----------
     method : str
-        See the grammar above; ``sigah.paper`` is the literal reading of the paper.
+        See the grammar above; ``sigah.paper`` is the literal reading of the paper, and
+        ``sigah.semantic`` is for vectors of the same kind.
     n_bits : int
     seed : int or None
         Deterministic methods ignore it.
@@ -138,7 +142,8 @@ def make_hasher(
     """
     name, attached = _split(method)
     kind: Any = method_class(method)
-    hasher: BinaryHasher = (kind.paper if name == "sigah.paper" else kind)(n_bits)
+    recipe = name.partition(".")[2] if name in RECIPES else ""
+    hasher: BinaryHasher = (getattr(kind, recipe) if recipe else kind)(n_bits)
     if "random_state" in hasher.get_params():  # some are deterministic
         hasher.set_params(random_state=seed)
     if metric is not None and hasher.metric != check_metric(metric):

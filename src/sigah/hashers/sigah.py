@@ -42,7 +42,7 @@ class SiGAH(DecoderMixin, LinearHasher):
     Discriminator and sparsity make no difference to them. The generator is there to rebuild
     vectors; in trials with more than 64 bits it also helped to find the nearest neighbours
     (``docs/results.md``, "What each term is worth", and ``docs/design-log.md``).
-    :meth:`paper` is the paper's method.
+    :meth:`paper` is the paper's method; :meth:`semantic` is for vectors of the same kind.
 
     The generator's loss is Eq. (20) plus two terms of ours; a weight of 0 switches a term off::
 
@@ -95,6 +95,11 @@ class SiGAH(DecoderMixin, LinearHasher):
     initialization : {"itq", "gaussian"}, default="itq"
         "itq" starts W at ITQ's rotation and V at zero; "gaussian" starts all weights at random,
         as the paper does.
+    normalize : bool, default=False
+        Scale the logits of each training batch to mean 0 and variance 1 before c is added. All bits
+        are then about balanced, and equally relaxed. The scaling is folded into W and c.
+    sharpness : float or "learned", default="learned"
+        How steeply the cosine of two codes counts in the neighbour term. A learned one starts at 10.
     learn_threshold : bool, default=True
         Learn c. Without it every hyperplane passes through the mean, as in Eq. (2).
     learning_rate : float
@@ -193,6 +198,8 @@ class SiGAH(DecoderMixin, LinearHasher):
         activation: str = "leaky_relu",
         relaxation: str = "sign",
         initialization: str = "itq",
+        normalize: bool = False,
+        sharpness: float | str = "learned",
         learn_threshold: bool = True,
         learning_rate: float = 4e-3,
         generator_learning_rate: float = 1e-2,
@@ -223,6 +230,8 @@ class SiGAH(DecoderMixin, LinearHasher):
         self.activation = activation
         self.relaxation = relaxation
         self.initialization = initialization
+        self.normalize = normalize
+        self.sharpness = sharpness
         self.learn_threshold = learn_threshold
         self.learning_rate = learning_rate
         self.generator_learning_rate = generator_learning_rate
@@ -283,6 +292,42 @@ class SiGAH(DecoderMixin, LinearHasher):
             "batch_size": 128,
             "generator_batch_size": 128,
             "n_steps": 2000,
+        }
+        return cls(n_bits, **{**stated, **parameters})
+
+    @classmethod
+    def semantic(cls, n_bits: int = 64, **parameters: Any) -> Self:
+        """For vectors of the same kind, rather than the nearest ones: deep features of images.
+
+        Near vectors of different kinds are not told from near ones of the same kind by distance
+        alone, so the order of distances is worth less here. The neighbour term looks at the very
+        nearest vectors of a batch only, and the pair term, which learns a radius, is left out.
+        Relaxed codes, normalised logits and a fixed sharpness keep every bit in play. Any of these
+        settings can be overridden by keyword.
+
+        See Also
+        --------
+        SiGAH : for the nearest neighbours by distance.
+        CroVCA : codes for vectors of the same kind, by a layer that is not linear.
+
+        Notes
+        -----
+        ``docs/images.md`` says how the settings were chosen, and compares the methods.
+
+        Examples
+        --------
+        >>> from sigah import SiGAH
+        >>> SiGAH.semantic(n_bits=32, metric="cosine").n_neighbors
+        50
+        """
+        stated: dict[str, Any] = {
+            "n_neighbors": 50,
+            "neighbor": 3.0,
+            "pair": 0.0,
+            "relaxation": "tanh",
+            "normalize": True,
+            "sharpness": 10.0,
+            "batch_size": 1000,
         }
         return cls(n_bits, **{**stated, **parameters})
 

@@ -43,6 +43,7 @@ __all__ = [
 # What a batch's matrices hold on the diagonal, so that no vector is its own neighbour: the weight
 # of such a pair and its gradients come out as exactly 0.
 SELF_DISTANCE, SELF_COSINE = float("inf"), -1e4
+EPSILON = 1e-5  # added to variances of logits
 
 
 # ---------------------------------------------------------------- networks
@@ -65,19 +66,41 @@ class StraightThroughSign(torch.autograd.Function):
 class HashLayer(nn.Module):
     """x -> b: the linear hash function of Eq. (2), relaxed for training."""
 
-    def __init__(self, W: Tensor, relaxation: str, *, learn_threshold: bool = True) -> None:
+    def __init__(
+        self,
+        W: Tensor,
+        relaxation: str,
+        *,
+        learn_threshold: bool = True,
+        normalize: bool = False,
+    ) -> None:
         super().__init__()
         self.W = nn.Parameter(W)
         # Eq. (2) has none: vectors are centred
         self.c = nn.Parameter(W.new_zeros(W.shape[1]), requires_grad=learn_threshold)
         self.relaxation = relaxation
+        self.normalize = normalize
+        self.register_buffer("mean", W.new_zeros(W.shape[1]))
+        self.register_buffer("variance", W.new_ones(W.shape[1]))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Relaxed or binary codes, ``(B, r)``."""
-        logits = x @ self.W + self.c
+        """Relaxed or binary codes, ``(B, r)``; where gradients are taken, of a training batch."""
+        logits = x @ self.W
+        if self.normalize:
+            learn = torch.is_grad_enabled()
+            logits = F.batch_norm(logits, self.mean, self.variance, training=learn, eps=EPSILON)
+        logits = logits + self.c
         if self.relaxation == "tanh":
             return torch.tanh(logits)  # Eq. (18)
         return StraightThroughSign.apply(logits)
+
+    @torch.no_grad()
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """W and c of the same layer without normalisation."""
+        if not self.normalize:
+            return self.W, self.c
+        deviation = (self.variance + EPSILON).sqrt()
+        return self.W / deviation, self.c - self.mean / deviation
 
 
 class Generator(nn.Module):

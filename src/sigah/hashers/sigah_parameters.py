@@ -59,6 +59,8 @@ class Parameters:
     activation: str
     relaxation: str
     initialization: str
+    normalize: bool
+    sharpness: float | str
     learning_rate: float
     generator_learning_rate: float
     weight_decay: float
@@ -85,6 +87,8 @@ class Parameters:
             ratio = check_positive(asked, "dictionary_ratio", or_else="'auto'")
             if ratio > MOST_UNITS:
                 raise ValueError(f"dictionary_ratio must be at most {MOST_UNITS}, got {asked!r}")
+        if (asked := self.sharpness) != "learned":
+            check_positive(asked, "sharpness", or_else="'learned'")
         for name, least in COUNTS.items():
             check_whole(getattr(self, name), name, least=least)
         check_positive(self.validation_fraction, "validation_fraction")

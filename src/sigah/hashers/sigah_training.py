@@ -38,6 +38,7 @@ __all__ = ["train"]
 
 EVALUATE_EVERY = 50  # steps between two entries of the history
 ENOUGH_NEIGHBORS = 8  # of a row in its batch, for the pair term to have its whole weight
+SHARPNESS = 10.0  # of codes' cosines in the neighbour term, at the start
 START_ROWS = 1 << 16  # rows that the rotation at the start is learned from
 SHORT = 64  # bits up to which the neighbour and the pair term have their whole weights
 # Queries, rows, and rows at a time, by which end and start of long codes are compared. Few rows
@@ -92,7 +93,10 @@ class Trainer:
         n = sparse_units(params.dictionary, params.dictionary_ratio, d)
         draws = torch.Generator().manual_seed(seed)
         self.hash_layer = HashLayer(
-            torch.from_numpy(W), params.relaxation, learn_threshold=params.learn_threshold
+            torch.from_numpy(W),
+            params.relaxation,
+            learn_threshold=params.learn_threshold,
+            normalize=params.normalize,
         ).to(device)
         if params.initialization == "itq":
             # From zero the generator follows the codes of a good rotation; from random weights its
@@ -113,18 +117,21 @@ class Trainer:
         # How steeply codes' cosines count in the neighbour and the pair term, and the cosine at
         # which the pair term finds a neighbour as likely as not: three learned numbers for the
         # whole data set, so that one Hamming radius means the same for every query.
-        self.log_sharpness = torch.tensor(np.log(10.0), dtype=torch.float32, device=device)
+        sharpness = SHARPNESS if params.sharpness == "learned" else params.sharpness
+        self.log_sharpness = torch.tensor(np.log(sharpness), dtype=torch.float32, device=device)
         self.log_slope = torch.tensor(np.log(r / 4), dtype=torch.float32, device=device)
         self.radius = torch.tensor(0.5, device=device)
-        for number in (self.log_sharpness, self.log_slope, self.radius):
+        for number in (self.log_slope, self.radius):
             number.requires_grad_()
+        self.log_sharpness.requires_grad_(params.sharpness == "learned")
         rate = params.learning_rate
+        # c weighs a constant input as long as a typical vector, sqrt(d), or as a normalised logit
+        rate_of_c = rate if params.normalize else rate * d**0.5
         scales = [self.log_sharpness, self.log_slope]
         self.optimizer = torch.optim.Adam(
             [
                 *decayed([self.hash_layer.W], rate, params.weight_decay),
-                # c weighs a constant input as long as a typical vector, sqrt(d)
-                *decayed([self.hash_layer.c], rate * d**0.5, params.weight_decay),
+                *decayed([self.hash_layer.c], rate_of_c, params.weight_decay),
                 {"params": scales, "lr": 0.05},
                 {"params": [self.radius], "lr": 2e-3},
                 *decayed(
@@ -350,7 +357,8 @@ def train(
         if best is not None:
             trainer.restore(best)
     hash_layer, generator = trainer.hash_layer, trainer.generator
-    learned = to_numpy(hash_layer.W), to_numpy(hash_layer.c)
+    learned_W, learned_c = hash_layer.folded()
+    learned = to_numpy(learned_W), to_numpy(learned_c)
     comparison: dict[str, Any] = {}
     if len(queries) and not interrupted:
         at_start = first_W, np.zeros_like(learned[1])

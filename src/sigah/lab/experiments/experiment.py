@@ -29,6 +29,7 @@ QUICK = {
     **dict.fromkeys(ON_PIXELS, ("n_steps=2", "n_filters=4")),
     "sigah": ("n_steps=100",),
     "sigah.paper": ("n_steps=100",),
+    "sigah.semantic": ("n_steps=100",),
     "stochastic_generative": ("n_steps=100",),
     "binary_autoencoder": ("n_iter=3",),
     "ordinal_constrained": ("max_iter=30", "n_anchors=100", "n_samples=1000"),

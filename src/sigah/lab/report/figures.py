@@ -20,6 +20,7 @@ GAP = 3  # pixels between two images of a sheet
 LABELS = {
     "sigah": "SiGAH",
     "sigah.paper": "SiGAH (paper)",
+    "sigah.semantic": "SiGAH (semantic)",
     "itq": "ITQ",
     "lsh": "LSH",
     "qolsh": "QoLSH",
