@@ -99,7 +99,8 @@ class SiGAH(DecoderMixin, LinearHasher):
         Scale the logits of each training batch to mean 0 and variance 1 before c is added. All bits
         are then about balanced, and equally relaxed. The scaling is folded into W and c.
     sharpness : float or "learned", default="learned"
-        How steeply the cosine of two codes counts in the neighbour term. A learned one starts at 10.
+        How steeply the cosine of two codes counts in the neighbour term. A learned one starts
+        at 10.
     learn_threshold : bool, default=True
         Learn c. Without it every hyperplane passes through the mean, as in Eq. (2).
     learning_rate : float

@@ -66,6 +66,9 @@ class StraightThroughSign(torch.autograd.Function):
 class HashLayer(nn.Module):
     """x -> b: the linear hash function of Eq. (2), relaxed for training."""
 
+    mean: Tensor  # of logits, and their variance: running ones, for vectors that are not learned
+    variance: Tensor
+
     def __init__(
         self,
         W: Tensor,
