@@ -18,7 +18,7 @@ from sigah.lab.experiments import EXPERIMENTS, Store
 from sigah.lab.report.figures import curves_figure, ratios_figure, recall_figure
 from sigah.lab.report.markdown import markdown_pages, markdown_pictures
 from sigah.lab.report.plots import draw as draw_plot
-from tables import claims, cold, engines, frontier, methods, onnx, ranking, search, streams
+from tables import claims, cold, engines, frontier, images, methods, onnx, ranking, search, streams
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
@@ -28,6 +28,7 @@ PAGES = [
         for name in (
             "claims",
             "frontier",
+            "images",
             "results",
             "search",
             "onnx",
@@ -47,6 +48,7 @@ TABLES = {
     **cold.TABLES,
     **frontier.TABLES,
     **claims.TABLES,
+    **images.TABLES,
     **streams.TABLES,
 }
 
