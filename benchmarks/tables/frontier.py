@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sigah.lab.report.markdown import pipe_table
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "frontier.json"
+SETS = ("wordnet-text", "mnist", "glove-50", "photo-sift")
 SHOWN = "wordnet-text"  # in the picture
 BYTES = 16
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM, RIGHT = 760, 400, 56, 24, 52, 30
@@ -123,5 +125,5 @@ def picture() -> str:
 
 TABLES = {
     "frontier-times": time_table,
-    "frontier-wordnet-text": lambda: recall_table("wordnet-text"),
+    **{f"frontier-{name}": partial(recall_table, name) for name in SETS},
 }
