@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from sigah.advice.choice import Candidate, Wishes
 from sigah.advice.measurement import Measured, scaled
-from sigah.advice.prediction import Interval, predict, share_found
+from sigah.advice.prediction import FITTED, Constants, Interval, learning_left, predict, share_found
+from sigah.refinement.refined_codes import TRAINING_ROWS
 
 __all__ = ["FullSize", "candidates_of", "floats"]
 
@@ -26,6 +27,8 @@ class FullSize:
     n_indexed : int
         Of these, what is searched: queries that were held out are not.
     dim, k, seed : int
+    constants : Constants
+        Of the prediction.
     """
 
     n_vectors: int
@@ -33,6 +36,7 @@ class FullSize:
     dim: int
     k: int
     seed: int
+    constants: Constants = FITTED
 
 
 def candidates_of(measured: Sequence[Measured], full: FullSize, wishes: Wishes) -> list[Candidate]:
@@ -51,7 +55,18 @@ def _candidate(measured: Measured, reads: int, full: FullSize, wishes: Wishes) -
     contender, rows = measured.contender, max(measured.places)
     whole = rows >= full.n_indexed
     shortlist = reads or full.k
-    recall = predict(measured.places, shortlist, full.n_indexed, seed=full.seed)
+    left = 0.0
+    if contender.family == "vectors":
+        in_use = min(full.n_indexed, TRAINING_ROWS)
+        left = learning_left(contender.bytes, measured.learned, in_use)
+    recall = predict(
+        measured.places,
+        shortlist,
+        full.n_indexed,
+        learning=left,
+        seed=full.seed,
+        constants=full.constants,
+    )
     raw_bytes = RAW_ITEM * full.dim
     in_memory = raw_bytes if reads and wishes.raw == "memory" else 0
     time = None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sigah.advice.prediction import Interval
 
-__all__ = ["RAW", "Candidate", "Choice", "Wishes", "choose", "undominated"]
+__all__ = ["NEAR", "RAW", "Candidate", "Choice", "Wishes", "choose", "undominated"]
 
 RAW = ("disk", "memory", "none")
 SIMPLEST = ("floats", "sign", "itq", "sq8", "pq", "vectors", "opq", "rabitq", "sigah")

@@ -25,7 +25,10 @@ WITH_CODEBOOKS = ("vectors", "pq", "opq")
 BYTES = (8, 16, 32, 64, 128)
 SIGAH_BYTES = (8, 16)  # longer codes take minutes to learn, and gain less or nothing over ITQ
 FAISS_BYTES = (8, 16, 32, 64)
-FAISS_ROWS = 256 * 39  # fewer rows for 256 codewords, and FAISS warns at each of them
+FAISS_ROWS = 2 * 256 * 39  # half of them are learned from; from fewer, FAISS warns
+#: Rows beyond which a method learns little more: a rotation needs fewer than codebooks do.
+ENOUGH_ROWS = {"vectors": 32_768, "pq": 16_384, "opq": 16_384}
+ENOUGH_FOR_CODES = 20_000
 RABITQ_SIDE_BYTES = 8  # two numbers beside the signs
 LEAST_SHORTLIST = 1000  # of an index of vectors
 
@@ -57,6 +60,11 @@ class Contender:
     def has_codebooks(self) -> bool:
         """Whether it learns enough to know the rows that it learned from from others."""
         return self.family in WITH_CODEBOOKS
+
+    @property
+    def enough_rows(self) -> int:
+        """Rows beyond which it learns little more."""
+        return ENOUGH_ROWS.get(self.family, ENOUGH_FOR_CODES)
 
     def orders(self, base: Vectors, learned_from: Vectors, metric: str, seed: int) -> list[Order]:
         """Learn from vectors, and hold a base; the ways to order it."""

@@ -37,6 +37,8 @@ class Measured:
         One query, by size.
     seconds_per_read : float
         Of ranking one more candidate by its original vector, in memory.
+    learned : int
+        Rows that the contender learned from.
     """
 
     contender: Contender
@@ -45,6 +47,7 @@ class Measured:
     depth: int
     seconds: Mapping[int, float]
     seconds_per_read: float
+    learned: int
 
 
 def places(found: NDArray[Any], truth: NDArray[Any]) -> NDArray[np.int32]:
@@ -74,22 +77,27 @@ def measure(
     whole: bool = False,
     timed: bool = True,
 ) -> list[Measured]:
-    """Fit a contender to a base, and measure each of its orders at all sizes.
+    """Fit a contender, and measure each of its orders at all sizes of a base.
 
-    Codebooks know the vectors that they were learned from, the better the fewer there are. So they
-    are learned from one half of a sample and measured on the other; but if the base is the
-    ``whole`` of the vectors, all of it is learned from and measured, as in use.
+    If the base is the ``whole`` of the vectors, all of it is learned from and measured, as in use.
+    Otherwise hash codes are learned from the base, of which a part is enough. Codebooks know the
+    vectors that they were learned from, the better the fewer there are. So they are learned from
+    spare rows of the sample; without enough of these, from one half of the base, and measured on
+    the other.
     """
     learned_from = trial.base
-    if contender.has_codebooks and not whole and len(trial.truth) > 1:
-        learned_from = trial.base[len(trial.base) // 2 :]
-        trial = trial.half()
+    if contender.has_codebooks and not whole:
+        if len(trial.spare) < len(trial.base) and len(trial.truth) > 1:
+            trial = trial.half()
+        learned_from = trial.spare if len(trial.spare) else trial.base
+    if not whole:
+        learned_from = learned_from[: contender.enough_rows]
     orders = contender.orders(trial.base, learned_from, trial.metric, seed)
-    return [_measured(contender, order, trial, depth, timed) for order in orders]
+    return [_measured(contender, order, trial, depth, len(learned_from), timed) for order in orders]
 
 
 def _measured(
-    contender: Contender, order: Order, trial: Trial, depth: int, timed: bool
+    contender: Contender, order: Order, trial: Trial, depth: int, learned: int, timed: bool
 ) -> Measured:
     at = {
         size: places(order.nearest(trial.queries, min(depth, size), size), truth)
@@ -102,7 +110,7 @@ def _measured(
         for size in dict.fromkeys((*sizes[:1], *sizes[-1:]))
     }
     per_read = time_read(trial, depth) if timed else 0.0
-    return Measured(contender, order.ranking, at, depth, seconds, per_read)
+    return Measured(contender, order.ranking, at, depth, seconds, per_read, learned)
 
 
 def time_read(trial: Trial, n_reads: int) -> float:

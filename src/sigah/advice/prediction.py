@@ -7,12 +7,16 @@ h`` in ``s / h`` among the ``n`` rows of the sample, which can be measured as lo
 most ``k``. Beyond, the trend goes on as a straight line, in logits over doublings.
 
 Small numbers cost a little: ``s / h`` rows are left on average, not always. How much is measured on
-the sample, by thinning it once more and comparing with what is known there. Half of that is taken
-back; the other half is not certain at another size.
+the sample, by thinning it once more and comparing with what is known there. Most of that is taken
+back; the rest is not certain at another size.
 
-The interval has three parts, in logits. Queries: everything is repeated on resampled queries. Size:
-what these predictions miss a doubling. Learning: a model learned from all vectors is not the one
-learned from a sample.
+Codebooks learned from all vectors are better than those learned from a sample, by as much as there
+are fewer rows for each codeword: a gain is added.
+
+The interval has four parts, in logits. Queries: everything is repeated on resampled queries. Size:
+what these predictions miss a doubling. Thinning: a share of what it loses. Learning: a share of the
+gain. All constants are fitted to the residuals of ``benchmarks/advise.py``, where each set is
+predicted with constants fitted to the other sets.
 """
 
 from __future__ import annotations
@@ -25,19 +29,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Interval", "predict", "share_found"]
+__all__ = ["FITTED", "Constants", "Interval", "learning_left", "predict", "share_found"]
 
 RESAMPLES = 300
 NORMAL = 1.96
-TAKEN_BACK = 0.5
 SLOPE_STEPS = 2.0  # doublings that the line beyond the last one is taken from
 
-# Deviations in logits, set by hand. benchmarks/advise.py measures on several sets how often the
-# interval holds.
-PER_DOUBLING = 0.1
-OF_LEARNING = 0.1
-
 Places = NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What is fitted to residuals, in logits.
+
+    Attributes
+    ----------
+    taken_back : float
+        Share of what thinning loses on the sample.
+    gain : float
+        Of codebooks: times the root of bytes a row, at the sample minus at the full size.
+    per_doubling, of_lost, of_gain : float
+        Deviations: of each doubling, of what thinning loses, of the gain.
+    """
+
+    taken_back: float = 0.85
+    gain: float = 35.5
+    per_doubling: float = 0.1
+    of_lost: float = 0.15
+    of_gain: float = 0.5
+
+
+FITTED = Constants()
 
 
 @dataclass(frozen=True)
@@ -50,7 +72,13 @@ class Interval:
 
 
 def predict(
-    places: Mapping[int, Places], shortlist: int, n_vectors: int, *, seed: int = 0
+    places: Mapping[int, Places],
+    shortlist: int,
+    n_vectors: int,
+    *,
+    learning: float = 0.0,
+    seed: int = 0,
+    constants: Constants = FITTED,
 ) -> Interval:
     """Predict the recall of a shortlist among ``n_vectors``.
 
@@ -62,7 +90,10 @@ def predict(
     shortlist : int
     n_vectors : int
         If it is at most the largest size, nothing is prolonged.
+    learning : float, default=0
+        Of codebooks that will learn from more rows: :func:`learning_left`.
     seed : int, default=0
+    constants : Constants
 
     Returns
     -------
@@ -89,7 +120,7 @@ def predict(
     def at(step: float) -> NDArray[np.float64]:
         """Logits at ``2**step`` times the sample."""
         thinned = share_found(places[n], k / 2**step, shortlist / 2**step)
-        return _logits(thinned, weights) - TAKEN_BACK * _between(step, lost)
+        return _logits(thinned, weights) - constants.taken_back * _between(step, lost)
 
     most = math.log2(k)
     at_target = at(min(doublings, most))
@@ -97,10 +128,28 @@ def predict(
         first = most - min(most, SLOPE_STEPS)
         rise = (at_target - at(first)) / (most - first) if most else 0.0
         at_target = at_target + rise * (doublings - most)
-    expected = float(at_target[0])
-    of_model = math.hypot(PER_DOUBLING * doublings, OF_LEARNING * (doublings > 0))
-    spread = NORMAL * math.hypot(float(at_target[1:].std(ddof=1)), of_model)
+    gain = constants.gain * learning
+    expected = float(at_target[0]) + gain
+    deviations = (
+        float(at_target[1:].std(ddof=1)),
+        constants.per_doubling * doublings,
+        constants.of_lost * float(_between(doublings, lost)[0]),
+        constants.of_gain * gain,
+    )
+    spread = NORMAL * math.hypot(*deviations)
     return Interval(*(float(_expit(expected + side * spread)) for side in (-1, 0, 1)))
+
+
+def learning_left(n_bytes: int, learned: int, in_use: int) -> float:
+    """How far codebooks are from those learned from more rows: 0 if there are none.
+
+    Examples
+    --------
+    >>> from sigah.advice.prediction import learning_left
+    >>> round(learning_left(16, learned=10_000, in_use=100_000), 4)
+    0.0274
+    """
+    return math.sqrt(n_bytes) * max(0.0, learned**-0.5 - in_use**-0.5)
 
 
 def share_found(places: Places, k: float, shortlist: float) -> NDArray[np.float64]:

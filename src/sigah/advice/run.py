@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from sigah import __version__
 from sigah.advice.candidates import FullSize, candidates_of, floats
-from sigah.advice.choice import RAW, Candidate, Choice, Wishes, choose, undominated
+from sigah.advice.choice import NEAR, RAW, Candidate, Choice, Wishes, choose, undominated
 from sigah.advice.contenders import Contender, contenders, families
 from sigah.advice.measurement import measure, time_floats
 from sigah.advice.prediction import Interval
@@ -27,7 +27,7 @@ from sigah.progress import bar, phase
 __all__ = ["Advice", "AdviceInterrupted", "advise"]
 
 SAMPLE = 100_000
-FIRST = 20_000  # rows on which every contender is measured
+FIRST = 10_000  # rows on which every contender is measured
 LEAST_ROWS = 1000
 FINALISTS = 4  # besides plain signs
 
@@ -318,18 +318,21 @@ def _measure_all(
     """
     wishes = told.wishes
     with phase("finding the true neighbours", show=show):
-        small = trials.of(FIRST if told.n_sampled > 2 * FIRST else told.n_sampled)
+        small = trials.of(FIRST if told.n_sampled >= 2 * FIRST else told.n_sampled)
     alone = len(small.base) == told.n_sampled
     whole = told.n_sampled >= told.full.n_indexed
-    tried = list(contenders(told.dim, len(small.base), chosen, wishes.bytes))
+    tried = list(contenders(told.dim, told.n_sampled, chosen, wishes.bytes))
     if not tried:
         raise ValueError(
             f"no method fits: vectors have {told.dim} dimensions, and at most {wishes.bytes:g}"
             " bytes are allowed"
         )
+    # SiGAH starts from ITQ and trains for long: it is compared where ITQ is among the best
+    late = [one for one in tried if one.family == "sigah" and "itq" in chosen]
+    early = [one for one in tried if one not in late]
     with bar(show=show) as progress:
-        task = progress.add_task("measuring", total=len(tried), detail="")
-        for contender in tried:
+        task = progress.add_task("measuring", total=len(early), detail="")
+        for contender in early:
             progress.update(task, detail=contender.name)
             if _worthwhile(contender, found, wishes):
                 measured = measure(contender, small, depth, told.seed, whole=alone and whole)
@@ -339,13 +342,18 @@ def _measure_all(
             progress.advance(task)
         seconds = time_floats(trials.base, trials.queries, told.k, told.metric)
         found["floats", 4 * told.dim] = [floats(seconds, told.full)]
-        if alone:
+        finalists = _finalists(early, found, wishes)
+        compared = [] if alone else finalists
+        sizes_of_itq = {one.bytes for one in finalists if one.family == "itq"}
+        compared += [one for one in late if one.bytes in sizes_of_itq]
+        if not compared:
             return
-        finalists = _finalists(tried, found, wishes)
-        with phase("finding the true neighbours", show=show):
-            large = trials.of(told.n_sampled)
-        task = progress.add_task("comparing", total=len(finalists), detail="")
-        for contender in finalists:
+        large = small
+        if not alone:
+            with phase("finding the true neighbours", show=show):
+                large = trials.of(told.n_sampled)
+        task = progress.add_task("comparing", total=len(compared), detail="")
+        for contender in compared:
             progress.update(task, detail=contender.name)
             measured = measure(contender, large, depth, told.seed, whole=whole)
             found[contender.family, contender.bytes] = candidates_of(measured, told.full, wishes)
@@ -355,26 +363,14 @@ def _measure_all(
 def _worthwhile(
     contender: Contender, found: dict[tuple[str, int], list[Candidate]], wishes: Wishes
 ) -> bool:
-    """Whether a longer code may be needed: not if a shorter one of the family does without reads.
-
-    SiGAH, which trains for long, is measured only as long as it leads ITQ.
-    """
-    shorter = [
-        one
+    """Whether a contender may be needed: not if a shorter one of its family leaves no wish open."""
+    enough = 1 - NEAR if wishes.recall is None else wishes.recall
+    return not any(
+        not wishes.unmet(one) and one.recall.low >= enough
         for (family, n_bytes), some in found.items()
         if family == contender.family and n_bytes < contender.bytes
         for one in some
-    ]
-    if contender.family == "sigah" and shorter:
-        rivals = found.get(("itq", shorter[0].bytes), [])
-        return _best_recall(shorter) > _best_recall(rivals)
-    if wishes.recall is None:
-        return True
-    return not any(not one.reads and one.recall.low >= wishes.recall for one in shorter)
-
-
-def _best_recall(candidates: Sequence[Candidate]) -> float:
-    return max((one.recall.expected for one in candidates), default=0.0)
+    )
 
 
 def _finalists(

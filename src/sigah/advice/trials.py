@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,23 +36,22 @@ class Trial:
     truth : dict of int to ndarray of int, shape (q, k)
         By size of the base, ascending.
     metric : str
+    spare : ndarray of float32, shape (m, d)
+        Rows of the sample that are not in the base; there may be none.
     """
 
     base: Vectors
     queries: Vectors
     truth: Mapping[int, NDArray[Any]]
     metric: str
-
-    @classmethod
-    def of(cls, base: Vectors, queries: Vectors, k: int, metric: str) -> Trial:
-        """Find the truth among all sizes with one search."""
-        return cls(base, queries, nested_truth(base, queries, k, metric), metric)
+    spare: Vectors
 
     def half(self) -> Trial:
-        """A trial on the first half of the base."""
+        """A trial on the first half of the base; the other half is spare."""
         *smaller, _ = sorted(self.truth)
         truth = {size: self.truth[size] for size in smaller}
-        return Trial(self.base[: smaller[-1]], self.queries, truth, self.metric)
+        base, spare = self.base[: smaller[-1]], self.base[smaller[-1] :]
+        return Trial(base, self.queries, truth, self.metric, spare)
 
 
 class Trials:
@@ -95,10 +94,10 @@ class Trials:
     def of(self, n: int) -> Trial:
         """A trial on the first rows."""
         base = self.base[:n]
-        trial = Trial.of(base, self.queries, self.k, self.metric)
+        truth = nested_truth(base, self.queries, self.k, self.metric)
         if self.truth is not None and len(base) == len(self.base):
-            trial = replace(trial, truth={**trial.truth, len(base): self.truth})
-        return trial
+            truth[len(base)] = self.truth
+        return Trial(base, self.queries, truth, self.metric, self.base[n:])
 
 
 def draw_sample(vectors: Any, size: int, seed: int) -> tuple[NDArray[np.float32], int]:
