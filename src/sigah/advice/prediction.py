@@ -55,8 +55,8 @@ class Constants:
     taken_back: float = 0.85
     gain: float = 35.5
     per_doubling: float = 0.1
-    of_lost: float = 0.15
-    of_gain: float = 0.5
+    of_lost: float = 0.05
+    of_gain: float = 1.28
 
 
 FITTED = Constants()
