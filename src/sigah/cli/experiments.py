@@ -202,7 +202,8 @@ def report(
     from sigah.lab.report.markdown import write_markdown
     from sigah.lab.report.page import write_report
 
-    check_output(out, "page", [results], overwrite=overwrite)
+    # of the folder, only these are read: the page may lie among them
+    check_output(out, "page", results.glob("*.json"), overwrite=overwrite)
     if not results.is_dir():
         raise FileNotFoundError(
             f"--results {results}: no such folder; measure with `sigah reproduce` first"
