@@ -20,6 +20,7 @@ CHOICES = {
     "device": ("auto", "cpu", "cuda"),
 }
 MOST_UNITS = 1000  # a dimension of the vectors
+MOST_SHARPNESS = 1000  # beyond it, only equal codes count as near
 WEIGHTS = (
     *("reconstruction", "sparsity", "graph", "adversarial", "neighbor", "pair"),
     *("margin", "weight_decay"),
@@ -88,7 +89,9 @@ class Parameters:
             if ratio > MOST_UNITS:
                 raise ValueError(f"dictionary_ratio must be at most {MOST_UNITS}, got {asked!r}")
         if (asked := self.sharpness) != "learned":
-            check_positive(asked, "sharpness", or_else="'learned'")
+            sharpness = check_positive(asked, "sharpness", or_else="'learned'")
+            if sharpness > MOST_SHARPNESS:
+                raise ValueError(f"sharpness must be at most {MOST_SHARPNESS}, got {asked!r}")
         for name, least in COUNTS.items():
             check_whole(getattr(self, name), name, least=least)
         check_positive(self.validation_fraction, "validation_fraction")

@@ -17,7 +17,7 @@ from sigah.rows.blocks import Rows
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["TBH", "code_graph", "normalized_adjacency", "realness"]
+__all__ = ["TBH", "code_graph", "fooling", "normalized_adjacency", "realness"]
 
 POWER = 1.4  # of similarities in the graph, as in the authors' code
 
@@ -48,6 +48,16 @@ def realness(prior: Tensor, made: Tensor) -> Tensor:
     return softplus(-prior).mean() + softplus(made).mean()
 
 
+def fooling(made: Tensor) -> Tensor:
+    """The network's loss from the same logits: it wants to be taken for the prior.
+
+    Its gradient does not vanish where the discriminator is sure, as that of Eq. (6) and (7) does.
+    """
+    from torch.nn.functional import softplus
+
+    return softplus(-made).mean()
+
+
 class TBH(MLPHead):
     """Bits from which, through a graph of the batch, the vectors are rebuilt.
 
@@ -73,7 +83,7 @@ class TBH(MLPHead):
     n_steps : int, default=3000
         Batches. The authors make up to 100,000, at a rate of 1e-4.
     batch_size : int, default=400
-    learning_rate : float, default=1e-3
+    learning_rate : float, default=3e-4
         Of Adam, for the network and for the discriminators.
     device : {"auto", "cpu", "cuda"}, default="auto"
         Where to train. "auto" takes a GPU when torch finds one.
@@ -97,10 +107,10 @@ class TBH(MLPHead):
     Differences from the authors' code. Vectors are centred and scaled to unit mean variance, so the
     decoder ends without ReLU, which rebuilds features that are never negative only. The error is a
     mean over the batch where theirs is a sum, with which the weight of the discriminators depends
-    on the batch size. A neuron is ``[sigmoid(u) > 1/2]`` in the forward pass, with the gradient of
-    the sigmoid; noise at the threshold is left out, as in their code for encoding. Biases of the
-    bits start where
-    the first thousand vectors have mean logit 0.
+    on the batch size. The network's adversarial loss does not saturate. In training a neuron is
+    ``[sigmoid(u) > e]`` with a uniform random ``e``, and has the gradient of the sigmoid; without
+    the noise, codes find no more than chance. Biases of the bits start where a thousand vectors
+    have mean logit 0.
 
     Examples
     --------
@@ -112,6 +122,7 @@ class TBH(MLPHead):
     """
 
     name: ClassVar[str] = "tbh"
+    revision = 2  # 1 had no noise in training
     fit_cost = "minutes"
     activation = "relu"
 
@@ -125,7 +136,7 @@ class TBH(MLPHead):
         adversarial: float = 1.0,
         n_steps: int = 3000,
         batch_size: int = 400,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 3e-4,
         device: str = "auto",
         random_state: Any = None,
         verbose: bool = False,
@@ -150,7 +161,7 @@ class TBH(MLPHead):
             training.linear(*sizes) for sizes in ((m, m), (m, h), (h, d))
         )
         # ReLU units have means above 0, which would make bits constant: begin with balanced ones
-        some = training.vectors(np.arange(min(1000, len(rows))))
+        some = training.vectors(np.sort(random_state.permutation(len(rows))[:1000]))
         bits.requires_grad_(False)
         bits.bias.copy_(-hidden(some).relu().mean(dim=0).detach() @ bits.weight.T)
         bits.requires_grad_(True)
@@ -166,7 +177,7 @@ class TBH(MLPHead):
         def loss(x: Tensor) -> dict[str, Tensor]:
             units = hidden(x).relu()
             p = bits(units).sigmoid()
-            b = passed_through((p > 0.5).to(p.dtype), p)
+            b = passed_through((p > training.uniform(*p.shape)).to(p.dtype), p)
             graph = normalized_adjacency(code_graph(b))
             z = convolution(graph @ latent(units).sigmoid()).sigmoid()
             error = 0.5 * (output(decoder(z).relu()) - x).square().sum(dim=1).mean()
@@ -174,7 +185,8 @@ class TBH(MLPHead):
             critics.zero_grad()
             judged(b.detach(), z.detach()).backward()
             critics.step()
-            return {"reconstruction": error, "adversarial": -self.adversarial * judged(b, z)}
+            fooled = fooling(critic_of_codes(b)) + fooling(critic_of_latent(z))
+            return {"reconstruction": error, "adversarial": self.adversarial * fooled}
 
         network = [hidden, bits, latent, convolution, decoder, output]
         training.run(loss, training.adam(network, self.learning_rate))
