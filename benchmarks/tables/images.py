@@ -14,7 +14,7 @@ RELEVANT = "label_map_by_relevant@1000"
 LONGEST = (  # heading, and metric of the longest codes
     ("by the hits, 64", "label_map_by_hits@1000"),
     ("asymmetric, 64", "asymmetric_label_map_by_relevant@1000"),
-    ("CPU seconds to fit, 64", "fit_seconds"),
+    ("CPU seconds to fit, 64", "fit_cpu_seconds"),
 )
 
 
@@ -31,10 +31,8 @@ def images_table() -> str:
         seconds = more.pop()
         cells = ["" if figure is None else f"{figure:.3f}" for figure in (*figures, *more)]
         theirs = "/".join(f"{figure:.3f}" for figure in paper.get(case.label, ()))
-        label = case.label.partition(" (pixels)")[0]
-        lines.append((figures[-1], [
-            label, str(len(runs[-1])), *cells, "" if seconds is None else f"{seconds:.0f}", theirs,
-        ]))  # fmt: skip
+        fitting = "" if seconds is None else f"{seconds:.0f}"
+        lines.append((figures[-1], [case.label, str(len(runs[-1])), *cells, fitting, theirs]))
     lines.sort(key=lambda line: -(line[0] or 0))
     headings = [f"{bits} bits" for bits in TABLE6.lengths] + [heading for heading, _ in LONGEST]
     return pipe_table(["method", "seeds", *headings, "the paper"], [line for _, line in lines])

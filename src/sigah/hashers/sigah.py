@@ -303,8 +303,8 @@ class SiGAH(DecoderMixin, LinearHasher):
         Near vectors of different kinds are not told from near ones of the same kind by distance
         alone, so the order of distances is worth less here. The neighbour term looks at the very
         nearest vectors of a batch only, and the pair term, which learns a radius, is left out.
-        Relaxed codes, normalised logits and a fixed sharpness keep every bit in play. Any of these
-        settings can be overridden by keyword.
+        Codes are relaxed, logits normalised, and the sharpness is fixed. Any of these settings can
+        be overridden by keyword.
 
         See Also
         --------

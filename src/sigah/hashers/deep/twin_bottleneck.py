@@ -108,9 +108,9 @@ class TBH(MLPHead):
     decoder ends without ReLU, which rebuilds features that are never negative only. The error is a
     mean over the batch where theirs is a sum, with which the weight of the discriminators depends
     on the batch size. The network's adversarial loss does not saturate. In training a neuron is
-    ``[sigmoid(u) > e]`` with a uniform random ``e``, and has the gradient of the sigmoid; without
-    the noise, codes find no more than chance. Biases of the bits start where a thousand vectors
-    have mean logit 0.
+    ``[sigmoid(u) > e]`` with a uniform random ``e``, and has the gradient of the sigmoid; in trials
+    without the noise, codes found no more than chance. Biases of the bits start where a thousand
+    vectors have mean logit 0.
 
     Examples
     --------
