@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sigah.advice.choice import Candidate, Wishes
+from sigah.advice.judgements import Judged
 from sigah.advice.measurement import Measured, scaled
 from sigah.advice.prediction import FITTED, Constants, Interval, learning_left, predict, share_found
 from sigah.refinement.refined_codes import TRAINING_ROWS
@@ -67,6 +68,9 @@ def _candidate(measured: Measured, reads: int, full: FullSize, wishes: Wishes) -
         seed=full.seed,
         constants=full.constants,
     )
+    ndcg = kept = None
+    if measured.found is not None:
+        ndcg, kept = measured.found.scores(reads)
     raw_bytes = RAW_ITEM * full.dim
     in_memory = raw_bytes if reads and wishes.raw == "memory" else 0
     time = None
@@ -87,10 +91,12 @@ def _candidate(measured: Measured, reads: int, full: FullSize, wishes: Wishes) -
         memory_bytes=full.n_vectors * (contender.bytes + in_memory),
         disk_bytes=full.n_vectors * raw_bytes if reads and wishes.raw == "disk" else 0,
         extrapolated=() if whole else ("recall", "microseconds"),
+        ndcg=ndcg,
+        kept=kept,
     )
 
 
-def floats(seconds: dict[int, float], full: FullSize) -> Candidate:
+def floats(seconds: dict[int, float], full: FullSize, judged: Judged | None) -> Candidate:
     """An exact search of all vectors in memory, as a yardstick."""
     rows, size = max(seconds), RAW_ITEM * full.dim
     return Candidate(
@@ -107,4 +113,6 @@ def floats(seconds: dict[int, float], full: FullSize) -> Candidate:
         memory_bytes=size * full.n_vectors,
         disk_bytes=0,
         extrapolated=("microseconds",) if rows < full.n_indexed else (),
+        ndcg=None if judged is None else judged.ndcg(),
+        kept=None if judged is None else Interval(1.0, 1.0, 1.0),
     )

@@ -47,6 +47,10 @@ class Candidate:
         Of all vectors.
     extrapolated : tuple of str
         Which of these figures were not measured at the full size.
+    ndcg : Interval or None
+        With judgements: the nDCG of the ``k`` returned.
+    kept : Interval or None
+        With judgements: the same as a share of the nDCG of the full vectors.
     """
 
     method: str
@@ -62,6 +66,13 @@ class Candidate:
     memory_bytes: int
     disk_bytes: int
     extrapolated: tuple[str, ...] = ()
+    ndcg: Interval | None = None
+    kept: Interval | None = None
+
+    @property
+    def quality(self) -> Interval:
+        """What is wished and compared: the share of the nDCG that is kept, or else the recall."""
+        return self.recall if self.kept is None else self.kept
 
 
 @dataclass(frozen=True)
@@ -71,7 +82,8 @@ class Wishes:
     Attributes
     ----------
     recall : float or None
-        Wanted: the low end of the interval must reach it. None: as much as possible.
+        Wanted, of the true neighbours, or with judgements of the nDCG of the full vectors: the low
+        end of the interval must reach it. None: as much as possible.
     bytes : float
         At most, for each vector in memory.
     microseconds : float
@@ -92,7 +104,7 @@ class Wishes:
         """Which of the wishes a candidate does not meet."""
         slow = candidate.microseconds is not None and candidate.microseconds > self.microseconds
         fails = {
-            "recall": self.recall is not None and candidate.recall.low < self.recall,
+            "recall": self.recall is not None and candidate.quality.low < self.recall,
             "bytes": candidate.bytes > self.bytes,
             "latency": slow,
             "reads": candidate.reads > (0 if self.raw == "none" else self.reads),
@@ -121,6 +133,8 @@ class Choice:
 
 def choose(candidates: Iterable[Candidate], wishes: Wishes) -> Choice:
     """Choose among candidates.
+
+    By recall, or with judgements by the share of the nDCG that is kept.
 
     With a wanted recall, the candidate with the fewest bytes in memory is taken; of those within a
     tenth of its cost, the one with the fewest reads (if the original vectors are in memory: the
@@ -158,8 +172,8 @@ def _best(candidates: Sequence[Candidate], wishes: Wishes) -> Candidate:
     if not allowed:
         fewest = min(len(wishes.unmet(one)) for one in candidates)
         allowed = [one for one in candidates if len(wishes.unmet(one)) == fewest]
-    highest = max(one.recall.expected for one in allowed)
-    alike = [one for one in allowed if one.recall.expected >= highest - NEAR]
+    highest = max(one.quality.expected for one in allowed)
+    alike = [one for one in allowed if one.quality.expected >= highest - NEAR]
     return min(alike, key=lambda one: (one.cost, *_effort(one, wishes)))
 
 
@@ -172,13 +186,13 @@ def _effort(one: Candidate, wishes: Wishes) -> tuple[float, ...]:
 
 
 def undominated(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Without those that another one beats in recall at no more bytes and no more reads."""
+    """Without those that another one beats in quality at no more bytes and no more reads."""
     every = list(candidates)
     return [
         one
         for one in every
         if not any(
-            other.recall.expected > one.recall.expected
+            other.quality.expected > one.quality.expected
             and other.cost <= one.cost
             and other.reads <= one.reads
             for other in every

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigah.advice.contenders import Contender
+from sigah.advice.judgements import Found
 from sigah.advice.orders import Order, Vectors
 from sigah.advice.trials import Trial
 from sigah.metric import as_compared
@@ -39,6 +40,8 @@ class Measured:
         Of ranking one more candidate by its original vector, in memory.
     learned : int
         Rows that the contender learned from.
+    found : Found or None
+        What stands first for judged queries, in the whole base.
     """
 
     contender: Contender
@@ -48,6 +51,7 @@ class Measured:
     seconds: Mapping[int, float]
     seconds_per_read: float
     learned: int
+    found: Found | None = None
 
 
 def places(found: NDArray[Any], truth: NDArray[Any]) -> NDArray[np.int32]:
@@ -83,10 +87,10 @@ def measure(
     Otherwise hash codes are learned from the base, of which a part is enough. Codebooks know the
     vectors that they were learned from, the better the fewer there are. So they are learned from
     spare rows of the sample; without enough of these, from one half of the base, and measured on
-    the other.
+    the other. Judgements are about all vectors, so judged queries are always measured on these.
     """
     learned_from = trial.base
-    if contender.has_codebooks and not whole:
+    if contender.has_codebooks and not whole and trial.judged is None:
         if len(trial.spare) < len(trial.base) and len(trial.truth) > 1:
             trial = trial.half()
         learned_from = trial.spare if len(trial.spare) else trial.base
@@ -99,10 +103,13 @@ def measure(
 def _measured(
     contender: Contender, order: Order, trial: Trial, depth: int, learned: int, timed: bool
 ) -> Measured:
-    at = {
-        size: places(order.nearest(trial.queries, min(depth, size), size), truth)
-        for size, truth in trial.truth.items()
-    }
+    at = {}
+    for size, truth in trial.truth.items():  # ascending
+        ids = order.nearest(trial.queries, min(depth, size), size)
+        at[size] = places(ids, truth)
+    found = None
+    if trial.judged is not None:
+        found = Found.of(trial.judged, ids, trial.base, trial.queries, trial.metric)
     sizes: Sequence[int] = list(trial.truth) if timed else []
     # the least and the largest tell what a row costs, and what every query costs
     seconds = {
@@ -110,7 +117,7 @@ def _measured(
         for size in dict.fromkeys((*sizes[:1], *sizes[-1:]))
     }
     per_read = time_read(trial, depth) if timed else 0.0
-    return Measured(contender, order.ranking, at, depth, seconds, per_read, learned)
+    return Measured(contender, order.ranking, at, depth, seconds, per_read, learned, found=found)
 
 
 def time_read(trial: Trial, n_reads: int) -> float:

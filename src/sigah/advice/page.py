@@ -10,7 +10,9 @@ from sigah import __version__
 from sigah.advice.choice import Candidate
 from sigah.advice.run import Advice
 from sigah.advice.words import (
+    in_words,
     plain_words,
+    quality_told,
     readable_bytes,
     readable_time,
     recall_range,
@@ -89,7 +91,7 @@ def page(advice: Advice) -> str:
     if timed:
         charts.append(
             _chart(
-                "Recall and time",
+                "Time",
                 timed,
                 advice,
                 lambda one: one.microseconds,
@@ -121,7 +123,8 @@ def page(advice: Advice) -> str:
 <div class="legend">{legend}<span><i class="ring"></i>recommended</span></div>
 <div class="charts">{"".join(charts)}</div>
 <div class="scroll">{_table(advice)}</div>
-<p class="soft">Bars: 95 % intervals. Times: {escape(str(advice.environment.get("machine")))},
+<p class="soft">Height: {_measure(advice)}; bars: 95 % intervals. Times:
+{escape(str(advice.environment.get("machine")))},
 {advice.environment.get("threads")} threads. sigah {__version__}.</p>
 </body>
 </html>
@@ -138,16 +141,18 @@ def _chart(
     *,
     joined: bool = True,
 ) -> str:
-    """A figure: recall against something positive, on a logarithmic axis."""
+    """A figure: recall, or nDCG kept, against something positive, on a logarithmic axis."""
     xs = [x for one in candidates if (x := x_of(one))]
+    what = _measure(advice)
     low, high = math.log2(min(xs)) - 0.3, math.log2(max(xs)) + 0.3
-    bottom = math.floor(10 * min(one.recall.low for one in candidates)) / 10
+    bottom = math.floor(10 * max(0.0, min(one.quality.low for one in candidates))) / 10
+    top = max(1.0, max(one.quality.high for one in candidates))  # codes may surpass the vectors
 
     def across(x: float) -> float:
         return LEFT + (math.log2(x) - low) / (high - low) * (WIDE - LEFT - RIGHT)
 
     def up(recall: float) -> float:
-        return HIGH - BOTTOM - (recall - bottom) / (1 - bottom) * (HIGH - TOP - BOTTOM)
+        return HIGH - BOTTOM - (recall - bottom) / (top - bottom) * (HIGH - TOP - BOTTOM)
 
     drawn = []
     step = next(step for step in (0.02, 0.05, 0.1, 0.2) if (1 - bottom) / step <= 5.01)
@@ -175,7 +180,7 @@ def _chart(
         )
     for method in dict.fromkeys(one.method for one in candidates):
         some = [one for one in candidates if one.method == method]
-        points = sorted((x_of(one) or 0, one.recall.expected, one) for one in _best(some, joined))
+        points = sorted((x_of(one) or 0, one.quality.expected, one) for one in _best(some, joined))
         drawn.append(f'<g class="c-{method}" style="--c:{COLOURS[method]}">')
         if joined and len(points) > 1:
             path = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y, _ in points)
@@ -183,8 +188,8 @@ def _chart(
         for x, y, one in points:
             at = f"{across(x):.1f}"
             drawn.append(
-                f'<line class="whisker" x1="{at}" x2="{at}" y1="{up(one.recall.low):.1f}"'
-                f' y2="{up(one.recall.high):.1f}"/>'
+                f'<line class="whisker" x1="{at}" x2="{at}"'
+                f' y1="{up(max(bottom, one.quality.low)):.1f}" y2="{up(one.quality.high):.1f}"/>'
                 f'<circle class="dot" cx="{at}" cy="{up(y):.1f}" r="4"><title>'
                 f"{escape(_told(one))}</title></circle>"
             )
@@ -193,28 +198,47 @@ def _chart(
         drawn.append("</g>")
     return (
         f"<figure><h2>{escape(title)}</h2>"
-        f'<svg viewBox="0 0 {WIDE} {HIGH}" role="img" aria-label="{escape(title)}: recall">'
+        f'<svg viewBox="0 0 {WIDE} {HIGH}" role="img" aria-label="{escape(title)}: {what}">'
         f"{''.join(drawn)}</svg></figure>"
     )
 
 
+def _measure(advice: Advice) -> str:
+    """What is wished and compared."""
+    return "recall" if advice.judgements is None else f"share of the nDCG@{advice.k} kept"
+
+
 def _best(candidates: Sequence[Candidate], joined: bool) -> list[Candidate]:
-    """On a curve, one point a size: the ranking with the highest recall."""
+    """On a curve, one point a size: the ranking with the highest quality."""
     if not joined:
         return list(candidates)
     best: dict[int, Candidate] = {}
     for one in candidates:
-        if one.bytes not in best or one.recall.expected > best[one.bytes].recall.expected:
+        if one.bytes not in best or one.quality.expected > best[one.bytes].quality.expected:
             best[one.bytes] = one
     return list(best.values())
 
 
 def _table(advice: Advice) -> str:
-    head = ("method", "ranking", "bytes", "reads", "recall (95 %)", "one query", "memory")
+    judged = advice.judgements is not None
+    of_judgements = (f"nDCG@{advice.k}", "kept (95 %)") if judged else ()
+    head = (
+        "method",
+        "ranking",
+        "bytes",
+        "reads",
+        *of_judgements,
+        "recall (95 %)",
+        "one query",
+        "memory",
+    )
     heads = "".join(f"<th{' class=desk' if name == 'memory' else ''}>{name}</th>" for name in head)
     rows = []
     for one in advice.candidates:
-        cells = [one.method, one.ranking, f"{one.bytes:,}", f"{one.reads:,}", recall_range(one)]
+        cells = [one.method, one.ranking, f"{one.bytes:,}", f"{one.reads:,}"]
+        if one.ndcg is not None and one.kept is not None:
+            cells += [f"{one.ndcg.expected:.3f}", in_words(one.kept)]
+        cells.append(recall_range(one))
         cells.append("–" if one.microseconds is None else readable_time(one.microseconds))
         text = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
         best = ' class="best"' if one == advice.recommended else ""
@@ -225,7 +249,7 @@ def _table(advice: Advice) -> str:
 
 def _told(one: Candidate) -> str:
     reads = f", {one.reads:,} reads" if one.reads else ""
-    return f"{one.method} ({one.ranking}), {one.bytes:,} bytes{reads}: {recall_range(one)}"
+    return f"{one.method} ({one.ranking}), {one.bytes:,} bytes{reads}: {quality_told(one)}"
 
 
 def _as_bytes(size: float) -> str:

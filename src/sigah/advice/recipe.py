@@ -45,6 +45,8 @@ class Recipe:
         Of the method, beyond these.
     recall : dict
         ``low``, ``expected`` and ``high`` at the full size.
+    ndcg_kept : dict
+        The same of the share of the nDCG of the full vectors; empty without judgements.
     made_from : dict
         The vectors: ``name``, ``rows``, ``dimensions``, and ``sampled``, rows measured.
     version : str
@@ -60,6 +62,7 @@ class Recipe:
     k: int
     parameters: dict[str, Any] = field(default_factory=dict)
     recall: dict[str, float] = field(default_factory=dict)
+    ndcg_kept: dict[str, float] = field(default_factory=dict)
     made_from: dict[str, Any] = field(default_factory=dict)
     version: str = ""
 
@@ -73,7 +76,7 @@ class Recipe:
                 raise ValueError(f"{name} must be a whole number of at least {least}")
         if self.bits % 8 or (self.method in OF_HASHERS and not self.bits):
             raise ValueError(f"bits must be a multiple of 8, got {self.bits}")
-        for name in ("parameters", "recall", "made_from"):
+        for name in ("parameters", "recall", "ndcg_kept", "made_from"):
             if not isinstance(getattr(self, name), dict):
                 raise ValueError(f"{name} must be a table of names and values")
 

@@ -18,18 +18,38 @@ from sigah.advice.contenders import Contender, contenders, families
 from sigah.advice.measurement import measure, time_floats
 from sigah.advice.prediction import Interval
 from sigah.advice.recipe import Recipe
-from sigah.advice.trials import Trials, draw_sample
+from sigah.advice.trials import FIRST, Trial, Trials, draw_sample
 from sigah.checks import check_positive, check_whole
 from sigah.evaluation.provenance import environment
+from sigah.evaluation.relevance import Grades
 from sigah.metric import check_metric
 from sigah.progress import bar, phase
 
-__all__ = ["Advice", "AdviceInterrupted", "advise"]
+__all__ = ["Advice", "AdviceInterrupted", "Judgements", "advise"]
 
 SAMPLE = 100_000
-FIRST = 10_000  # rows on which every contender is measured
+SAMPLE_JUDGED = 200_000  # judgements are about all vectors
 LEAST_ROWS = 1000
 FINALISTS = 4  # besides plain signs
+
+
+@dataclass(frozen=True)
+class Judgements:
+    """Relevance judgements that an advice rests on.
+
+    Attributes
+    ----------
+    n_results : int
+        Judged results, each counted once.
+    n_unknown : int
+        Of these, those that are not among the vectors: no search finds them.
+    ndcg : Interval
+        Of an exact search by the full vectors.
+    """
+
+    n_results: int
+    n_unknown: int
+    ndcg: Interval
 
 
 @dataclass(frozen=True)
@@ -48,6 +68,8 @@ class Advice:
         Vectors drawn as a base, and queries.
     held_out : bool
         Whether the queries were drawn from the vectors.
+    judgements : Judgements or None
+        What the nDCG rests on.
     candidates : tuple of Candidate
         All that was measured, without those that another one beats at every cost; plain signs stay.
     choice : Choice or None
@@ -71,6 +93,7 @@ class Advice:
     n_sampled: int
     n_queries: int
     held_out: bool
+    judgements: Judgements | None
     candidates: tuple[Candidate, ...]
     choice: Choice | None
     finished: bool
@@ -115,6 +138,7 @@ class Advice:
                 "n_sampled": self.n_sampled,
                 "n_queries": self.n_queries,
                 "queries": "held out" if self.held_out else "given",
+                "judgements": None if self.judgements is None else asdict(self.judgements),
                 "seed": self.seed,
             },
             "wishes": {
@@ -149,6 +173,7 @@ class Advice:
             k=self.k,
             parameters={"seed": self.seed} if seeded else {},
             recall=asdict(one.recall),
+            ndcg_kept={} if one.kept is None else asdict(one.kept),
             made_from={
                 "name": self.name,
                 "rows": self.n_vectors,
@@ -172,6 +197,8 @@ def advise(
     queries: ArrayLike | None = None,
     *,
     truth: ArrayLike | None = None,
+    grades: Sequence[Grades] | None = None,
+    ids: ArrayLike | None = None,
     metric: str = "cosine",
     k: int = 10,
     recall: float | None = None,
@@ -180,7 +207,7 @@ def advise(
     reads: int = 200,
     raw: str = "disk",
     methods: Sequence[str] | None = None,
-    sample: int = SAMPLE,
+    sample: int | None = None,
     seed: int = 0,
     name: str = "vectors",
     show: bool = False,
@@ -201,12 +228,19 @@ def advise(
     truth : array-like of int, shape (q, at least k), optional
         True neighbours of ``queries``, as row numbers; only if ``sample`` takes in all vectors.
         By default they are found by an exact search of the sample.
+    grades : sequence of mappings, length q, optional
+        Relevance judgements of ``queries``, as :func:`~sigah.evaluation.judgements_of` returns
+        them; only if ``sample`` takes in all vectors. Then the share that a candidate keeps of the
+        nDCG of the full vectors takes the place of recall in what is wished and compared.
+    ids : array-like of int or str, shape (n,), optional
+        Names of the vectors in ``grades``, compared as text; by default their row numbers.
     metric : {"cosine", "l2", "ip"}
     k : int, default=10
         Neighbours wanted.
     recall : float, optional
-        Share of the ``k`` true neighbours wanted among the ``k`` returned. By default .95, or, if
-        ``n_bytes`` are given, as much as they allow.
+        Share of the ``k`` true neighbours wanted among the ``k`` returned; with ``grades``, share
+        of the nDCG of the full vectors. By default .95, or, if ``n_bytes`` are given, as much as
+        they allow.
     n_bytes : float, optional
         In memory, for each vector, at most.
     latency : float, optional
@@ -218,8 +252,8 @@ def advise(
     methods : sequence of str, optional
         Of "sign", "itq", "vectors", "sigah", "sq8", "pq", "opq", "rabitq"; by default all for which
         the libraries are installed.
-    sample : int, default=100_000
-        Vectors to measure on.
+    sample : int, optional
+        Vectors to measure on, by default 100,000; with ``grades``, at most 200,000.
     seed : int, default=0
     name : str
         Of the vectors, for the recipe.
@@ -252,13 +286,16 @@ def advise(
     check_metric(metric)
     seed = check_whole(seed, "seed", least=0)
     chosen = _check_methods(methods)
-    size = check_whole(sample, "sample", least=LEAST_ROWS)
+    usual = SAMPLE if grades is None else SAMPLE_JUDGED
+    size = usual if sample is None else check_whole(sample, "sample", least=LEAST_ROWS)
     with phase("reading a sample", show=show):
         drawn, n_vectors = draw_sample(vectors, size, seed)
     if len(drawn) < LEAST_ROWS:
         raise ValueError(f"vectors: at least {LEAST_ROWS:,} are needed to judge, got {len(drawn)}")
-    trials = Trials(drawn, n_vectors, queries, truth, metric, k, seed)
+    trials = Trials(drawn, n_vectors, queries, truth, metric, k, seed, grades, ids)
     depth = max(k, wishes.reads if wishes.raw != "none" else 0)
+    with phase("finding the true neighbours", show=show):
+        first = trials.first()
     told = Advice(
         n_vectors=n_vectors,
         dim=drawn.shape[1],
@@ -268,6 +305,9 @@ def advise(
         n_sampled=len(trials.base),
         n_queries=len(trials.queries),
         held_out=queries is None,
+        judgements=None
+        if first.judged is None
+        else Judgements(trials.n_judged, trials.n_unknown, first.judged.ndcg()),
         candidates=(),
         choice=None,
         finished=False,
@@ -278,7 +318,7 @@ def advise(
     )
     found: dict[tuple[str, int], list[Candidate]] = {}
     try:
-        _measure_all(found, trials, told, chosen, depth, show=show)
+        _measure_all(found, trials, first, told, chosen, depth, show=show)
         finished = True
     except KeyboardInterrupt:
         if not found:
@@ -306,20 +346,19 @@ def advise(
 def _measure_all(
     found: dict[tuple[str, int], list[Candidate]],
     trials: Trials,
+    first: Trial,
     told: Advice,
     chosen: Sequence[str],
     depth: int,
     *,
     show: bool,
 ) -> None:
-    """Measure all contenders on few rows, and the promising ones on all; fills ``found``.
+    """Measure all contenders on the first rows, and the promising ones on all; fills ``found``.
 
     What an interruption leaves in ``found`` is whole.
     """
     wishes = told.wishes
-    with phase("finding the true neighbours", show=show):
-        small = trials.of(FIRST if told.n_sampled >= 2 * FIRST else told.n_sampled)
-    alone = len(small.base) == told.n_sampled
+    alone = told.n_sampled < 2 * FIRST
     whole = told.n_sampled >= told.full.n_indexed
     tried = list(contenders(told.dim, told.n_sampled, chosen, wishes.bytes))
     if not tried:
@@ -335,21 +374,21 @@ def _measure_all(
         for contender in early:
             progress.update(task, detail=contender.name)
             if _worthwhile(contender, found, wishes):
-                measured = measure(contender, small, depth, told.seed, whole=alone and whole)
+                measured = measure(contender, first, depth, told.seed, whole=alone and whole)
                 found[contender.family, contender.bytes] = candidates_of(
                     measured, told.full, wishes
                 )
             progress.advance(task)
         seconds = time_floats(trials.base, trials.queries, told.k, told.metric)
-        found["floats", 4 * told.dim] = [floats(seconds, told.full)]
+        found["floats", 4 * told.dim] = [floats(seconds, told.full, first.judged)]
         finalists = _finalists(early, found, wishes)
         compared = [] if alone else finalists
         sizes_of_itq = {one.bytes for one in finalists if one.family == "itq"}
         compared += [one for one in late if one.bytes in sizes_of_itq]
         if not compared:
             return
-        large = small
-        if not alone:
+        large = first
+        if len(first.base) < told.n_sampled:
             with phase("finding the true neighbours", show=show):
                 large = trials.of(told.n_sampled)
         task = progress.add_task("comparing", total=len(compared), detail="")
@@ -366,7 +405,7 @@ def _worthwhile(
     """Whether a contender may be needed: not if a shorter one of its family leaves no wish open."""
     enough = 1 - NEAR if wishes.recall is None else wishes.recall
     return not any(
-        not wishes.unmet(one) and one.recall.low >= enough
+        not wishes.unmet(one) and one.quality.low >= enough
         for (family, n_bytes), some in found.items()
         if family == contender.family and n_bytes < contender.bytes
         for one in some
@@ -378,16 +417,17 @@ def _finalists(
 ) -> list[Contender]:
     """Plain signs, and the contenders that could turn out to be the one to take.
 
-    Each is given the benefit of the doubt once: its recall is taken to be the high end of the
+    Each is given the benefit of the doubt once: its quality is taken to be the high end of the
     interval. The contenders that would then be chosen first, second, ... go on.
     """
     left = {key: some for key, some in found.items() if key[0] != "floats"}
     chosen = [("sign", key[1]) for key in left if key[0] == "sign"]
-    for pick in (lambda recall: recall.expected, lambda recall: recall.high):
+    for pick in (lambda quality: quality.expected, lambda quality: quality.high):
         rest = {key: some for key, some in left.items() if key not in chosen}
         for _ in range(FINALISTS // 2):
             hoped = [
-                replace(one, recall=Interval(pick(one.recall), pick(one.recall), 1.0))
+                # a share that is kept stands before the recall, and so for both
+                replace(one, kept=Interval(pick(one.quality), pick(one.quality), 1.0))
                 for some in rest.values()
                 for one in some
             ]

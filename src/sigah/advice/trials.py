@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sigah.advice.judgements import Judged, grades_of_rows, judged_queries
 from sigah.advice.orders import Vectors
+from sigah.evaluation.relevance import Grades
 from sigah.evaluation.truth import exact_neighbors
+from sigah.rows.blocks import Rows, finite
 from sigah.rows.dtypes import check_rows
-from sigah.rows.sampling import sample
+from sigah.rows.sampling import sample, sample_rows
 from sigah.rows.sources import as_rows
 
-__all__ = ["Trial", "Trials", "draw_sample", "nested_truth", "sizes_of"]
+__all__ = ["FIRST", "Trial", "Trials", "draw_sample", "nested_truth", "sizes_of"]
 
+FIRST = 10_000  # rows on which every contender is measured
 STEPS = (16, 8, 4, 2, 1)  # sizes of the base, as parts of the sample
 LEAST_SIZE = 500
 SPARE = 160  # neighbours beyond the expected ones, so that few queries are searched again
@@ -38,6 +42,8 @@ class Trial:
     metric : str
     spare : ndarray of float32, shape (m, d)
         Rows of the sample that are not in the base; there may be none.
+    judged : Judged or None
+        Relevance judgements of the queries, among the whole base.
     """
 
     base: Vectors
@@ -45,6 +51,7 @@ class Trial:
     truth: Mapping[int, NDArray[Any]]
     metric: str
     spare: Vectors
+    judged: Judged | None = None
 
     def half(self) -> Trial:
         """A trial on the first half of the base; the other half is spare."""
@@ -66,13 +73,21 @@ class Trials:
         metric: str,
         k: int,
         seed: int,
+        grades: Sequence[Grades] | None = None,
+        ids: ArrayLike | None = None,
     ) -> None:
         self.metric, self.k = metric, k
         self.truth: NDArray[Any] | None = None
+        self.grades: list[Grades] | None = None
+        self.n_judged = self.n_unknown = 0
+        if grades is None and ids is not None:
+            raise ValueError("ids are needed for grades only, which name vectors: leave them out")
         order = np.random.default_rng(seed).permutation(len(drawn))
         if queries is None:
             if truth is not None:
                 raise ValueError("truth needs queries, the vectors whose neighbours it names")
+            if grades is not None:
+                raise ValueError("grades need queries, the vectors whose results they judge")
             held_out = min(MOST_QUERIES, len(drawn) // MOST_QUERY_SHARE)
             self.queries = drawn[order[:held_out]]
             self.base = drawn[order[held_out:]]
@@ -82,22 +97,44 @@ class Trials:
             raise ValueError(
                 f"queries have {rows.shape[1]} dimensions, but the vectors have {drawn.shape[1]}"
             )
-        self.queries = sample(rows, MOST_QUERIES, seed) if truth is None else np.asarray(rows[:])
-        self.queries = np.asarray(self.queries, np.float32)
         self.base = drawn[order]
-        if truth is not None:
-            self.truth = _check_truth(truth, len(self.queries), len(drawn), n_vectors, k)
-            place = np.empty(len(order), np.int64)
-            place[order] = np.arange(len(order))
-            self.truth = place[self.truth]
+        place = np.empty(len(order), np.int64)
+        place[order] = np.arange(len(order))
+        if grades is not None:
+            if truth is not None:
+                raise ValueError("grades and truth both say what is right: leave one of them out")
+            _check_all_sampled("grades judge results", len(drawn), n_vectors)
+            some = judged_queries(grades, rows.shape[0], MOST_QUERIES, seed)
+            by_row, self.n_unknown = grades_of_rows([grades[row] for row in some], ids, n_vectors)
+            self.grades = [
+                {place[row] if isinstance(row, int) else row: grade for row, grade in one.items()}
+                for one in by_row
+            ]
+            self.n_judged = len({row for one in self.grades for row in one})
+            self.queries = finite(np.asarray(rows[:]), 0, name="queries")[some]
+            return
+        if truth is None:
+            self.queries = sample_rows(Rows(rows, name="queries"), MOST_QUERIES, seed)
+        else:
+            self.queries = finite(np.asarray(rows[:]), 0, name="queries")
+            self.truth = place[_check_truth(truth, len(self.queries), len(drawn), n_vectors, k)]
+
+    def first(self) -> Trial:
+        """The trial of every contender: few rows; all of them if these are few or judged."""
+        n = len(self.base)
+        return self.of(FIRST if n >= 2 * FIRST and self.grades is None else n)
 
     def of(self, n: int) -> Trial:
         """A trial on the first rows."""
         base = self.base[:n]
         truth = nested_truth(base, self.queries, self.k, self.metric)
-        if self.truth is not None and len(base) == len(self.base):
-            truth[len(base)] = self.truth
-        return Trial(base, self.queries, truth, self.metric, self.base[n:])
+        judged = None
+        if len(base) == len(self.base):
+            if self.truth is not None:
+                truth[len(base)] = self.truth
+            if self.grades is not None:
+                judged = Judged.of(self.grades, truth[len(base)])
+        return Trial(base, self.queries, truth, self.metric, self.base[n:], judged)
 
 
 def draw_sample(vectors: Any, size: int, seed: int) -> tuple[NDArray[np.float32], int]:
@@ -127,12 +164,17 @@ def _check_truth(
         )
     if array.dtype.kind not in "iu" or array.min() < 0 or array.max() >= n_vectors:
         raise ValueError(f"truth must be row numbers from 0 to {n_vectors - 1:,}")
-    if n_sampled < n_vectors:
-        raise ValueError(
-            f"truth names neighbours among all {n_vectors:,} vectors, but only {n_sampled:,} are"
-            " sampled: sample all of them, or leave the truth out"
-        )
+    _check_all_sampled("truth names neighbours", n_sampled, n_vectors)
     return array[:, :k]
+
+
+def _check_all_sampled(what: str, n_sampled: int, n_vectors: int) -> None:
+    if n_sampled < n_vectors:
+        name = what.split()[0]
+        raise ValueError(
+            f"{what} among all {n_vectors:,} vectors, but only {n_sampled:,} are sampled: sample"
+            f" all of them, or leave the {name} out"
+        )
 
 
 def sizes_of(n: int, k: int) -> list[int]:

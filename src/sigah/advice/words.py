@@ -5,11 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sigah.advice.choice import Candidate, Wishes
+from sigah.advice.prediction import Interval
 
 if TYPE_CHECKING:
     from sigah.advice.run import Advice
 
-__all__ = ["described", "plain_words", "readable_bytes", "readable_time"]
+__all__ = [
+    "described",
+    "in_words",
+    "plain_words",
+    "readable_bytes",
+    "readable_time",
+    "recall_range",
+]
 
 BYTE_UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 NAMES = {
@@ -40,6 +48,7 @@ def plain_words(advice: Advice) -> list[str]:
         said.append(_failure(best, unmet, advice.wishes))
     verb = "Nearest to it" if unmet else "Take"
     said.append(f"{verb}: {described(best, advice.wishes)}.")
+    said.extend(_relevance(best, advice))
     said.append(_figures(best, advice))
     if best.method in OF_FAISS:
         said.append("For these vectors, product quantisation is better than the codes of sigah.")
@@ -97,10 +106,38 @@ def readable_time(microseconds: float) -> str:
 
 def recall_range(one: Candidate) -> str:
     """The expected recall and its interval."""
-    recall = one.recall
-    if recall.low == recall.high:
-        return f"{recall.expected:.3f}"
-    return f"{recall.expected:.3f} ({recall.low:.3f} to {recall.high:.3f})"
+    return in_words(one.recall)
+
+
+def in_words(interval: Interval) -> str:
+    """What is expected, and the ends.
+
+    Examples
+    --------
+    >>> from sigah.advice import Interval
+    >>> from sigah.advice.words import in_words
+    >>> in_words(Interval(0.9, 0.92, 0.94))
+    '0.920 (0.900 to 0.940)'
+    """
+    if interval.low == interval.high:
+        return f"{interval.expected:.3f}"
+    return f"{interval.expected:.3f} ({interval.low:.3f} to {interval.high:.3f})"
+
+
+def quality_told(one: Candidate) -> str:
+    """What is wished and compared: the share of the nDCG that is kept, or else the recall."""
+    if one.kept is None:
+        return f"recall {recall_range(one)}"
+    return f"{in_words(one.kept)} of the nDCG kept, recall {recall_range(one)}"
+
+
+def _relevance(one: Candidate, advice: Advice) -> list[str]:
+    if one.ndcg is None or one.kept is None or advice.judgements is None:
+        return []
+    return [
+        f"nDCG@{advice.k} of {advice.n_queries:,} judged queries: {in_words(one.ndcg)}; of the full"
+        f" vectors: {in_words(advice.judgements.ndcg)}. Kept of it: {in_words(one.kept)}."
+    ]
 
 
 def _figures(one: Candidate, advice: Advice) -> str:
@@ -114,7 +151,7 @@ def _figures(one: Candidate, advice: Advice) -> str:
 
 
 def _short(one: Candidate, wishes: Wishes) -> str:
-    text = f"recall {recall_range(one)}"
+    text = quality_told(one)
     if one.microseconds is not None:
         text += f", {readable_time(one.microseconds)}"
     unmet = wishes.unmet(one)
@@ -122,8 +159,9 @@ def _short(one: Candidate, wishes: Wishes) -> str:
 
 
 def _failure(best: Candidate, unmet: tuple[str, ...], wishes: Wishes) -> str:
+    wanted = "recall {:g}" if best.kept is None else "{:g} of the nDCG of the full vectors"
     limits = {
-        "recall": f"recall {wishes.recall:g}" if wishes.recall is not None else "",
+        "recall": "" if wishes.recall is None else wanted.format(wishes.recall),
         "bytes": f"{wishes.bytes:g} bytes",
         "latency": readable_time(wishes.microseconds),
         "reads": f"{wishes.reads:,} reads",
@@ -134,7 +172,7 @@ def _failure(best: Candidate, unmet: tuple[str, ...], wishes: Wishes) -> str:
     if "recall" in unmet:
         return (
             f"Nothing measured surely reaches {limits['recall']} within {' and '.join(within)}:"
-            f" the best has {recall_range(best)}."
+            f" the best has {in_words(best.quality)}."
         )
     return f"Nothing measured meets all wishes: {', '.join(limits[name] for name in unmet)} fails."
 
@@ -167,21 +205,26 @@ def _on_signs(best: Candidate, advice: Advice) -> list[str]:
         one = min(fit, key=lambda one: one.reads)
         return [
             f"Plain sign bits are enough too, at {one.bytes:,} bytes and {one.reads:,} reads:"
-            f" recall {recall_range(one)}."
+            f" {quality_told(one)}."
         ]
-    one = max(signs, key=lambda one: one.recall.expected)
+    one = max(signs, key=lambda one: one.quality.expected)
     return [
-        f"Plain sign bits are not enough: recall {recall_range(one)} at {one.bytes:,} bytes with"
+        f"Plain sign bits are not enough: {quality_told(one)}, at {one.bytes:,} bytes with"
         f" {one.reads:,} reads."
     ]
 
 
 def _on_trust(best: Candidate, advice: Advice) -> list[str]:
-    of = "held out" if advice.held_out else "given"
+    of = "held out" if advice.held_out else "given" if advice.judgements is None else "judged"
     text = f"Measured with {advice.n_queries:,} queries ({of}) on {best.measured_rows:,} vectors"
     if best.extrapolated:
         text += f"; {' and '.join(best.extrapolated)} at {advice.n_vectors:,} are extrapolated"
     said = [f"{text}. Intervals: 95 %."]
+    if advice.judgements is not None and (missing := advice.judgements.n_unknown):
+        said.append(
+            f"{missing:,} of {advice.judgements.n_results:,} judged results are not among the"
+            " vectors: no search finds them."
+        )
     if best.reads and advice.wishes.raw == "disk":
         said.append("Times are with the original vectors in memory: add what the disk takes.")
     return said

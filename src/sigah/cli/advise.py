@@ -16,7 +16,7 @@ from rich.table import Table
 from sigah.cli.inputs import naming
 from sigah.cli.options import Header, Overwrite, Vectors, check_metric
 from sigah.cli.outputs import check_output
-from sigah.cli.vectors import read_vectors
+from sigah.cli.vectors import column_of_ids, read_vectors
 from sigah.files.atomic import atomic_write
 from sigah.rows import open_array
 
@@ -39,6 +39,27 @@ def advise(
             " all of VECTORS. Default: an exact search of the sample."
         ),
     ] = None,
+    qrels: Annotated[
+        str | None,
+        typer.Option(
+            help="With --queries: relevance judgements (TREC or BEIR); only if --sample takes in"
+            " all of VECTORS. Candidates are compared by the share that they keep of the nDCG."
+        ),
+    ] = None,
+    query_ids: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="With --qrels: the column of --queries with their ids; default: row numbers.",
+        ),
+    ] = None,
+    ids: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="With --qrels: the column of VECTORS with their ids; default: row numbers.",
+        ),
+    ] = None,
     metric: Annotated[
         str, typer.Option(callback=check_metric, help="cosine, l2, or ip (the inner product).")
     ] = "cosine",
@@ -46,8 +67,8 @@ def advise(
     recall: Annotated[
         float | None,
         typer.Option(
-            help="Wanted share of the true neighbours; default: 0.95, or, with --bytes, as much as"
-            " they allow."
+            help="Wanted share of the true neighbours, with --qrels of the nDCG of the full"
+            " vectors; default: 0.95, or, with --bytes, as much as they allow."
         ),
     ] = None,
     n_bytes: Annotated[
@@ -74,8 +95,12 @@ def advise(
         ),
     ] = None,
     sample: Annotated[
-        int, typer.Option(min=1000, help="Vectors to measure on, drawn uniformly.")
-    ] = 100_000,
+        int | None,
+        typer.Option(
+            min=1000,
+            help="Vectors to measure on, drawn uniformly; default: 100000, with --qrels 200000.",
+        ),
+    ] = None,
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="The same seed draws the same sample.")
     ] = 0,
@@ -100,8 +125,10 @@ def advise(
     Example: sigah advise glove-50 --recall 0.9 --reads 100
 
     Example: sigah advise glove-50 --bytes 16 --raw none --json advice.json --recipe recipe.json
+
+    Example: sigah advise texts.parquet --ids id --queries questions.npy --qrels qrels.tsv
     """
-    inputs = (vectors, queries, truth)
+    inputs = (vectors, queries, truth, qrels)
     for path, kind, option in (
         (json_file, "advice", "--json"),
         (html, "page", "--html"),
@@ -111,6 +138,13 @@ def advise(
     slowest = None if latency is None else _seconds(latency)
     if truth is not None and queries is None:
         raise ValueError(f"--truth {truth} needs --queries, whose neighbours it names")
+    if qrels is not None and queries is None:
+        raise ValueError(f"--qrels {qrels} needs --queries, whose results it judges")
+    if qrels is not None and truth is not None:
+        raise ValueError("--qrels and --truth both say what is right: leave one of them out")
+    for column, option in ((query_ids, "--query-ids"), (ids, "--ids")):
+        if column is not None and qrels is None:
+            raise ValueError(f"{option} {column} needs --qrels, whose names it explains")
     rows = read_vectors(vectors, header=header)
     looked_up = None
     if queries is not None:
@@ -122,12 +156,25 @@ def advise(
     if truth is not None:
         with naming("--truth", truth):
             true = np.asarray(open_array(truth))
+    grades = names = None
+    if qrels is not None and looked_up is not None:
+        from sigah.evaluation import judgements_of, read_qrels
+
+        with naming("--qrels", qrels):
+            judgements = read_qrels(qrels)
+        names_of_queries = column_of_ids(looked_up, query_ids, "--query-ids")
+        with naming("--qrels", qrels):
+            grades = judgements_of(judgements, names_of_queries)
+        names = None if ids is None else column_of_ids(rows, ids, "--ids")
     interrupted = False
     with (
         naming("VECTORS", vectors, only="Input X "),
         naming("VECTORS", vectors, only="vectors: "),
         naming("--queries", queries, only="queries"),
+        naming("--queries", queries, only="Input queries "),
         naming("--truth", truth, only="truth"),
+        naming("--qrels", qrels, only="grades"),
+        naming("--ids", ids, only="ids"),
         naming("--recall", recall, only="recall"),
         naming("--bytes", n_bytes, only="n_bytes"),
         naming("--raw", raw, only="raw"),
@@ -138,6 +185,8 @@ def advise(
                 rows,
                 looked_up,
                 truth=true,
+                grades=grades,
+                ids=names,
                 metric=metric,
                 k=k,
                 recall=recall,
@@ -187,7 +236,7 @@ def _write(path: Path, text: str) -> None:
 
 def _table(advice: Any) -> Table:
     """The candidates on the way to the recommendation, by bytes."""
-    from sigah.advice.words import readable_bytes, readable_time, recall_range
+    from sigah.advice.words import in_words, readable_bytes, readable_time, recall_range
 
     table = Table(
         box=box.SIMPLE_HEAD,
@@ -197,7 +246,8 @@ def _table(advice: Any) -> Table:
     )
     for name in ("method", "ranking"):
         table.add_column(name, no_wrap=True)
-    for name in ("bytes", "reads", "recall (95 %)", "one query", "memory"):
+    judged = (f"nDCG@{advice.k}", "kept (95 %)") if advice.judgements is not None else ()
+    for name in ("bytes", "reads", *judged, "recall (95 %)", "one query", "memory"):
         table.add_column(name, justify="right", overflow="fold")
     for one in shown(advice):
         table.add_row(
@@ -205,6 +255,7 @@ def _table(advice: Any) -> Table:
             one.ranking,
             f"{one.bytes:,}",
             f"{one.reads:,}",
+            *((f"{one.ndcg.expected:.3f}", in_words(one.kept)) if one.kept is not None else ()),
             recall_range(one),
             "-" if one.microseconds is None else readable_time(one.microseconds),
             readable_bytes(one.memory_bytes),
@@ -218,9 +269,9 @@ def shown(advice: Any) -> list[Any]:
     best: dict[tuple[str, int], Any] = {}
     for one in advice.candidates:
         key = (one.method, one.bytes)
-        if key not in best or one.recall.expected > best[key].recall.expected:
+        if key not in best or one.quality.expected > best[key].quality.expected:
             best[key] = one
     picked = [] if advice.choice is None else [advice.recommended, *advice.choice.runners_up]
-    others = sorted(best.values(), key=lambda one: -one.recall.expected)
+    others = sorted(best.values(), key=lambda one: -one.quality.expected)
     picked += [one for one in others if one not in picked]
-    return sorted(picked[:ROWS_SHOWN], key=lambda one: (one.cost, one.recall.expected))
+    return sorted(picked[:ROWS_SHOWN], key=lambda one: (one.cost, one.quality.expected))

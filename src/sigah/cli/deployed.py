@@ -20,7 +20,7 @@ from rich.table import Table
 from sigah.cli.inputs import naming, read_model, reading
 from sigah.cli.searching import check_raw, open_codes_of_model
 from sigah.cli.subjects import CodeSubject, EngineSubject, Subject, VectorSubject
-from sigah.cli.vectors import file_named, read_vectors
+from sigah.cli.vectors import column_of_ids, file_named, read_vectors
 from sigah.engines import connect
 from sigah.engines.registry import parse_settings
 from sigah.evaluation.deployed import measure_search
@@ -34,7 +34,6 @@ from sigah.progress import phase
 from sigah.refinement import VectorIndex
 from sigah.rows import finite, open_array
 from sigah.rows.formats.hdf5 import metric_stated_in
-from sigah.rows.ids import IdColumn
 
 __all__ = ["Recipe", "evaluate_deployed", "subject_of"]
 
@@ -98,7 +97,7 @@ def evaluate_deployed(
     if recipe.vectors is not None:
         rows = _read_rows(recipe.vectors, "--vectors", subject, header)
     truth, source = _truth(recipe, subject, rows, looked_up, k)
-    grades = None if recipe.qrels is None else _grades(recipe, subject, queries, looked_up)
+    grades = None if recipe.qrels is None else _grades(recipe, subject, vectors)
     results: dict[str, Any] = {
         "data": {
             "name": Path(queries).name,
@@ -186,17 +185,11 @@ def _truth(
     return subject.named(exact.ids.astype(np.int64)), f"exact, {metric}"
 
 
-def _grades(
-    recipe: Recipe, subject: Subject, argument: str, queries: NDArray[Any]
-) -> Sequence[Grades]:
+def _grades(recipe: Recipe, subject: Subject, queries: Any) -> Sequence[Grades]:
     """The judgements of each query."""
     with naming("--qrels", recipe.qrels):
         judgements = read_qrels(str(recipe.qrels))
-    names: Sequence[Any] = range(len(queries))
-    if recipe.query_ids is not None:
-        with naming("--query-ids", recipe.query_ids):
-            column = IdColumn.of(read_vectors(argument, "QUERIES"), recipe.query_ids)
-            names = column.reader()(len(queries)).to_pylist()
+    names = column_of_ids(queries, recipe.query_ids, "--query-ids")
     with naming("--qrels", recipe.qrels):
         grades = judgements_of(judgements, names)
         judged = (result for one in grades for result in one)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ from sigah.cli.inputs import is_file, naming
 from sigah.cli.options import suggestion
 from sigah.files.targets import KINDS
 from sigah.hashers import BinaryHasher
+from sigah.rows.ids import IdColumn
 
-__all__ = ["file_named", "read_vectors"]
+__all__ = ["column_of_ids", "file_named", "read_vectors"]
 
 
 def read_vectors(
@@ -35,6 +37,15 @@ def read_vectors(
             f" on {hasher.n_features_in_}"
         )
     return vectors
+
+
+def column_of_ids(vectors: Any, column: str | None, option: str) -> Sequence[Any]:
+    """The names of vectors from a column beside them; without one, their row numbers."""
+    if column is None:
+        return range(vectors.shape[0])
+    with naming(option, column):
+        found: list[Any] = IdColumn.of(vectors, column).reader()(vectors.shape[0]).to_pylist()
+        return found
 
 
 def file_named(argument: str) -> Path:

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from sigah.checks import check_whole
 from sigah.evaluation.intervals import mean_interval
 
-__all__ = ["Grades", "QueryScores", "mrr", "ndcg", "recall"]
+__all__ = ["Grades", "QueryScores", "check_grades", "mrr", "ndcg", "recall"]
 
 LARGEST_GRADE = 10**9  # sums of grades stay exact
 
@@ -136,6 +136,13 @@ def recall(ranked_ids: ArrayLike, judgements: Sequence[Grades], k: int) -> Query
     """
     grades, ideal = _graded(ranked_ids, judgements, k)
     return _scores((grades > 0).sum(axis=1), np.array([len(one) for one in ideal]))
+
+
+def check_grades(judgements: Sequence[Grades]) -> None:
+    """Raise a ValueError if a grade is not a whole number."""
+    for row, judged in enumerate(judgements):
+        for grade in judged.values():
+            _check_grade(grade, row)
 
 
 def _graded(
