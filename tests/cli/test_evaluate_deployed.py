@@ -134,7 +134,7 @@ def test_an_index_of_vectors_has_the_same_report(
             assert row["latency"]["single"]["p50"] <= row["latency"]["single"]["p99"]
         assert ("ndcg@10" in results["measurements"][0]["metrics"]) == ("qrels" in words)
         assert results["index"]["bytes_per_vector"] == 6
-    assert "400 vectors in 6 bytes each (itq, l2)" in " ".join(done.output.split())
+    assert "400 vectors in 6 bytes each (learned, l2)" in " ".join(done.output.split())
 
 
 def test_codes_in_an_engine_have_the_same_report(

@@ -132,9 +132,9 @@ def test_stats_and_inspect_describe_the_index(workplace: Path, run: Any) -> None
         "dimensions": 16,
         "metric": "cosine",
         "n_bytes": 4,
-        "hash_bytes": 2,
+        "code_bytes": 2,
         "bytes_per_vector": 4.0,
-        "method": "itq",
+        "method": "learned",
         "shortlist": 0,
         "file_bytes": Path("v.vectors").stat().st_size,
     }

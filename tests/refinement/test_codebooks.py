@@ -9,10 +9,14 @@ import pytest
 
 from sigah.refinement.codebooks import (
     choose,
+    choose_halves,
     decoded,
     improve,
+    improve_halves,
     nearest,
+    of_halves,
     product_codebooks,
+    product_halves,
     sums_by_value,
 )
 
@@ -23,12 +27,12 @@ def vectors() -> np.ndarray:
     return (rng.normal(size=(1500, 12)) @ rng.normal(size=(12, 12))).astype(np.float32)
 
 
-def start(vectors: np.ndarray, n_hash: int, sizes: list[int]) -> tuple[np.ndarray, ...]:
+def start(vectors: np.ndarray, n_code: int, sizes: list[int]) -> tuple[np.ndarray, ...]:
     rng = np.random.RandomState(0)
-    rows, codebooks = product_codebooks(vectors, sizes[n_hash:], rng)
-    code = np.packbits(vectors[:, : 8 * n_hash] > 0, axis=1)[:, :n_hash]
+    rows, codebooks = product_codebooks(vectors, sizes[n_code:], np.eye(12, dtype=np.float32), rng)
+    code = np.packbits(vectors[:, : 8 * n_code] > 0, axis=1)[:, :n_code]
     rows = np.hstack([code, rows])
-    codebooks = np.concatenate([np.zeros((n_hash, 256, 12), np.float32), codebooks])
+    codebooks = np.concatenate([np.zeros((n_code, 256, 12), np.float32), codebooks])
     return vectors - decoded(rows, codebooks), rows, codebooks
 
 
@@ -83,9 +87,59 @@ def test_rounds_lower_the_error_and_keep_the_residual_true(vectors: np.ndarray) 
 def test_product_codebooks_quantise_with_and_without_enough_axes() -> None:
     rng = np.random.RandomState(3)
     narrow = rng.normal(size=(2000, 2)).astype(np.float32)
-    rows, codebooks = product_codebooks(narrow, [256, 256, 256, 16, 16], rng)
+    axes = np.eye(2, dtype=np.float32)
+    rows, codebooks = product_codebooks(narrow, [256, 256, 256, 16, 16], axes, rng)
     left = narrow - decoded(rows, codebooks)
     assert np.square(left).mean() < 1e-5 * np.square(narrow).mean(), "five bytes for two numbers"
     few = np.repeat(rng.normal(size=(5, 6)), 30, axis=0).astype(np.float32)
-    rows, codebooks = product_codebooks(few, [256, 256], rng)
+    rows, codebooks = product_codebooks(few, [256, 256], np.eye(6, dtype=np.float32), rng)
     np.testing.assert_allclose(decoded(rows, codebooks), few, atol=1e-4)
+
+
+def test_subspaces_are_consecutive_dimensions_where_these_belong_together() -> None:
+    """Three groups of four dimensions with 16 points each; principal axes mix the groups."""
+    rng = np.random.RandomState(4)
+    points = rng.normal(size=(3, 16, 4))
+    values = rng.randint(0, 16, (3000, 3))
+    vectors = np.hstack([points[group, values[:, group]] for group in range(3)]).astype(np.float32)
+    axes = np.linalg.qr(rng.normal(size=(12, 12)))[0].astype(np.float32)
+    rotated = vectors @ axes
+    rows, codebooks = product_codebooks(rotated, [16, 16, 16], axes, rng)
+    assert np.square(rotated - decoded(rows, codebooks)).mean() < 0.1 * rotated.var()
+    few = rotated[:, :6]  # dimensions cannot be told apart any more
+    rows, codebooks = product_codebooks(few, [16, 16, 16], axes[:, :6], rng)
+    assert np.square(few - decoded(rows, codebooks)).mean() < 0.5 * few.var()
+
+
+def test_codewords_of_halves_are_sums(vectors: np.ndarray) -> None:
+    halves = np.random.default_rng(5).normal(size=(2, 2, 16, 12)).astype(np.float32)
+    codewords = of_halves(halves)
+    assert codewords.shape == (2, 256, 12)
+    for value in (0, 1, 16, 200, 255):
+        expected = halves[1, 0, value // 16] + halves[1, 1, value % 16]
+        np.testing.assert_array_equal(codewords[1, value], expected)
+    residual, rows = vectors.copy(), np.zeros((len(vectors), 2), np.uint8)
+    choose_halves(residual, rows, halves, anew=True)
+    found = nearest(vectors, codewords[0])
+    assert (rows[:, 0] == found).mean() > 0.999, "rounding may decide between two"
+    np.testing.assert_allclose(residual, vectors - decoded(rows, codewords), atol=1e-4)
+
+
+def test_rounds_over_halves_lower_the_error_and_keep_the_residual_true(
+    vectors: np.ndarray,
+) -> None:
+    axes = np.eye(12, dtype=np.float32)
+    rows, halves = product_halves(vectors, 3, axes, np.random.RandomState(0))
+    assert halves.shape == (3, 2, 16, 12)
+    residual = vectors - decoded(rows, of_halves(halves))
+    errors = [float(np.square(residual).sum())]
+    for _ in range(4):
+        improve_halves(residual, rows, halves)
+        errors.append(float(np.square(residual).sum()))
+        expected = vectors - decoded(rows, of_halves(halves))
+        np.testing.assert_allclose(residual, expected, atol=1e-3)
+    assert errors[-1] < 0.9 * errors[0]
+    assert all(after <= before * 1.001 for before, after in itertools.pairwise(errors))
+    before = errors[-1]
+    choose_halves(residual, rows, halves)
+    assert float(np.square(residual).sum()) <= before * 1.0001

@@ -235,6 +235,23 @@ def test_any_fitted_hasher_of_the_same_metric_may_be_refined(
         VectorIndex.build(base, 8, hasher=hasher)
 
 
+@pytest.mark.parametrize("metric", ["l2", "cosine"])
+def test_a_learned_code_finds_more_than_that_of_itq_with_the_same_candidates(
+    metric: str, indexes: dict[str, VectorIndex], base: np.ndarray, queries: np.ndarray
+) -> None:
+    hasher = ITQ(32, metric=metric, random_state=0).fit(base)
+    refined = RefinedCodes(hasher, 12).fit(base, random_state=0)
+    other, learned = VectorIndex(refined), copy.copy(indexes[metric])
+    other.add(base)
+    truth = exact_neighbors(base, queries, K, metric=metric).ids
+    assert learned.refined.n_code < refined.n_code + 3
+    found = []
+    for index in (other, learned):
+        index.shortlist = 50
+        found.append(recall(index.search(queries, K)[1], truth))
+    assert found[1] > found[0]
+
+
 def test_calibration_finds_the_shortlist_for_a_recall(
     indexes: dict[str, VectorIndex], base: np.ndarray, queries: np.ndarray
 ) -> None:
@@ -280,7 +297,7 @@ def test_bad_queries_are_named(indexes: dict[str, VectorIndex], queries: np.ndar
     with pytest.raises(ValueError, match="row numbers"):
         index.search(queries, 3, vectors=queries)
     with pytest.raises(ValueError, match="not fitted"):
-        RefinedCodes(index.refined.hasher, 12).encode(queries)
+        RefinedCodes(None, 12, metric="cosine").encode(queries)
     zero = index.search(np.zeros((1, DIM), np.float32), 3)
     assert np.isfinite(zero[0]).all()
 

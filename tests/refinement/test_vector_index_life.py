@@ -265,15 +265,26 @@ def test_a_calibration_names_what_is_wrong_and_changes_nothing(
     assert index.shortlist == before
 
 
-@pytest.mark.parametrize("hasher", ["itq", ITQ, ITQ(8), None])
+@pytest.mark.parametrize("hasher", ["itq", ITQ, ITQ(8)])
 def test_what_is_no_fitted_hasher_is_refused(hasher: Any, vectors: Any) -> None:
     with pytest.raises(ValueError, match="hasher must be a fitted hasher, got"):
         RefinedCodes(hasher, 4)
     with pytest.raises(ValueError, match="refined must be fitted RefinedCodes, got"):
         VectorIndex(hasher)
-    if hasher is not None:
-        with pytest.raises(ValueError, match="hasher must be a fitted hasher, got"):
-            VectorIndex.build(vectors, 4, metric="l2", hasher=hasher)
+    with pytest.raises(ValueError, match="hasher must be a fitted hasher, got"):
+        VectorIndex.build(vectors, 4, metric="l2", hasher=hasher)
+
+
+def test_the_metric_comes_from_the_hasher_or_is_given(vectors: Any) -> None:
+    hasher = ITQ(8, random_state=0).fit(vectors)
+    with pytest.raises(ValueError, match="leave it out, or give no hasher"):
+        RefinedCodes(hasher, 4, metric="l2")
+    with pytest.raises(ValueError, match="metric must be one of"):
+        RefinedCodes(None, 4)
+    with pytest.raises(ValueError, match="n_bytes must be"):
+        RefinedCodes(None, 1, metric="l2")
+    with pytest.raises(ValueError, match="refined must be fitted RefinedCodes, got"):
+        VectorIndex(None)  # type: ignore[arg-type]
 
 
 def test_more_candidates_than_vectors_are_all_vectors(index: VectorIndex, vectors: Any) -> None:

@@ -114,7 +114,7 @@ class VectorSubject(Subject):
     def __init__(self, index: VectorIndex, path: Path) -> None:
         self.index, self.path = index, path
         self.n, self.dim, self.metric = len(index), index.refined.n_features, index.metric
-        self.name = index.refined.hasher.name
+        self.name = index.refined.method
         self.what = f"vectors in {index.n_bytes} bytes each ({self.name}, {self.metric})"
 
     def about(self) -> dict[str, Any]:

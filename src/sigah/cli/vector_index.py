@@ -232,9 +232,9 @@ def stats(index: Index) -> None:
         "dimensions": held.refined.n_features,
         "metric": held.metric,
         "n_bytes": held.n_bytes,
-        "hash_bytes": held.refined.n_hash,
+        "code_bytes": held.refined.n_code,
         "bytes_per_vector": held.bytes_per_vector,
-        "method": held.refined.hasher.name,
+        "method": held.refined.method,
         "shortlist": held.shortlist,
         "file_bytes": index.stat().st_size,
     }

@@ -25,6 +25,7 @@ from sigah.files.seals import (
     INDEX_FORMAT,
     INDEX_WITH_KEYS,
     METADATA_KEY,
+    VECTORS_ALONE,
     VECTORS_BY_ROWS,
     VECTORS_FORMAT,
     Arrays,
@@ -79,7 +80,8 @@ def save_index(
     plain = plain_arrays(arrays)
     version = INDEX_WITH_KEYS if "key_texts" in plain else FORMAT_VERSION
     if kind == "vectors":
-        version = VECTORS_BY_ROWS
+        alone = header["refined"]["hasher"] is None
+        version = VECTORS_ALONE if alone else VECTORS_BY_ROWS
     header = {**header, **format_fields(FORMATS[kind], version)}
     checksum = fingerprint(header, plain)
     seal = {

@@ -26,6 +26,7 @@ __all__ = [
     "INDEX_WITH_KEYS",
     "METADATA_KEY",
     "MODEL_FORMAT",
+    "VECTORS_ALONE",
     "VECTORS_BY_ROWS",
     "VECTORS_FORMAT",
     "Arrays",
@@ -48,11 +49,12 @@ FORMAT_VERSION = 1  # of new files
 CODES_WITH_IDS = 2  # the version of codes whose checksum also covers ids
 INDEX_WITH_KEYS = 2  # the version of indexes whose ids stand for strings
 VECTORS_BY_ROWS = 2  # the version of indexes of vectors whose refinement bytes lie row by row
+VECTORS_ALONE = 3  # the version of those without a hasher
 KNOWN_VERSIONS = {
     MODEL_FORMAT: (1,),
     CODES_FORMAT: (1, CODES_WITH_IDS),
     INDEX_FORMAT: (1, INDEX_WITH_KEYS),
-    VECTORS_FORMAT: (1, VECTORS_BY_ROWS),
+    VECTORS_FORMAT: (1, VECTORS_BY_ROWS, VECTORS_ALONE),
 }
 
 METADATA_KEY = "sigah"

@@ -1,4 +1,4 @@
-"""Rows of a few bytes that rank vectors well: a hash code, and bytes that say what it leaves."""
+"""Rows of a few bytes that rank vectors well: a code, and bytes that say what it leaves."""
 
 from __future__ import annotations
 
@@ -13,9 +13,19 @@ from sigah.checks import check_random_state, check_whole
 from sigah.files import FileFormatError
 from sigah.files.seals import fingerprint
 from sigah.hashers import BinaryHasher, from_content
-from sigah.metric import as_compared
+from sigah.metric import as_compared, check_metric
 from sigah.progress import bar
-from sigah.refinement.codebooks import VALUES, choose, decoded, improve, product_codebooks
+from sigah.refinement.codebooks import (
+    VALUES,
+    choose,
+    choose_halves,
+    decoded,
+    improve,
+    improve_halves,
+    of_halves,
+    product_codebooks,
+    product_halves,
+)
 from sigah.rows.blocks import LARGEST, Rows
 from sigah.rows.dtypes import check_rows
 from sigah.rows.sampling import sample_rows
@@ -24,10 +34,11 @@ from sigah.search.query_tables import QueryTables
 __all__ = ["Queries", "RefinedCodes"]
 
 TRAINING_ROWS = 1 << 17
-HASH_ROUNDS = 4  # rounds over the codewords of hash bytes alone, at the start
+CODE_ROUNDS = 4  # rounds over the codewords of the code alone, at the start
 ROUNDS = 6  # rounds over all bytes
+FEWER_ROWS = 1 << 15  # are enough for halves, levels and squares
 LEVEL_ROUNDS = 20
-CHOICES = 3  # rounds over the refinement bytes of a new vector
+CHOICES = 3  # rounds over the bytes of a new vector
 LEVELS = 16  # of the length of a decoded vector, in the high half of the last byte
 AXES_PER_BYTE = 16  # principal axes that codewords have, for each byte of a row
 
@@ -50,10 +61,11 @@ class Queries:
 
 
 class RefinedCodes:
-    """A fitted hasher, and codebooks that refine its codes within a budget of bytes.
+    """Codes, and codebooks that refine them within a budget of bytes.
 
-    A vector becomes a row of ``n_bytes``: its hash code, which finds candidates, and refinement
-    bytes, which rank them. All bytes together decode to an approximation of the vector.
+    A vector becomes a row of ``n_bytes``: a code, which finds candidates, and refinement bytes,
+    which rank them. All bytes together decode to an approximation of the vector. The code is that
+    of a hasher, or half of the bytes, learned from the vectors for this purpose.
 
     A sum of table entries gives the inner product with that approximation. The metrics l2 and
     cosine also need its length, for which half of the last byte is kept: the length itself for
@@ -65,15 +77,17 @@ class RefinedCodes:
 
     Parameters
     ----------
-    hasher : BinaryHasher
-        Fitted. Its metric is the metric of the rows.
+    hasher : BinaryHasher or None
+        Fitted, if there is one. Its metric is the metric of the rows.
     n_bytes : int
-        Bytes of a row, more than the bytes of the hash code.
+        Bytes of a row, more than the bytes of the hasher's code; at least 2.
+    metric : {"cosine", "l2", "ip"}, optional
+        Without a hasher only, and then needed.
 
     Attributes
     ----------
-    n_hash : int
-        Bytes of the hash code.
+    n_code : int
+        Bytes of the code, which searches scan.
     metric : str
     mean_ : ndarray of float32, shape (d,)
     axes_ : ndarray of float32, shape (d, p)
@@ -83,6 +97,8 @@ class RefinedCodes:
         Values of the half byte, ascending; empty for the metric ip.
     squares_ : ndarray of float32, shape (n_bytes, 256)
         What each byte adds to the squared length; empty unless the metric is l2.
+    halves_ : ndarray of float32, shape (n_code, 2, 16, p)
+        Codewords for the halves of a byte, by which vectors get their code; without a hasher only.
 
     See Also
     --------
@@ -106,16 +122,26 @@ class RefinedCodes:
     codebooks_: NDArray[np.float32]
     levels_: NDArray[np.float32]
     squares_: NDArray[np.float32]
+    halves_: NDArray[np.float32]
 
-    def __init__(self, hasher: BinaryHasher, n_bytes: int) -> None:
+    def __init__(
+        self, hasher: BinaryHasher | None, n_bytes: int, *, metric: str | None = None
+    ) -> None:
+        self.n_bytes = check_whole(n_bytes, "n_bytes", least=1 if hasher is not None else 2)
+        self.hasher = hasher
+        if hasher is None:
+            self.n_code = self.n_bytes // 2
+            self.metric = check_metric(metric)
+            return
         if not isinstance(hasher, BinaryHasher) or not hasattr(hasher, "n_features_in_"):
             raise ValueError(f"hasher must be a fitted hasher, got {hasher!r}")
-        self.hasher = hasher
-        self.n_hash = hasher.n_bits // 8
-        self.n_bytes = check_whole(n_bytes, "n_bytes", least=1)
-        if self.n_bytes <= self.n_hash:
+        if metric is not None:
+            raise ValueError("metric is that of the hasher: leave it out, or give no hasher")
+        self.n_code = hasher.n_bits // 8
+        self.metric = str(getattr(hasher, "metric", "l2"))
+        if self.n_bytes <= self.n_code:
             raise ValueError(
-                f"n_bytes must exceed the {self.n_hash} bytes of the hash code, got {n_bytes}; the"
+                f"n_bytes must exceed the {self.n_code} bytes of the hash code, got {n_bytes}; the"
                 " bytes beyond them refine it"
             )
 
@@ -127,14 +153,14 @@ class RefinedCodes:
             self.__dict__.pop(name, None)
 
     @property
-    def metric(self) -> str:
-        """The metric of the hasher."""
-        return str(getattr(self.hasher, "metric", "l2"))
-
-    @property
     def n_features(self) -> int:
         """Dimensions of the vectors."""
-        return int(self.hasher.n_features_in_)
+        return len(self.mean_) if self.hasher is None else int(self.hasher.n_features_in_)
+
+    @property
+    def method(self) -> str:
+        """The name of the hasher, or "learned"."""
+        return "learned" if self.hasher is None else self.hasher.name
 
     @property
     def fingerprint(self) -> str:
@@ -160,51 +186,89 @@ class RefinedCodes:
             If scikit-learn is not installed.
         """
         random_state = check_random_state(random_state)
-        drawn = sample_rows(self.rows(X, largest=LARGEST), TRAINING_ROWS, random_state)
+        if self.hasher is None:
+            source = Rows(check_rows(X, "X"), largest=LARGEST)
+        else:
+            source = self.rows(X, largest=LARGEST)
+        drawn = sample_rows(source, TRAINING_ROWS, random_state)
         vectors = as_compared(drawn, self.metric)
         mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
         vectors = vectors - mean
-        p = min(self.n_features, AXES_PER_BYTE * self.n_bytes)
+        p = min(vectors.shape[1], AXES_PER_BYTE * self.n_bytes)
         axes = np.linalg.eigh(vectors.T @ vectors)[1][:, ::-1][:, :p]
         axes = np.ascontiguousarray(axes, np.float32)
         targets = vectors @ axes
         variance = float(np.square(vectors).sum(dtype=np.float64)) or 1.0
         sizes = self._sizes
-        rows = self.hasher.transform(drawn)
-        codebooks = np.zeros((self.n_hash, VALUES, p), np.float32)
         with bar(show=verbose) as progress:
-            task = progress.add_task("refinement", total=1 + ROUNDS, detail="")
+            task = progress.add_task("refinement", total=2 + ROUNDS, detail="")
+            halves = np.empty((0, 2, VALUES // LEVELS, p), np.float32)
+            if self.hasher is None:
+                halves = self._learned_halves(targets, axes, random_state)
+            rows = self._codes(drawn, targets, halves)
+            progress.advance(task)
+            codebooks = np.zeros((self.n_code, VALUES, p), np.float32)
             residual = targets.copy()
-            for _ in range(HASH_ROUNDS):
-                improve(residual, rows, codebooks, self.n_hash, sizes)
-            more, start = product_codebooks(residual, sizes[self.n_hash :], random_state)
+            for _ in range(CODE_ROUNDS):
+                improve(residual, rows, codebooks, self.n_code, sizes)
+            more, start = product_codebooks(residual, sizes[self.n_code :], axes, random_state)
             rows = np.hstack([rows, more])
             codebooks = np.concatenate([codebooks, start])
             residual = targets - decoded(rows, codebooks)
             progress.advance(task)
             for _ in range(ROUNDS):
-                improve(residual, rows, codebooks, self.n_hash, sizes)
+                improve(residual, rows, codebooks, self.n_code, sizes)
                 error = float(np.square(residual).sum(dtype=np.float64))
                 progress.advance(task)
                 progress.update(task, detail=f"error {error / variance:.3f}")
         # the high half of the last byte holds the level: it does not change the codeword
         codebooks[-1] = np.tile(codebooks[-1, : sizes[-1]], (VALUES // sizes[-1], 1))
         self._forget_tables()
-        self.mean_, self.axes_, self.codebooks_ = mean, axes, codebooks
+        self.mean_, self.axes_, self.codebooks_, self.halves_ = mean, axes, codebooks, halves
         self.levels_ = np.empty(0, np.float32)
         self.squares_ = np.empty((0, VALUES), np.float32)
-        rows = self._without_levels(rows[:, : self.n_hash], targets)  # as new vectors get them
+        some = _fewer(len(targets))
+        rows = self._without_levels(
+            rows[some, : self.n_code], targets[some]
+        )  # as new ones get them
         if self.metric == "l2":
             self.squares_ = self._parts(rows)
         if self._has_levels:
             self.levels_ = levels_of(self._kept_of_length(rows))
         return self
 
+    def _learned_halves(
+        self,
+        targets: NDArray[np.float32],
+        axes: NDArray[np.float32],
+        random_state: np.random.RandomState,
+    ) -> NDArray[np.float32]:
+        some = targets[_fewer(len(targets))]
+        rows, halves = product_halves(some, self.n_code, axes, random_state)
+        residual = some - decoded(rows, of_halves(halves))
+        for _ in range(ROUNDS):
+            improve_halves(residual, rows, halves)
+        return halves
+
+    def _codes(
+        self,
+        vectors: NDArray[np.float32],
+        targets: NDArray[np.float32],
+        halves: NDArray[np.float32],
+    ) -> NDArray[np.uint8]:
+        """The codes of vectors, which are ``targets`` in the principal axes."""
+        if self.hasher is not None:
+            return self.hasher.transform(vectors)
+        rows, residual = np.zeros((len(targets), self.n_code), np.uint8), targets.copy()
+        for round_ in range(CHOICES):
+            choose_halves(residual, rows, halves, anew=not round_)
+        return rows
+
     def encode(self, X: ArrayLike) -> NDArray[np.uint8]:
         """Rows of vectors.
 
-        Equal vectors may differ in a refinement byte where two choices are equally good up to
-        rounding.
+        Equal vectors may differ in a byte that no hasher made, where two choices are equally good
+        up to rounding.
 
         Parameters
         ----------
@@ -213,7 +277,7 @@ class RefinedCodes:
         Returns
         -------
         rows : ndarray of uint8, shape (n, n_bytes)
-            The first ``n_hash`` bytes are the hasher's code.
+            The first ``n_code`` bytes are the code.
 
         Raises
         ------
@@ -232,7 +296,7 @@ class RefinedCodes:
 
     def _encode(self, block: NDArray[np.float32]) -> NDArray[np.uint8]:
         targets: Any = (as_compared(block, self.metric) - self.mean_) @ self.axes_
-        rows = self._without_levels(self.hasher.transform(block), targets)
+        rows = self._without_levels(self._codes(block, targets, self.halves_), targets)
         if self._has_levels:
             levels = nearest_level(self._kept_of_length(rows), self.levels_)
             rows[:, -1] |= (levels * (VALUES // LEVELS)).astype(np.uint8)
@@ -296,7 +360,7 @@ class RefinedCodes:
 
     def content(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Header and arrays for a file; :meth:`from_content` takes them."""
-        header, arrays = self.hasher.content()
+        header, arrays = (None, {}) if self.hasher is None else self.hasher.content()
         return {**self._about(), "hasher": header}, {
             **self._arrays(),
             **{f"hasher.{name}": array for name, array in arrays.items()},
@@ -312,22 +376,28 @@ class RefinedCodes:
             If the content contradicts itself.
         """
         own = {name: array.copy() for name, array in arrays.items()}
-        hashers = {
+        of_hasher = {
             name.removeprefix("hasher."): array
             for name, array in own.items()
             if name.startswith("hasher.")
         }
-        refined = cls(from_content(header["hasher"], hashers), header["n_bytes"])
-        for name in ARRAYS:
+        if header["hasher"] is None:
+            refined = cls(None, header["n_bytes"], metric=header["metric"])
+        else:
+            refined = cls(from_content(header["hasher"], of_hasher), header["n_bytes"])
+        refined.halves_ = np.empty((0, 2, VALUES // LEVELS, 0), np.float32)
+        for name in refined._names:
             setattr(refined, name, own[name])
-        p = refined.axes_.shape[1]
+        d, p = refined.n_features, refined.axes_.shape[1]
         shapes = {
-            "mean_": (refined.n_features,),
-            "axes_": (refined.n_features, p),
+            "mean_": (d,),
+            "axes_": (d, p),
             "codebooks_": (refined.n_bytes, VALUES, p),
             "levels_": (LEVELS * refined._has_levels,),
             "squares_": (refined.n_bytes * (refined.metric == "l2"), VALUES),
         }
+        if refined.hasher is None:
+            shapes["halves_"] = (refined.n_code, 2, VALUES // LEVELS, p)
         for name, shape in shapes.items():
             array = getattr(refined, name)
             if array.dtype != np.float32 or array.shape != shape or not np.isfinite(array).all():
@@ -335,11 +405,17 @@ class RefinedCodes:
         return refined
 
     def _about(self) -> dict[str, Any]:
+        if self.hasher is None:
+            return {"n_bytes": self.n_bytes, "model": None, "metric": self.metric}
         return {"n_bytes": self.n_bytes, "model": self.hasher.fingerprint}
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         self._check_fitted()
-        return {name: getattr(self, name) for name in ARRAYS}
+        return {name: getattr(self, name) for name in self._names}
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return ARRAYS if self.hasher is not None else (*ARRAYS, "halves_")
 
     @property
     def _has_levels(self) -> bool:
@@ -357,11 +433,13 @@ class RefinedCodes:
 
     def rows(self, X: ArrayLike, *, name: str = "X", largest: float | None = None) -> Rows:
         """Vectors to be read in blocks, of the right dimension; each block is checked."""
+        if self.hasher is None:
+            self._check_fitted()
         most = self.largest if largest is None else largest
         rows = Rows(check_rows(X, name), largest=most, name=name)
         if rows.dim != self.n_features:
             raise ValueError(
-                f"{name} has {rows.dim} features, but the hasher was fitted with {self.n_features}"
+                f"{name} has {rows.dim} features, but these codes are of {self.n_features}"
             )
         return rows
 
@@ -377,10 +455,10 @@ class RefinedCodes:
     ) -> NDArray[np.uint8]:
         """Rows of vectors, given in the principal axes; the high half of the last byte is 0."""
         rows = np.zeros((len(codes), self.n_bytes), np.uint8)
-        rows[:, : self.n_hash] = codes
-        residual = targets - decoded(codes, self.codebooks_[: self.n_hash])
+        rows[:, : self.n_code] = codes
+        residual = targets - decoded(codes, self.codebooks_[: self.n_code])
         for round_ in range(CHOICES):
-            choose(residual, rows, self.codebooks_, self.n_hash, self._sizes, anew=not round_)
+            choose(residual, rows, self.codebooks_, self.n_code, self._sizes, anew=not round_)
         return rows
 
     def _squared_lengths(self, rows: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -395,7 +473,7 @@ class RefinedCodes:
         shift = 2 * (self.mean_ @ self.axes_)
         parts = (self.codebooks_ * (self.codebooks_ + shift)).sum(axis=2, keepdims=True)
         left = self._squared_lengths(rows)[:, np.newaxis] - decoded(rows, parts)
-        for _ in range(HASH_ROUNDS):
+        for _ in range(CODE_ROUNDS):
             improve(left, rows, parts, self.n_bytes, self._sizes)
         parts[-1] = np.tile(parts[-1, : self._sizes[-1]], (LEVELS, 1))
         return parts[:, :, 0]
@@ -411,6 +489,11 @@ class RefinedCodes:
 MADE = ("_query_tables", "_factors")  # when first needed, from the arrays
 ARRAYS = ("mean_", "axes_", "codebooks_", "levels_", "squares_")
 LEVEL_OF_BYTE = np.arange(VALUES) // (VALUES // LEVELS)
+
+
+def _fewer(n: int) -> slice:
+    """Every so many of ``n`` rows."""
+    return slice(None, None, -(-n // FEWER_ROWS))
 
 
 def levels_of(values: NDArray[np.float32]) -> NDArray[np.float32]:

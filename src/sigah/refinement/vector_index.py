@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from sigah.checks import check_random_state, check_whole
 from sigah.files import FileFormatError, save_index
 from sigah.files.indexes import open_index
-from sigah.hashers import ITQ, BinaryHasher
+from sigah.hashers import BinaryHasher
 from sigah.metric import check_metric, check_same_metric
 from sigah.progress import phase
 from sigah.refinement.refined_codes import TRAINING_ROWS, RefinedCodes
@@ -33,6 +33,8 @@ from sigah.search.selection import MASK_REFUSED, Filter, is_mask
 __all__ = ["ShortlistCalibration", "VectorIndex"]
 
 LEAST_BYTES = 4
+LEAST_DIM = 8
+LEAST_ROWS = 16
 QUERY_BYTES = 1 << 21  # tables of queries at a time, for each thread: they stay in the cache
 CALIBRATION_QUERIES = 256
 CALIBRATION_ROWS = 1 << 26  # most rows that all calibration queries rank
@@ -83,7 +85,7 @@ class VectorIndex:
     """Nearest neighbours of vectors, from a few bytes of each.
 
     Tables say what each byte adds to the distance from a query (:class:`RefinedCodes`). A search
-    scans the hash codes with a coarse copy of their tables, and ranks a shortlist by all bytes. It
+    scans the codes with a coarse copy of their tables, and ranks a shortlist by all bytes. It
     may then rank the best again by the original vectors.
 
     Threads, copies, pickles and forks behave as those of :class:`HammingIndex`.
@@ -107,7 +109,7 @@ class VectorIndex:
         All that is kept of a vector: its row, and 8 bytes for its id unless ids are consecutive.
     shortlist : int
         Candidates that a search ranks. It grows with the index, as the rank of a true neighbour
-        among the hash codes does.
+        among the codes does.
 
     See Also
     --------
@@ -152,12 +154,12 @@ class VectorIndex:
         vectors : array-like, shape (n, d)
             Or a memory map, or what :func:`sigah.rows.load_vectors` returns; read in blocks.
         n_bytes : int, default=16
-            Bytes of a vector, at least 4. Half of them are ITQ's hash code, at most 8 bits for 8
-            dimensions; the others refine it.
+            Bytes of a vector, at least 4. Half of them are a learned code, which searches scan; the
+            others refine it.
         metric : {"cosine", "l2", "ip"}
         hasher : BinaryHasher, optional
-            Fitted with the same metric; used in place of ITQ. Its code must leave room for bytes
-            that refine it.
+            Fitted with the same metric; its code takes the place of the learned one, and must
+            leave room for bytes that refine it.
         ids : array-like of int, shape (n,), optional
             By default 0, 1, 2, ...
         random_state : int, RandomState or None
@@ -183,22 +185,22 @@ class VectorIndex:
             raise ValueError(f"n_bytes can be at most {MAX_BITS // 8}, got {n_bytes}")
         random_state = check_random_state(random_state)
         rows = Rows(check_rows(vectors, "vectors"), largest=LARGEST, name="vectors")
+        if rows.dim < LEAST_DIM:
+            raise ValueError(
+                f"vectors have {rows.dim} dimensions; an index in a few bytes needs at least"
+                f" {LEAST_DIM}: search such short vectors as they are"
+            )
+        if len(rows) < LEAST_ROWS:
+            raise ValueError(
+                f"vectors must have at least {LEAST_ROWS} rows to learn from, got {len(rows)}"
+            )
         drawn = sample_rows(rows, TRAINING_ROWS, random_state)
         if hasher is None:
-            n_hash = min(n_bytes // 2, rows.dim // 8)
-            if not n_hash:
-                raise ValueError(
-                    f"vectors have {rows.dim} dimensions; hash codes need at least 8: give a fitted"
-                    " hasher that makes more bits than dimensions, such as LSH"
-                )
-            seed = int(random_state.randint(2**31 - 1))
-            with phase("hash layer", show=verbose):
-                hasher = ITQ(8 * n_hash, metric=metric, random_state=seed).fit(drawn)
+            refined = RefinedCodes(None, n_bytes, metric=metric)
         else:
             check_same_metric(hasher, metric, "the index")
-        refined = RefinedCodes(hasher, n_bytes).fit(
-            drawn, random_state=random_state, verbose=verbose
-        )
+            refined = RefinedCodes(hasher, n_bytes)
+        refined.fit(drawn, random_state=random_state, verbose=verbose)
         index = cls(refined, n_threads=n_threads)
         with phase("encoding", show=verbose):
             index.add(vectors, ids)
@@ -523,7 +525,7 @@ class VectorIndex:
         try:
             model = {k: v for k, v in opened.arrays.items() if k not in ("planes", "extra", "ids")}
             refined = RefinedCodes.from_content(opened.header["refined"], model)
-            n_extra = 0 if opened.whole_planes else refined.n_bytes - refined.n_hash
+            n_extra = 0 if opened.whole_planes else refined.n_bytes - refined.n_code
             index = cls.__new__(cls)
             index.refined = refined
             index._least, index._share = opened.header["shortlist"]
@@ -565,10 +567,10 @@ def _ranked_by_vectors(
 
 
 def _empty_index(refined: RefinedCodes, n_threads: int | None) -> HammingIndex:
-    """Hash codes, and beside them the bytes that refine them."""
+    """Codes, and beside them the bytes that refine them."""
     return HammingIndex(
-        8 * refined.n_hash,
-        n_extra=refined.n_bytes - refined.n_hash,
+        8 * refined.n_code,
+        n_extra=refined.n_bytes - refined.n_code,
         n_threads=n_threads,
         fingerprint=refined.fingerprint,
     )
