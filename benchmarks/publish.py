@@ -18,7 +18,19 @@ from sigah.lab.experiments import EXPERIMENTS, Store
 from sigah.lab.report.figures import curves_figure, ratios_figure, recall_figure
 from sigah.lab.report.markdown import markdown_pages, markdown_pictures
 from sigah.lab.report.plots import draw as draw_plot
-from tables import claims, cold, engines, frontier, images, methods, onnx, ranking, search, streams
+from tables import (
+    advise,
+    claims,
+    cold,
+    engines,
+    frontier,
+    images,
+    methods,
+    onnx,
+    ranking,
+    search,
+    streams,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
@@ -26,6 +38,7 @@ PAGES = [
     *(
         ROOT / "docs" / f"{name}.md"
         for name in (
+            "advise",
             "claims",
             "frontier",
             "images",
@@ -40,6 +53,7 @@ PAGES = [
 ]
 IMAGES = ROOT / "docs" / "images"
 TABLES = {
+    **advise.TABLES,
     **methods.TABLES,
     **search.TABLES,
     **ranking.TABLES,

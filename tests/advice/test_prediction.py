@@ -6,19 +6,20 @@ import numpy as np
 import pytest
 
 from sigah.advice import predict
-from sigah.advice.measurement import places
-from sigah.advice.prediction import share_found
-from sigah.advice.trials import nested_truth
+from sigah.advice.contenders import Contender
+from sigah.advice.measurement import measure, places
+from sigah.advice.prediction import share_found, towards_known
+from sigah.advice.trials import Trial, Trials, nested_truth
 from sigah.evaluation import exact_neighbors
 
 
 def noisy_places(n: int, k: int, n_queries: int, noise: float, seed: int) -> dict[int, np.ndarray]:
-    """Places of true neighbours where an order sees the ranks of a line with noise."""
+    """Places of true neighbours where an order sees distances, as in ten dimensions, with noise."""
     rng = np.random.default_rng(seed)
     found: dict[int, list[np.ndarray]] = {}
     for _ in range(n_queries):
-        distances = rng.random(n)  # the order of rows is random: the first half is a sample
-        seen = distances + noise * rng.normal(size=n) / 1000
+        distances = rng.random(n) ** 0.1  # the order of rows is random: the first half is a sample
+        seen = distances + noise * rng.normal(size=n) / 60
         for size in (n // 8, n // 4, n // 2, n):
             true = np.argsort(distances[:size])[:k]
             ranks = np.argsort(np.argsort(seen[:size]))
@@ -33,7 +34,7 @@ def test_a_sample_predicts_the_recall_of_eight_times_as_many(shortlist: int) -> 
     assert told.low < (many < shortlist).mean() < told.high
     assert told.high - told.low < 0.35
     at_hand = predict({2000: noisy_places(2000, 10, 400, noise=2.0, seed=1)[2000]}, shortlist, 2000)
-    assert at_hand.expected > told.high  # more rows are harder
+    assert at_hand.expected > told.expected  # more rows are harder
 
 
 def test_intervals_grow_with_the_distance_and_shrink_with_queries() -> None:
@@ -78,3 +79,42 @@ def test_truth_among_first_rows_is_exact() -> None:
 def test_places_are_those_of_the_ids() -> None:
     found = np.array([[4, 2, 9], [1, 0, 3]])
     assert places(found, np.array([[9, 5], [0, 1]])).tolist() == [[2, 3], [1, 0]]
+
+
+def test_codebooks_in_use_stand_between_those_of_a_sample_on_known_and_on_other_vectors() -> None:
+    assert towards_known(1000, 1000, 1000) == 1  # all that is searched was learned from
+    assert towards_known(1000, 1000, 10**9) == pytest.approx(0, abs=1e-5)  # nothing of it
+    many = [towards_known(1000, n, n) for n in (1000, 2000, 8000, 10**7)]
+    assert many == sorted(many, reverse=True)
+    assert many[-1] == pytest.approx(0.5, abs=1e-3)
+    rng = np.random.default_rng(0)
+    others = {n: rng.integers(0, 20, (300, 10)) for n in (1000, 2000)}
+    known = {2000: others[2000] // 2}
+    told = [
+        predict(others, 10, 4000, known=known, towards=towards).expected
+        for towards in (0, 0.5, 0.8, 1)
+    ]
+    assert told == sorted(told)
+    assert told[0] == predict(others, 10, 4000).expected
+    assert told[-1] - told[0] > 0.2
+
+
+def test_a_sample_predicts_an_index_that_learns_from_more_vectors() -> None:
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(30, 16))
+    rows = centres[rng.integers(30, size=12200)] + 0.7 * rng.normal(size=(12200, 16))
+    rows = rows.astype(np.float32)
+    queries, base = rows[:200], rows[200:]
+    index = Contender("vectors", 6, 16)
+    truth = exact_neighbors(base, queries, 10).ids
+    full = Trial(base, queries, {len(base): truth}, "l2", base[:0], len(base))
+    (whole,) = measure(index, full, 50, 0, whole=True, timed=False)
+    trials = Trials(base[:6000], len(base), queries, None, "l2", 10, 0)
+    (part,) = measure(index, trials.of(6000), 50, 0, timed=False)
+    for shortlist in (10, 50):
+        true = float(share_found(whole.places[len(base)], 10, shortlist).mean())
+        towards = towards_known(part.learned, len(base), len(base))
+        told = predict(part.places, shortlist, len(base), known=part.known, towards=towards)
+        assert told.low < true < told.high
+        assert told.expected == pytest.approx(true, abs=0.08)
+        assert predict(part.places, shortlist, len(base)).expected < true - 0.05

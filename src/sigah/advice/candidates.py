@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sigah.advice.choice import Candidate, Wishes
 from sigah.advice.judgements import Judged
 from sigah.advice.measurement import Measured, scaled
-from sigah.advice.prediction import FITTED, Constants, Interval, learning_left, predict, share_found
+from sigah.advice.prediction import FITTED, Constants, Interval, predict, share_found, towards_known
 from sigah.refinement.refined_codes import TRAINING_ROWS
 
 __all__ = ["FullSize", "candidates_of", "floats"]
@@ -56,15 +56,13 @@ def _candidate(measured: Measured, reads: int, full: FullSize, wishes: Wishes) -
     contender, rows = measured.contender, max(measured.places)
     whole = rows >= full.n_indexed
     shortlist = reads or full.k
-    left = 0.0
-    if contender.family == "vectors":
-        in_use = min(full.n_indexed, TRAINING_ROWS)
-        left = learning_left(contender.bytes, measured.learned, in_use)
+    in_use = min(full.n_indexed, TRAINING_ROWS)
     recall = predict(
         measured.places,
         shortlist,
         full.n_indexed,
-        learning=left,
+        known=measured.known,
+        towards=towards_known(measured.learned, in_use, full.n_indexed),
         seed=full.seed,
         constants=full.constants,
     )

@@ -6,6 +6,7 @@ import importlib.util
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -15,6 +16,7 @@ from sigah.advice.rivals import faiss_orders
 from sigah.hashers import ITQ, BinaryHasher, SiGAH, SignHashing
 from sigah.refinement import VectorIndex
 from sigah.search import HammingIndex, TwoStageSearch
+from sigah.search.layout import MISSING_ID
 
 __all__ = ["FAMILIES", "Contender", "contenders", "families"]
 
@@ -30,7 +32,7 @@ FAISS_ROWS = 2 * 256 * 39  # half of them are learned from; from fewer, FAISS wa
 ENOUGH_ROWS = {"vectors": 32_768, "pq": 16_384, "opq": 16_384}
 ENOUGH_FOR_CODES = 20_000
 RABITQ_SIDE_BYTES = 8  # two numbers beside the signs
-LEAST_SHORTLIST = 1000  # of an index of vectors
+CALIBRATION_QUERIES, KEPT = 256, 0.99  # as VectorIndex chooses its shortlist
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,19 @@ class Contender:
         """Rows beyond which it learns little more."""
         return ENOUGH_ROWS.get(self.family, ENOUGH_FOR_CODES)
 
-    def orders(self, base: Vectors, learned_from: Vectors, metric: str, seed: int) -> list[Order]:
-        """Learn from vectors, and hold a base; the ways to order it."""
+    @property
+    def learns_for_long(self) -> bool:
+        """Whether learning from all rows takes minutes and gains little."""
+        return self.family == "opq"
+
+    def orders(
+        self, base: Vectors, learned_from: Vectors, n_full: int, metric: str, seed: int
+    ) -> list[Order]:
+        """Learn from vectors, and hold a base; the ways to order it, as among ``n_full``."""
         if self.family in OF_FAISS:
             return faiss_orders(self.family, self.bytes, base, learned_from, metric, seed)
         if self.family == "vectors":
-            return [_order_of_vectors(self, base, learned_from, metric, seed)]
+            return [_order_of_vectors(self, base, learned_from, n_full, metric, seed)]
         return _orders_of_hasher(_hasher(self, metric, seed).fit(learned_from), base)
 
 
@@ -164,28 +173,50 @@ def _orders_of_hasher(hasher: Any, base: Vectors) -> list[Order]:
 
 
 def _order_of_vectors(
-    contender: Contender, base: Vectors, learned_from: Vectors, metric: str, seed: int
+    contender: Contender,
+    base: Vectors,
+    learned_from: Vectors,
+    n_full: int,
+    metric: str,
+    seed: int,
 ) -> Order:
-    index = VectorIndex.build(learned_from, contender.bytes, metric=metric, random_state=seed)
-    share = index.shortlist / len(index)
+    held = known = VectorIndex.build(
+        learned_from, contender.bytes, metric=metric, random_state=seed
+    )
+    share = known.shortlist / len(known)
     if base is not learned_from:
-        index = VectorIndex(index.refined)
-        index.add(base)
+        held = VectorIndex(known.refined)
+        held.add(base)
+        if n_full > len(base):
+            share = _shortlist(held, learned_from, n_full, seed) / len(held)
 
-    def nearest(queries: Vectors, depth: int, size: int) -> Ids:
-        # as many of the rows are ranked as in an index of this size
-        index.shortlist = max(LEAST_SHORTLIST, math.ceil(share * size))
-        return index.search(queries, depth, filter=_first(index, size))[1]
+    def nearest(index: VectorIndex, queries: Vectors, depth: int, size: int) -> Ids:
+        index.shortlist = math.ceil(share * size)
+        # a part of few rows has a short shortlist, and finds nothing beyond
+        most = min(depth, index.shortlist) if n_full > size else depth
+        found = index.search(queries, most, filter=_first(index, size))[1]
+        return np.pad(found, ((0, 0), (0, depth - most)), constant_values=MISSING_ID)
 
     def shorter(size: int) -> Callable[[Vectors, int], Any]:
-        other = index
+        other = held
         if size < len(base):
-            other = VectorIndex(index.refined)
+            other = VectorIndex(held.refined)
             other.add(base[:size])
-        other.shortlist = max(LEAST_SHORTLIST, math.ceil(share * size))
+        other.shortlist = math.ceil(share * size)
         return other.search
 
-    return Order("tables", nearest, shorter)
+    return Order("tables", partial(nearest, held), shorter, partial(nearest, known))
+
+
+def _shortlist(index: VectorIndex, others: Vectors, n_full: int, seed: int) -> int:
+    """As long a part of the index as an index of ``n_full`` vectors will choose.
+
+    That one keeps .99 of what a whole ranking finds: ten neighbours, of which fewer are in a part.
+    """
+    drawn = np.random.default_rng(seed).choice(len(others), CALIBRATION_QUERIES)
+    index.shortlist = len(index)
+    best = index.search(others[drawn], max(1, round(10 * len(index) / n_full)))[1]
+    return index.calibrate(others[drawn], best, target_recall=KEPT).shortlist
 
 
 def _first(index: HammingIndex | VectorIndex, size: int) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,9 @@ class Measured:
         Of ranking one more candidate by its original vector, in memory.
     learned : int
         Rows that the contender learned from.
+    known : dict of int to ndarray of int, shape (q, k)
+        As ``places``, in as many of the rows that were learned from, if the contender knows them
+        better than others.
     found : Found or None
         What stands first for judged queries, in the whole base.
     """
@@ -51,6 +54,7 @@ class Measured:
     seconds: Mapping[int, float]
     seconds_per_read: float
     learned: int
+    known: Mapping[int, NDArray[np.int32]] = field(default_factory=dict)
     found: Found | None = None
 
 
@@ -83,7 +87,8 @@ def measure(
 ) -> list[Measured]:
     """Fit a contender, and measure each of its orders at all sizes of a base.
 
-    If the base is the ``whole`` of the vectors, all of it is learned from and measured, as in use.
+    If the base is the ``whole`` of the vectors, all of it is learned from and measured, as in use
+    (for OPQ, a part is enough).
     Otherwise hash codes are learned from the base, of which a part is enough. Codebooks know the
     vectors that they were learned from, the better the fewer there are. So they are learned from
     spare rows of the sample; without enough of these, from one half of the base, and measured on
@@ -94,9 +99,9 @@ def measure(
         if len(trial.spare) < len(trial.base) and len(trial.truth) > 1:
             trial = trial.half()
         learned_from = trial.spare if len(trial.spare) else trial.base
-    if not whole:
+    if not whole or contender.learns_for_long:
         learned_from = learned_from[: contender.enough_rows]
-    orders = contender.orders(trial.base, learned_from, trial.metric, seed)
+    orders = contender.orders(trial.base, learned_from, trial.n_full, trial.metric, seed)
     return [_measured(contender, order, trial, depth, len(learned_from), timed) for order in orders]
 
 
@@ -107,6 +112,12 @@ def _measured(
     for size, truth in trial.truth.items():  # ascending
         ids = order.nearest(trial.queries, min(depth, size), size)
         at[size] = places(ids, truth)
+    known = {}
+    if order.known is not None and learned <= len(trial.spare):
+        size = max(size for size in trial.truth if size <= learned)
+        known[size] = places(
+            order.known(trial.queries, min(depth, size), size), trial.of_spare(size)
+        )
     found = None
     if trial.judged is not None:
         found = Found.of(trial.judged, ids, trial.base, trial.queries, trial.metric)
@@ -117,7 +128,7 @@ def _measured(
         for size in dict.fromkeys((*sizes[:1], *sizes[-1:]))
     }
     per_read = time_read(trial, depth) if timed else 0.0
-    return Measured(contender, order.ranking, at, depth, seconds, per_read, learned, found=found)
+    return Measured(contender, order.ranking, at, depth, seconds, per_read, learned, known, found)
 
 
 def time_read(trial: Trial, n_reads: int) -> float:

@@ -28,8 +28,11 @@ class Order:
     shorter : callable
         ``shorter(size)`` gives a function ``search(queries, k)`` over an index of just these rows,
         to be timed.
+    known : callable or None
+        As ``nearest``, in the rows that were learned from; None: these are like any others.
     """
 
     ranking: str
     nearest: Callable[[Vectors, int, int], Ids]
     shorter: Callable[[int], Callable[[Vectors, int], Any]]
+    known: Callable[[Vectors, int, int], Ids] | None = None

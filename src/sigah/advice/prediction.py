@@ -10,13 +10,15 @@ Small numbers cost a little: ``s / h`` rows are left on average, not always. How
 the sample, by thinning it once more and comparing with what is known there. Most of that is taken
 back; the rest is not certain at another size.
 
-Codebooks learned from all vectors are better than those learned from a sample, by as much as there
-are fewer rows for each codeword: a gain is added.
+Codebooks know the ``l`` vectors that they were learned from, and those from more vectors are
+better. Both effects go with ``1 / l``, and are alike: recall is too high by as much among the
+vectors that were learned from as it is too low among others. Both are measured on the sample, so
+what codebooks learned from any number of vectors give lies between them (:func:`towards_known`).
 
 The interval has four parts, in logits. Queries: everything is repeated on resampled queries. Size:
 what these predictions miss a doubling. Thinning: a share of what it loses. Learning: a share of the
-gain. All constants are fitted to the residuals of ``benchmarks/advise.py``, where each set is
-predicted with constants fitted to the other sets.
+distance between known vectors and others. The constants are fitted to the residuals of three sets
+in ``benchmarks/advise.py``, and tested on three other ones.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FITTED", "Constants", "Interval", "learning_left", "predict", "share_found"]
+__all__ = ["FITTED", "Constants", "Interval", "predict", "share_found", "towards_known"]
 
 RESAMPLES = 300
 NORMAL = 1.96
@@ -46,17 +48,15 @@ class Constants:
     ----------
     taken_back : float
         Share of what thinning loses on the sample.
-    gain : float
-        Of codebooks: times the root of bytes a row, at the sample minus at the full size.
-    per_doubling, of_lost, of_gain : float
-        Deviations: of each doubling, of what thinning loses, of the gain.
+    per_doubling, of_lost, of_known : float
+        Deviations: of each doubling, of what thinning loses, of the distance between vectors that
+        codebooks know and others.
     """
 
-    taken_back: float = 0.85
-    gain: float = 35.5
-    per_doubling: float = 0.1
-    of_lost: float = 0.05
-    of_gain: float = 1.28
+    taken_back: float = 0.87
+    per_doubling: float = 0.05
+    of_lost: float = 0.1
+    of_known: float = 0.36
 
 
 FITTED = Constants()
@@ -76,7 +76,8 @@ def predict(
     shortlist: int,
     n_vectors: int,
     *,
-    learning: float = 0.0,
+    known: Mapping[int, Places] | None = None,
+    towards: float = 0.5,
     seed: int = 0,
     constants: Constants = FITTED,
 ) -> Interval:
@@ -90,8 +91,10 @@ def predict(
     shortlist : int
     n_vectors : int
         If it is at most the largest size, nothing is prolonged.
-    learning : float, default=0
-        Of codebooks that will learn from more rows: :func:`learning_left`.
+    known : mapping of int to ndarray of int, shape (q, k), optional
+        As ``places``, one of its sizes, among rows that codebooks learned from.
+    towards : float, default=0.5
+        How far the codebooks in use are from ``places`` towards ``known``: :func:`towards_known`.
     seed : int, default=0
     constants : Constants
 
@@ -128,28 +131,51 @@ def predict(
         first = most - min(most, SLOPE_STEPS)
         rise = (at_target - at(first)) / (most - first) if most else 0.0
         at_target = at_target + rise * (doublings - most)
-    gain = constants.gain * learning
-    expected = float(at_target[0]) + gain
+    better = np.zeros_like(at_target)
+    for size, found in (known or {}).items():
+        step = min(max(0.0, math.log2(n_vectors / size)), most)
+        in_use, sampled = (
+            _logits(share_found(some, k / 2**step, shortlist / 2**step), weights)
+            for some in (found, places[size])
+        )
+        better = np.maximum(0.0, in_use - sampled)
+    at_target = at_target + towards * better
+    expected = float(at_target[0])
     deviations = (
         float(at_target[1:].std(ddof=1)),
         constants.per_doubling * doublings,
         constants.of_lost * float(_between(doublings, lost)[0]),
-        constants.of_gain * gain,
+        constants.of_known * float(better[0]),
     )
     spread = NORMAL * math.hypot(*deviations)
     return Interval(*(float(_expit(expected + side * spread)) for side in (-1, 0, 1)))
 
 
-def learning_left(n_bytes: int, learned: int, in_use: int) -> float:
-    """How far codebooks are from those learned from more rows: 0 if there are none.
+def towards_known(learned: int, in_use: int, n_vectors: int) -> float:
+    """Where codebooks in use stand between vectors that a sample's know (1) and others (0).
+
+    They learn from more vectors, which takes them to the middle, and know some of those that are
+    searched, which takes them beyond.
+
+    Parameters
+    ----------
+    learned, in_use : int
+        Vectors learned from: of the sample, and of all.
+    n_vectors : int
+        All that are searched.
 
     Examples
     --------
-    >>> from sigah.advice.prediction import learning_left
-    >>> round(learning_left(16, learned=10_000, in_use=100_000), 4)
-    0.0274
+    >>> from sigah.advice.prediction import towards_known
+    >>> towards_known(1000, in_use=1000, n_vectors=1000)
+    1.0
+    >>> towards_known(10_000, in_use=100_000, n_vectors=100_000)
+    0.55
+    >>> towards_known(50_000, in_use=100_000, n_vectors=10_000_000)
+    0.255
     """
-    return math.sqrt(n_bytes) * max(0.0, learned**-0.5 - in_use**-0.5)
+    share = min(1.0, in_use / n_vectors)
+    return 0.5 + 0.5 * learned / max(learned, in_use) * (2 * share - 1)
 
 
 def share_found(places: Places, k: float, shortlist: float) -> NDArray[np.float64]:

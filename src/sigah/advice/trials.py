@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,8 @@ class Trial:
     metric : str
     spare : ndarray of float32, shape (m, d)
         Rows of the sample that are not in the base; there may be none.
+    n_full : int
+        Vectors that the base stands for.
     judged : Judged or None
         Relevance judgements of the queries, among the whole base.
     """
@@ -51,14 +53,23 @@ class Trial:
     truth: Mapping[int, NDArray[Any]]
     metric: str
     spare: Vectors
+    n_full: int
     judged: Judged | None = None
+    _of_spare: dict[int, NDArray[Any]] = field(default_factory=dict, repr=False)
 
     def half(self) -> Trial:
         """A trial on the first half of the base; the other half is spare."""
         *smaller, _ = sorted(self.truth)
         truth = {size: self.truth[size] for size in smaller}
         base, spare = self.base[: smaller[-1]], self.base[smaller[-1] :]
-        return Trial(base, self.queries, truth, self.metric, spare)
+        return Trial(base, self.queries, truth, self.metric, spare, self.n_full)
+
+    def of_spare(self, n: int) -> NDArray[Any]:
+        """The true neighbours among the first ``n`` spare rows; ``n`` is a size of the base."""
+        if n not in self._of_spare:
+            k = self.truth[n].shape[1]
+            self._of_spare[n] = exact_neighbors(self.spare[:n], self.queries, k, self.metric).ids
+        return self._of_spare[n]
 
 
 class Trials:
@@ -77,6 +88,7 @@ class Trials:
         ids: ArrayLike | None = None,
     ) -> None:
         self.metric, self.k = metric, k
+        self.n_indexed = n_vectors
         self.truth: NDArray[Any] | None = None
         self.grades: list[Grades] | None = None
         self.n_judged = self.n_unknown = 0
@@ -89,6 +101,7 @@ class Trials:
             if grades is not None:
                 raise ValueError("grades need queries, the vectors whose results they judge")
             held_out = min(MOST_QUERIES, len(drawn) // MOST_QUERY_SHARE)
+            self.n_indexed -= held_out
             self.queries = drawn[order[:held_out]]
             self.base = drawn[order[held_out:]]
             return
@@ -134,7 +147,7 @@ class Trials:
                 truth[len(base)] = self.truth
             if self.grades is not None:
                 judged = Judged.of(self.grades, truth[len(base)])
-        return Trial(base, self.queries, truth, self.metric, self.base[n:], judged)
+        return Trial(base, self.queries, truth, self.metric, self.base[n:], self.n_indexed, judged)
 
 
 def draw_sample(vectors: Any, size: int, seed: int) -> tuple[NDArray[np.float32], int]:
