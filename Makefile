@@ -126,11 +126,12 @@ bench-advise: setup
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/advise.py
 
-# Recall and time of the engines on real codes, for docs/engines.md.
+# Recall and time of the engines on real codes, and our codes beside their own ways, for
+# docs/engines.md.
 bench-engines: setup
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,engines,servers]'
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/engines.py
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/pgvector_two_stage.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/rescoring.py
 	$(BIN)/python benchmarks/publish.py
 
 # Encoding a file of 10 GB, its memory and speed, and whether drift is found, and their page.

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from pgvector_two_stage import local_postgres
 from reports import write_report
+from rescoring import local_postgres
 from sigah import HammingIndex, load
 from sigah.engines import connect, export, make_engine
 from sigah.hashers.registry import make_hasher

@@ -32,21 +32,33 @@ def engines_table() -> str:
     return markdown(head, lines, left=3)
 
 
-def pgvector_table() -> str:
-    """Candidates and their ranking in one statement of PostgreSQL."""
-    report = json.loads((ROOT / "benchmarks" / "results" / "pgvector_two_stage.json").read_text())
-    names = {"hnsw": "graph", "scan": "scan", "exact": "none: all vectors are ranked"}
-    head = ["search of codes", "candidates ranked by vectors", "recall10@10", "a query"]
+def rescoring_table() -> str:
+    """Our codes and each engine's own way, ranked by the vectors."""
+    report = json.loads((ROOT / "benchmarks" / "results" / "rescoring.json").read_text())
+    head = [
+        "engine",
+        "candidates by",
+        "probes",
+        "ranked",
+        "recall10@10",
+        "a query",
+        "disk",
+        "build",
+    ]
     lines = [
         [
-            names[row["found_by"]],
-            str(row["oversampling"] * report["k"]) if row["oversampling"] else "–",
+            row["engine"],
+            f"**sigah**, {row['way']}" if row["ours"] else row["way"],
+            str(row.get("probes", "–")),
+            str(row["ranked"] or "–"),
             f"{row['recall']:.3f}",
-            f"{row['query_milliseconds']:.1f} ms",
+            f"{1e3 * row['seconds']:.1f} ms",
+            f"{row['disk_bytes'] / 1e6:.0f} MB",
+            f"{row['build_seconds']:.0f} s",
         ]
         for row in report["rows"]
     ]
-    return markdown(head, lines)
+    return markdown(head, lines, left=2)
 
 
-TABLES = {"engines": engines_table, "pgvector": pgvector_table}
+TABLES = {"engines": engines_table, "rescoring": rescoring_table}

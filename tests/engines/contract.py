@@ -228,6 +228,10 @@ class EngineContract:
         )  # fmt: skip
         status, out, told = run(*query)
         assert (status, "3 neighbours of 50 queries among 2,000 codes" in out) == (0, True), told
+        if self.replaces:
+            withdraw = ("withdraw", self.name, "0,2,4,9999", "--from", target, *settings)
+            assert run(*withdraw)[:2] == (0, f"{self.name}: 3 codes removed\n")
+            assert "2,000 codes of 64 bits, 3 of them new" in run(*export_it)[1]
         status, _, told = run(*query, "--filter", "odd")
         if not self.filters:
             assert status == 1
@@ -236,3 +240,37 @@ class EngineContract:
         assert status == 0, told
         with np.load(paths["found"]) as found:
             assert (found["ids"] % 2 == 1).all()
+
+    def test_the_command_line_ranks_by_vectors(
+        self, target: str, tmp_path: Path, blobs: Any, run: Any
+    ) -> None:
+        model, codes, vectors = (tmp_path / name for name in ("m", "codes.npy", "vectors.npy"))
+        np.save(vectors, blobs)
+        np.save(tmp_path / "queries.npy", blobs[:50])
+        sigah.LSH(64, random_state=0).fit(blobs).save(model)
+        run("encode", model, vectors, "--out", codes)
+        settings = [
+            word for pair in self.settings.items() for word in ("--set", "{}={}".format(*pair))
+        ]
+        export_it = ("export", self.name, codes, "--to", target, *settings)
+        status, _, told = run(*export_it, "--vectors", vectors)
+        if not make_engine(self.name, target).keeps_vectors:
+            assert status == 1
+            assert "keeps codes only" in told
+            return
+        assert status == 0, told
+        found = tmp_path / "found"
+        query = ("query", self.name, model, tmp_path / "queries.npy", "--from", target, "-k", 3)
+        status, _, told = run(*query, "--ranked", 200, "--out", found, *settings)
+        assert status == 0, told
+        with np.load(found) as file:
+            exact = np.square(blobs[:50, np.newaxis] - blobs[file["ids"]]).sum(axis=2)
+            assert (file["ids"][:, 0] == np.arange(50)).all()
+            np.testing.assert_allclose(file["distances"], exact, rtol=0.01, atol=0.05)
+        status, _, told = run(*query, "--ranked", 2, *settings)
+        assert status == 1
+        assert "--ranked 2" in told
+        np.save(tmp_path / "few.npy", blobs[:7])
+        status, _, told = run(*export_it, "--vectors", tmp_path / "few.npy")
+        assert status == 1
+        assert "has 7 rows, but CODES has 2,000 codes" in told

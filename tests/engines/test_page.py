@@ -81,7 +81,6 @@ def test_the_section_of_pgvector_runs(folder: Path, run: Any, blobs: Any, databa
     (statement,) = re.findall(r"```sql\n(.*?)```", section, re.S)
     assert {row[0] % 10 for row in ask(database, statement)} == {7}
     names = {"hasher": sigah.load("mnist.model"), "queries": blobs[:20], "dimensions": 24}
-    names |= {"vectors": blobs, "ids": np.arange(2000)}
     (block,) = re.findall(r"```python\n(.*?)```", section, re.S)
     exec(compile(block, "engines.md", "exec"), names)
     near = np.argsort(((blobs - blobs[0]) ** 2).sum(axis=1))[:10]

@@ -1,4 +1,4 @@
-"""``sigah export | query``: codes in existing search engines and databases."""
+"""``sigah export | query | withdraw``: codes in existing search engines and databases."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from numpy.typing import NDArray
 
 from sigah import engines
-from sigah.cli.inputs import has_keys, naming, read_model, read_numbered_codes
+from sigah.cli.inputs import has_keys, naming, read_ids, read_model, read_numbered_codes
 from sigah.cli.options import Codes, Header, Ids, Model, Neighbours, Out, Overwrite
 from sigah.cli.outputs import check_output, show_neighbours
 from sigah.cli.recipes import RecipeFile, take_recipe
@@ -19,8 +19,7 @@ from sigah.cli.vectors import read_vectors
 from sigah.engines.registry import engine_class, parse_settings
 from sigah.rows import finite, open_array
 
-__all__ = ["export", "query"]
-
+__all__ = ["export", "query", "withdraw"]
 
 Name = Annotated[
     str, typer.Argument(metavar="ENGINE", help=f"One of: {', '.join(engines.ENGINES)}.")
@@ -37,6 +36,13 @@ def export(
     codes: Codes,
     to: Annotated[str, typer.Option("--to", metavar="TARGET", help="A path or an address.")],
     ids: Ids = None,
+    vectors: Annotated[
+        str | None,
+        typer.Option(
+            help="The vectors behind the codes, in the same order, which rank candidates; pgvector"
+            " and lancedb keep them."
+        ),
+    ] = None,
     metadata: Annotated[
         Path | None,
         typer.Option(
@@ -46,12 +52,15 @@ def export(
     ] = None,
     settings: Settings = None,
     recipe: RecipeFile = None,
+    header: Header = None,
 ) -> None:
     """Load codes into an engine, with ids and labels; the same command resumes an interrupted run.
 
     Example: sigah export faiss codes.npy --to codes.faiss
 
     Example: sigah export faiss codes.npy --to codes.faiss --metadata labels.txt --set kind=hnsw
+
+    Example: sigah export lancedb codes.npy --to mnist.lancedb --vectors mnist
     """
     with naming("ENGINE", engine):
         engine_class(engine)
@@ -73,6 +82,11 @@ def export(
         raise ValueError(
             f"--metadata {metadata} has {len(labels):,} labels, but CODES has {len(stored):,} codes"
         )
+    rows = None if vectors is None else read_vectors(vectors, "--vectors", header=header)
+    if rows is not None and rows.shape[0] != len(stored):
+        raise ValueError(
+            f"--vectors {vectors} has {rows.shape[0]:,} rows, but CODES has {len(stored):,} codes"
+        )
     chosen_settings = parse_settings(engine, settings or [])
     try:
         done = engines.export(
@@ -82,6 +96,7 @@ def export(
             fingerprint=stored.fingerprint,
             ids=stored.ids,
             labels=labels,
+            vectors=rows,
             show=True,
             **chosen_settings,
         )
@@ -106,6 +121,12 @@ def query(
         list[str] | None,
         typer.Option("--filter", metavar="LABEL", help="Find only this label; repeatable."),
     ] = None,
+    ranked: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="How many of the nearest codes the exported vectors rank; default: none."
+        ),
+    ] = None,
     settings: Settings = None,
     header: Header = None,
     out: Out = None,
@@ -124,12 +145,39 @@ def query(
         search = engines.VectorSearch(target, hasher)
         wanted = parse_labels(chosen, target.about) if chosen else None
         k = at_most(k, len(target))
+        if ranked is not None and ranked < k:
+            raise ValueError(f"--ranked {ranked}: at least -k {k} codes must be ranked")
         with naming("QUERIES", queries, only="Input X "):
             found = in_blocks(
                 looked_up,
-                lambda some, first: search.search(finite(some, first), k, filter=wanted),
+                lambda some, first: search.search(
+                    finite(some, first), k, filter=wanted, n_ranked=ranked
+                ),
             )
-        show_neighbours(*found, out, len(target), "hamming")
+        by = "hamming" if ranked is None else getattr(hasher, "metric", "l2")
+        show_neighbours(*found, out, len(target), by)
+
+
+def withdraw(
+    engine: Name,
+    ids: Annotated[
+        str,
+        typer.Argument(metavar="IDS", help="7,11,13, a .npy file, or a text file with one a line."),
+    ],
+    source: Annotated[
+        str, typer.Option("--from", metavar="TARGET", help="Where `sigah export` put the codes.")
+    ],
+    settings: Settings = None,
+) -> None:
+    """Remove codes from an engine by id, with their labels and vectors.
+
+    Example: sigah withdraw faiss 7,11,13 --from codes.faiss
+    """
+    with naming("ENGINE", engine):
+        engine_class(engine)
+    unwanted = read_ids(ids, "IDS")
+    removed = engines.remove(engine, source, unwanted, **parse_settings(engine, settings or []))
+    typer.echo(f"{engine}: {removed:,} codes removed")
 
 
 def read_labels(path: Path) -> NDArray[Any]:

@@ -43,6 +43,10 @@ COMMANDS = {
         "engines:query",
         "Find the k nearest codes of each query in an engine; some engines approximate.",
     ),
+    "withdraw": (
+        "engines:withdraw",
+        "Remove codes from an engine by id, with their labels and vectors.",
+    ),
     "drift": (
         "drift:drift",
         "Estimate how much recall a model loses on new vectors, and say whether to keep it.",

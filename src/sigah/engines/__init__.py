@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sigah.engines.base import About, Engine, Rows
-from sigah.engines.loading import Exported, export
+from sigah.engines.loading import Exported, export, remove
 from sigah.engines.registry import ENGINES, make_engine
 from sigah.engines.vectors import VectorSearch, connect
 
@@ -17,4 +17,5 @@ __all__ = [
     "connect",
     "export",
     "make_engine",
+    "remove",
 ]

@@ -1,9 +1,10 @@
 """The interface of an engine, and the code that all engines share.
 
 An engine's file holds only the calls of its library. Its class derives from :class:`Engine` and
-defines the hooks: ``read_about``, ``create`` and ``write_about`` (the target's record), ``get`` and
-``put`` (rows by id), ``__len__`` and ``_nearest``; and, if the engine needs them, ``flush``,
-``finish``, ``reconnect`` and ``close``. The constructor only stores settings. ``read_about`` is
+defines the hooks: ``read_about``, ``create`` and ``write_about`` (the target's record), ``get``,
+``put`` and ``delete`` (rows by id), ``__len__`` and ``_nearest``; and, if the engine needs them,
+``flush``, ``finish``, ``reconnect`` and ``close``. An engine that also keeps the vectors says so
+(``keeps_vectors``) and defines ``_ranked``. The constructor only stores settings. ``read_about`` is
 called first: it loads the library (by :func:`require`, never at the top of the file) and connects
 to the target. Hooks may raise the library's errors that ``failures`` names.
 """
@@ -23,9 +24,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from sigah.checks import check_whole
 from sigah.codes import check_codes
+from sigah.metric import check_metric
+from sigah.rows.blocks import finite
 from sigah.search.layout import MISSING_DISTANCE, MISSING_ID
 
 __all__ = ["About", "Engine", "Rows", "check_labels", "require"]
+
+HALF = 65504.0  # the largest float16
 
 Found = tuple[NDArray[np.integer], NDArray[np.integer]]
 
@@ -39,10 +44,14 @@ class About:
     kind: str  # kind of index
     labels: str | None = None  # "int", "str", or None (no labels)
     complete: bool = False  # False during an export, and after an interrupted one
+    dim: int | None = None  # of the vectors beside the codes; None: no vectors
 
     def to_json(self) -> str:
-        """The text that a target stores."""
-        return json.dumps({"format": "sigah-engine", "format_version": 1, **asdict(self)})
+        """The text that a target stores; without vectors it is as earlier versions write it."""
+        told = asdict(self)
+        if self.dim is None:
+            del told["dim"]
+        return json.dumps({"format": "sigah-engine", "format_version": 1, **told})
 
     @classmethod
     def from_json(cls, text: str, where: str) -> About:
@@ -61,11 +70,12 @@ class About:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Codes with ids and labels, row by row."""
+    """Codes with ids, labels and vectors, row by row."""
 
     ids: NDArray[np.int64]  # (n,)
     codes: NDArray[np.uint8]  # (n, n_bits // 8)
     labels: NDArray[Any] | None = None  # (n,), of int64 or of str (dtype object)
+    vectors: NDArray[Any] | None = None  # (n, dim), float16 for the hooks of an engine
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -73,7 +83,8 @@ class Rows:
     def take(self, where: NDArray[Any] | slice) -> Rows:
         """Some of the rows, by a mask, a slice or positions."""
         labels = None if self.labels is None else self.labels[where]
-        return Rows(self.ids[where], self.codes[where], labels)
+        vectors = None if self.vectors is None else self.vectors[where]
+        return Rows(self.ids[where], self.codes[where], labels, vectors)
 
 
 class Engine(ABC):
@@ -95,7 +106,8 @@ class Engine(ABC):
 
     name: ClassVar[str]  # on the command line
     kinds: ClassVar[tuple[str, ...]]  # of index; the first is the default
-    batch: ClassVar[int] = 10_000  # rows in one call of `put` or `get`
+    batch: ClassVar[int] = 10_000  # rows in one call of `put`, `get` or `delete`
+    keeps_vectors: ClassVar[bool] = False  # beside the codes, as float16
 
     about: About | None = None
 
@@ -140,18 +152,38 @@ class Engine(ABC):
         """Insert rows, ids ascending; rows with an existing id replace the old ones."""
 
     @abstractmethod
+    def delete(self, ids: NDArray[np.int64]) -> None:
+        """Delete the rows of ``ids`` (ascending), all of which the target holds."""
+
+    @abstractmethod
     def __len__(self) -> int:
         """The number of codes in the target."""
 
     @abstractmethod
     def _nearest(
         self, codes: NDArray[np.uint8], k: int, labels: list[Any] | None
-    ) -> Found | Sequence[Sequence[tuple[int, int]]]:
+    ) -> Found | Sequence[Sequence[tuple[float, int]]]:
         """Neighbours of queries: distances and ids, each ``(q, <= k)``, or (distance, id) pairs.
 
         They need not be sorted. An id of -1 means no neighbour. If ``labels`` are given, only codes
         with these labels may be found.
         """
+
+    def _ranked(
+        self,
+        codes: NDArray[np.uint8],
+        vectors: NDArray[np.float32],
+        k: int,
+        n_ranked: int,
+        metric: str,
+        labels: list[Any] | None,
+    ) -> Sequence[Sequence[tuple[float, int]]]:
+        """The ``k`` nearest by vectors among the ``n_ranked`` nearest codes, of each query.
+
+        (distance, id) pairs, not necessarily sorted; l2 is the squared distance. Only engines that
+        keep vectors need it.
+        """
+        raise NotImplementedError
 
     def flush(self) -> None:
         """Save the rows, for engines that first collect them in memory."""
@@ -172,7 +204,7 @@ class Engine(ABC):
 
     @property
     def replace_refusal(self) -> str | None:
-        """A clause that says why the code of an id cannot be replaced; None if it can."""
+        """A clause that says why a code cannot be replaced or deleted; None if it can."""
         return None
 
     def failures(self) -> tuple[type[Exception], ...]:
@@ -221,27 +253,87 @@ class Engine(ABC):
         OSError
             If the engine fails.
         """
+        queries, k, labels = self._checked(codes, k, filter)
+        distances = np.full((len(queries), k), MISSING_DISTANCE, np.int32)
+        if not len(queries) or labels == []:
+            return distances, np.full((len(queries), k), MISSING_ID, np.int64)
+        with self.errors_as_one_line():
+            found = self._nearest(queries, k, labels)
+        return _in_order(found if isinstance(found, tuple) else _padded(found), distances)
+
+    def search_vectors(
+        self,
+        codes: ArrayLike,
+        vectors: ArrayLike,
+        k: int,
+        *,
+        n_ranked: int,
+        metric: str,
+        filter: Any = None,
+    ) -> Any:
+        """Rank the nearest codes of each query by the vectors that the target keeps.
+
+        Parameters
+        ----------
+        codes : array-like of uint8, shape (q, n_bits // 8)
+            Packed queries, as for :meth:`search`.
+        vectors : array-like, shape (q, d)
+            The same queries.
+        k : int
+            Neighbours wanted, at least 1.
+        n_ranked : int
+            Codes that are ranked for each query, at least ``k``.
+        metric : {"l2", "cosine", "ip"}
+            Of the model: squared distances, ``1 - cos``, or ``-<q, x>``.
+        filter : str, int or a list of them, optional
+            Find only vectors with one of these labels.
+
+        Returns
+        -------
+        distances : ndarray of float32, shape (q, k)
+            Ascending, from the vectors as the target keeps them (float16). If fewer than ``k`` are
+            found, the rest is infinity.
+        ids : ndarray of int64, shape (q, k)
+            The rest is -1.
+
+        Raises
+        ------
+        ValueError
+            If the target keeps no vectors, the queries do not fit its codes or vectors, or
+            ``n_ranked`` is less than ``k``; otherwise as :meth:`search`.
+        OSError
+            If the engine fails.
+        """
+        queries, k, labels = self._checked(codes, k, filter)
+        n_ranked = check_whole(n_ranked, "n_ranked", least=k)
+        metric = check_metric(metric)
+        assert self.about is not None
+        if self.about.dim is None:
+            raise ValueError(
+                f"{self.where} keeps no vectors that could rank codes; export them with its codes"
+            )
+        looked_up = finite(vectors, 0, largest=HALF, name="queries")
+        if looked_up.shape != (len(queries), self.about.dim):
+            raise ValueError(
+                f"queries must have shape ({len(queries)}, {self.about.dim}), as many as codes and"
+                f" as wide as the vectors of {self.where}, got {looked_up.shape}"
+            )
+        distances = np.full((len(queries), k), np.inf, np.float32)
+        if not len(queries) or labels == []:
+            return distances, np.full((len(queries), k), MISSING_ID, np.int64)
+        with self.errors_as_one_line():
+            found = self._ranked(queries, looked_up, k, n_ranked, metric, labels)
+        return _in_order(_padded(found), distances)
+
+    def _checked(
+        self, codes: ArrayLike, k: int, filter: Any
+    ) -> tuple[NDArray[np.uint8], int, list[Any] | None]:
+        """The queries, ``k`` and the labels of a search."""
         if self.about is None:
             raise ValueError(f"{self.where} is not open; sigah.engines.connect opens it")
         queries = check_codes(codes, n_bits=self.about.n_bits, name="queries")
         k = check_whole(k, "k", least=1)
-        labels = None if filter is None else self._wanted(filter)
-        distances = np.full((len(queries), k), MISSING_DISTANCE, np.int32)
-        ids = np.full((len(queries), k), MISSING_ID, np.int64)
-        if len(queries) and labels != []:
-            with self.errors_as_one_line():
-                found = self._nearest(queries, k, labels)
-                if not isinstance(found, tuple):
-                    found = _padded(found)
-            some_distances, some_ids = (part[:, :k] for part in found)
-            held = some_ids >= 0
-            width = some_ids.shape[1]
-            distances[:, :width][held] = some_distances[held]
-            ids[:, :width][held] = some_ids[held]
-            order = np.lexsort((ids, distances), axis=1)
-            distances = np.take_along_axis(distances, order, axis=1)
-            ids = np.take_along_axis(ids, order, axis=1)
-        return distances, ids
+        return queries, k, None if filter is None else self._wanted(filter)
 
     def _wanted(self, filter: Any) -> list[Any]:
         """The labels of a filter, in the type of the target's labels."""
@@ -278,14 +370,29 @@ class Engine(ABC):
         self.close()
 
 
-def _padded(found: Sequence[Sequence[tuple[int, int]]]) -> Found:
+def _padded(found: Sequence[Sequence[tuple[float, int]]]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Lists of (distance, id) pairs as arrays."""
-    width = max((len(pairs) for pairs in found), default=0)
-    array = np.full((len(found), width, 2), MISSING_ID, np.int64)
+    shape = len(found), max((len(pairs) for pairs in found), default=0)
+    distances, ids = np.full(shape, MISSING_ID, np.float64), np.full(shape, MISSING_ID, np.int64)
     for row, pairs in enumerate(found):
         if pairs:
-            array[row, : len(pairs)] = pairs
-    return array[..., 0], array[..., 1]
+            some_distances, some_ids = zip(*pairs, strict=True)
+            distances[row, : len(pairs)], ids[row, : len(pairs)] = some_distances, some_ids
+    return distances, ids
+
+
+def _in_order(
+    found: tuple[NDArray[Any], NDArray[Any]], distances: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Neighbours ``(q, <= k)`` in order, with ``distances`` ``(q, k)`` where there is none."""
+    ids = np.full(distances.shape, MISSING_ID, np.int64)
+    some_distances, some_ids = (part[:, : distances.shape[1]] for part in found)
+    held = some_ids >= 0
+    width = some_ids.shape[1]
+    distances[:, :width][held] = some_distances[held]
+    ids[:, :width][held] = some_ids[held]
+    order = np.lexsort((ids, distances), axis=1)
+    return np.take_along_axis(distances, order, axis=1), np.take_along_axis(ids, order, axis=1)
 
 
 def check_labels(labels: ArrayLike, n: int) -> tuple[NDArray[Any], str]:

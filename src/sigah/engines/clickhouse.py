@@ -122,6 +122,10 @@ class ClickHouse(Engine):
                 f" SELECT {names} FROM file({quoted(file.name)}, 'Arrow')"
             )
 
+    def delete(self, ids: NDArray[np.int64]) -> None:
+        """Delete rows; those that were replaced by them go too."""
+        self._run(f"DELETE FROM {self._name} WHERE id IN ({', '.join(map(str, ids.tolist()))})")
+
     def finish(self) -> None:
         """Merge the parts, so that searches need not check for replaced rows."""
         self._run(f"OPTIMIZE TABLE {self._name} FINAL")

@@ -150,6 +150,13 @@ class FileEngine(Engine):
                 zip(rows.ids.tolist(), rows.labels.tolist(), strict=True),
             )
 
+    def delete(self, ids: NDArray[np.int64]) -> None:
+        """Remove codes from the index, and their labels."""
+        self._remove(ids)
+        self._at_rest = False
+        if self.about is not None and self.about.labels is not None:
+            self._sidecar().executemany("DELETE FROM label WHERE id = ?", zip(ids.tolist()))
+
     def flush(self) -> None:
         """Write the index atomically, then commit the labels."""
         if self._at_rest:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from os import PathLike
 from typing import Any, NamedTuple, TypeVar
 
@@ -18,13 +19,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sigah.codes import check_codes
-from sigah.engines.base import About, Engine, Rows, check_labels
+from sigah.engines.base import HALF, About, Engine, Rows, check_labels
 from sigah.engines.registry import make_engine
+from sigah.engines.vectors import connect
 from sigah.files import Codes
 from sigah.progress import bar
+from sigah.rows.blocks import Rows as Blocks
+from sigah.rows.blocks import finite
+from sigah.rows.dtypes import check_rows
 from sigah.search.checks import check_ids
 
-__all__ = ["Exported", "export"]
+__all__ = ["Exported", "export", "remove"]
 
 T = TypeVar("T")
 
@@ -48,10 +53,11 @@ def export(
     fingerprint: str | None = None,
     ids: ArrayLike | None = None,
     labels: ArrayLike | None = None,
+    vectors: ArrayLike | None = None,
     show: bool = False,
     **settings: Any,
 ) -> Exported:
-    """Load codes into an engine, with their ids and one label each.
+    """Load codes into an engine, with their ids, and one label and vector each.
 
     Codes with other ids stay in the target.
 
@@ -69,6 +75,9 @@ def export(
         Unique and not negative; by default those of ``codes``, if it has ids, or 0, 1, 2, ...
     labels : array-like of int or str, shape (n,), optional
         Searches can filter by them.
+    vectors : array-like of float, shape (n, d), optional
+        The vectors behind the codes, which rank candidates (:class:`VectorSearch`). pgvector and
+        LanceDB keep them, as float16.
     show : bool
         Draw a progress bar.
     **settings
@@ -82,8 +91,9 @@ def export(
     Raises
     ------
     ValueError
-        If the codes, ids, labels or settings are invalid, no fingerprint is known, or the target
-        holds codes of another model, another width, or something that sigah did not make.
+        If the codes, ids, labels, vectors or settings are invalid, no fingerprint is known, the
+        engine keeps no vectors, or the target holds codes of another model, another width, or
+        something that sigah did not make.
     OSError
         If the engine is not installed, cannot be reached, or fails.
 
@@ -117,6 +127,7 @@ def export(
         raise ValueError("there are no codes to export")
     given_ids, order = _ordered(ids, len(packed))
     given_labels, label_type = (None, None) if labels is None else check_labels(labels, len(packed))
+    given_vectors = None if vectors is None else _checked_vectors(vectors, len(packed))
     with make_engine(name, target, **settings) as engine:
         about = _retrying(engine, engine.read_about)
         wanted = About(
@@ -124,7 +135,13 @@ def export(
             fingerprint=fingerprint,
             kind=engine.kind or (engine.kinds[0] if about is None else about.kind),
             labels=label_type,
+            dim=None if given_vectors is None else given_vectors.shape[1],
         )
+        if given_vectors is not None and not engine.keeps_vectors:
+            raise ValueError(
+                f"vectors: {name} keeps codes only; leave the vectors out, or export to pgvector or"
+                " lancedb"
+            )
         if about is not None:
             _check_same(engine, about, wanted)
         engine.about = about or wanted
@@ -132,13 +149,77 @@ def export(
             step = -(-len(packed) // SAMPLE)
             _retrying(engine, lambda: engine.create(wanted, packed[::step]))
             about = engine.about = wanted
-        rows = Rows(given_ids, packed, given_labels)
+        rows = Rows(given_ids, packed, given_labels, given_vectors)
         written = _load(engine, rows, order, show=show)
         if written or not about.complete:
             _retrying(engine, engine.finish)
             _retrying(engine, engine.flush)
             _retrying(engine, lambda: engine.write_about(replace(wanted, complete=True)))
     return Exported(len(packed), written)
+
+
+def remove(name: str, target: str | PathLike[str], ids: ArrayLike, **settings: Any) -> int:
+    """Remove codes from an engine by id, with their labels and vectors.
+
+    The same call again, after an interruption, removes the rest.
+
+    Parameters
+    ----------
+    name : str
+        A name of :data:`ENGINES`.
+    target : str or path-like
+    ids : array-like of int, shape (m,)
+        Ids that the target does not hold are ignored.
+    **settings
+        Of the engine.
+
+    Returns
+    -------
+    int
+        How many codes were removed.
+
+    Raises
+    ------
+    ValueError
+        If an id is not a whole number from 0, the kind of index cannot remove codes, or the
+        target's export was interrupted.
+    OSError
+        If the engine is not installed, cannot be reached, or fails, or the target does not exist.
+
+    See Also
+    --------
+    export : adds and replaces codes.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from sigah.engines import export, remove
+    >>> codes = np.array([[0b0000], [0b0111], [0b0001]], np.uint8)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     target = Path(folder) / "codes.faiss"
+    ...     export("faiss", target, codes, fingerprint="c0ffee", ids=[10, 20, 30])
+    ...     remove("faiss", target, [20, 30, 40])
+    Exported(codes=3, written=3)
+    2
+    """
+    unwanted = np.unique(check_ids(ids))
+    removed = 0
+    with connect(name, target, **settings) as engine:
+        if engine.replace_refusal is not None:
+            raise ValueError(
+                f"{engine.where}: {engine.replace_refusal}; export what is left to another target"
+            )
+        for start in range(0, len(unwanted), engine.batch):
+            batch = unwanted[start : start + engine.batch]
+            held = np.sort(_retrying(engine, partial(engine.get, batch)).ids)
+            if len(held):
+                _retrying(engine, partial(engine.delete, held))
+                removed += len(held)
+        if removed:
+            _retrying(engine, engine.flush)
+    return removed
 
 
 def _load(engine: Engine, rows: Rows, order: NDArray[Any] | None, *, show: bool) -> int:
@@ -151,6 +232,9 @@ def _load(engine: Engine, rows: Rows, order: NDArray[Any] | None, *, show: bool)
             for start in range(0, len(rows), engine.batch):
                 stop = start + engine.batch
                 batch = rows.take(slice(start, stop) if order is None else order[start:stop])
+                if batch.vectors is not None:
+                    halves = finite(batch.vectors, start, largest=HALF, name="vectors")
+                    batch = replace(batch, vectors=halves.astype(np.float16))
                 new = _lacking(engine, batch)
                 if len(new):
                     _mark_incomplete(engine)
@@ -181,6 +265,9 @@ def _lacking(engine: Engine, batch: Rows) -> Rows:
     if batch.labels is not None:
         assert held.labels is not None
         same &= held.labels == batch.labels[places]
+    if batch.vectors is not None:
+        assert held.vectors is not None
+        same &= (held.vectors == batch.vectors[places]).all(axis=1)
     lacking = np.ones(len(batch), np.bool_)
     lacking[places[same]] = False
     return batch.take(lacking)
@@ -205,6 +292,17 @@ def _retrying(engine: Engine, act: Callable[[], T]) -> T:
                 with suppress(*engine.transient()):
                     engine.reconnect()
         return act()
+
+
+def _checked_vectors(vectors: ArrayLike, n: int) -> NDArray[Any]:
+    """Vectors whose rows can be taken in any order; a source that cannot is read."""
+    source = check_rows(vectors, "vectors")
+    if source.shape[0] != n:
+        raise ValueError(
+            f"vectors must have {n} rows, one for each code, got {source.shape[0]} rows"
+        )
+    held: NDArray[Any] = Blocks(source, name="vectors").in_memory().source  # type: ignore[assignment]
+    return held
 
 
 def _ordered(ids: ArrayLike | None, n: int) -> tuple[NDArray[np.int64], NDArray[np.intp] | None]:
@@ -237,6 +335,10 @@ def _check_same(engine: Engine, about: About, wanted: About) -> None:
         problem = (
             f"has labels of type {about.labels or 'none'}, but these are of type"
             f" {wanted.labels or 'none'}"
+        )
+    elif about.dim != wanted.dim:
+        problem = (
+            f"has vectors of {about.dim or 'no'} dimensions, but these have {wanted.dim or 'none'}"
         )
     else:
         return

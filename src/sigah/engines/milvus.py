@@ -141,6 +141,10 @@ class Milvus(Engine):
         each = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         self._call("upsert", self.collection, each)
 
+    def delete(self, ids: NDArray[np.int64]) -> None:
+        """Delete rows by their primary key."""
+        self._call("delete", self.collection, ids=ids.tolist())
+
     def __len__(self) -> int:
         if not self._call("has_collection", self.collection):
             return 0

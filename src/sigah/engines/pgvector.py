@@ -21,10 +21,11 @@ MOST_EXPANSION = 1000  # pgvector's limit
 LONGEST_NAME = 50  # bytes: PostgreSQL cuts names at 63 bytes, and index names are longer
 MOST_BITS = 64_000  # of a code in a graph
 OLDEST = (0, 8)  # first pgvector whose graph search continues if a filter leaves too few
+OPERATORS = {"l2": "<->", "cosine": "<=>", "ip": "<#>"}
 
 
 class PgVector(Engine):
-    """A table ``(id bigint, code bit(n), label bigint or text)`` of PostgreSQL.
+    """A table ``(id bigint, code bit(n), label bigint or text, vector halfvec(d))`` of PostgreSQL.
 
     Parameters
     ----------
@@ -42,6 +43,7 @@ class PgVector(Engine):
 
     name = "pgvector"
     kinds = ("hnsw", "flat")
+    keeps_vectors = True
 
     def __init__(
         self,
@@ -104,10 +106,11 @@ class PgVector(Engine):
             )
         self._check_extension()
         label = {None: "", "int": ", label bigint NOT NULL", "str": ", label text NOT NULL"}
+        vector = "" if about.dim is None else f", vector halfvec({about.dim}) NOT NULL"
         with self._connection.transaction():
             self._run(
                 f"CREATE TABLE IF NOT EXISTS {{table}} (id bigint PRIMARY KEY,"
-                f" code bit({about.n_bits}) NOT NULL{label[about.labels]})"
+                f" code bit({about.n_bits}) NOT NULL{label[about.labels]}{vector})"
             )
             self.write_about(about)
 
@@ -127,11 +130,12 @@ class PgVector(Engine):
         self._run("COMMENT ON TABLE {table} IS {text}", text=about.to_json())
 
     def get(self, ids: NDArray[np.int64]) -> Rows:
-        """Read rows in PostgreSQL's binary form: the number of bits, then the bytes."""
+        """Read rows in PostgreSQL's binary form: codes and vectors after 4 bytes of lengths."""
         assert self.about is not None
         label = "" if self.about.labels is None else ", label"
+        vector = "" if self.about.dim is None else ", vector"
         found = self._connection.execute(
-            self._sql(f"SELECT id, code{label} FROM {{table}} WHERE id = ANY(%s)"),
+            self._sql(f"SELECT id, code{label}{vector} FROM {{table}} WHERE id = ANY(%s)"),
             (ids.tolist(),),
             binary=True,
         ).fetchall()
@@ -141,28 +145,42 @@ class PgVector(Engine):
         if label:
             labels = np.empty(len(found), object)
             labels[:] = [row[2] for row in found]
-        return Rows(np.array([row[0] for row in found], np.int64), codes, labels)
+        vectors = None
+        if vector:
+            halves = np.frombuffer(b"".join(row[-1] for row in found), ">f2")
+            vectors = halves.reshape(-1, 2 + self.about.dim)[:, 2:]  # type: ignore[operator]
+        return Rows(np.array([row[0] for row in found], np.int64), codes, labels, vectors)
 
     def put(self, rows: Rows) -> None:
         """Copy rows into a temporary table and merge them into the table, in one transaction."""
-        columns = ("code",) if rows.labels is None else ("code", "label")
-        names = ", ".join(("id", *columns))
-        values: list[Any] = [rows.ids.tolist(), [f"x{code.tobytes().hex()}" for code in rows.codes]]
+        values: dict[str, Any] = {
+            "id": rows.ids.tolist(),
+            "code": _words(rows.codes),
+        }
         if rows.labels is not None:
-            values.append(rows.labels.tolist())
+            values["label"] = rows.labels.tolist()
+        if rows.vectors is not None:
+            values["vector"] = map(str, rows.vectors.tolist())
+        names = ", ".join(values)
         with self._connection.transaction(), self._connection.cursor() as cursor:
             self._run(
                 "CREATE TEMPORARY TABLE sigah_rows ON COMMIT DROP"
                 f" AS SELECT {names} FROM {{table}} WITH NO DATA"
             )
             with cursor.copy(f"COPY sigah_rows ({names}) FROM STDIN") as copy:
-                for row in zip(*values, strict=True):
+                for row in zip(*values.values(), strict=True):
                     copy.write_row(row)
-            replace = ", ".join(f"{column} = excluded.{column}" for column in columns)
+            replace = ", ".join(f"{name} = excluded.{name}" for name in values if name != "id")
             self._run(
                 f"INSERT INTO {{table}} ({names}) SELECT {names} FROM sigah_rows"
                 f" ON CONFLICT (id) DO UPDATE SET {replace}"
             )
+
+    def delete(self, ids: NDArray[np.int64]) -> None:
+        """Delete rows; PostgreSQL takes them out of its indexes."""
+        self._connection.execute(
+            self._sql("DELETE FROM {table} WHERE id = ANY(%s)"), (ids.tolist(),)
+        )
 
     def finish(self) -> None:
         """Build missing indexes; PostgreSQL adds later rows to them."""
@@ -185,38 +203,93 @@ class PgVector(Engine):
 
     def _nearest(
         self, codes: NDArray[np.uint8], k: int, labels: list[Any] | None
-    ) -> list[list[tuple[int, int]]]:
-        try:
-            return self._search(codes, k, labels)
-        except self._psycopg.OperationalError:
-            if not self._connection.closed:
-                raise
-            self._connect()  # the server was restarted since the last search
-            return self._search(codes, k, labels)
+    ) -> list[list[tuple[float, int]]]:
+        columns = "id, held.code <~> query.code AS distance"
+        return self._outliving(
+            f"""
+            SELECT place, distance, id
+            FROM unnest(%(codes)s::{self._code}[]) WITH ORDINALITY AS query (code, place),
+            LATERAL ({self._candidates(columns, k, labels)}) AS nearest""",
+            k,
+            {"codes": _words(codes), "labels": labels},
+        )
 
-    def _search(
-        self, codes: NDArray[np.uint8], k: int, labels: list[Any] | None
-    ) -> list[list[tuple[int, int]]]:
+    def _ranked(
+        self,
+        codes: NDArray[np.uint8],
+        vectors: NDArray[np.float32],
+        k: int,
+        n_ranked: int,
+        metric: str,
+        labels: list[Any] | None,
+    ) -> list[list[tuple[float, int]]]:
+        assert self.about is not None
+        found = self._outliving(
+            f"""
+            SELECT place, distance, id
+            FROM unnest(%(codes)s::{self._code}[], %(vectors)s::halfvec({self.about.dim})[])
+                WITH ORDINALITY AS query (code, vector, place),
+            LATERAL (
+                SELECT id, near.vector {OPERATORS[metric]} query.vector AS distance
+                FROM ({self._candidates("id, held.vector", n_ranked, labels)}) AS near
+                ORDER BY distance, id LIMIT {k}
+            ) AS nearest""",
+            n_ranked,
+            {
+                "codes": _words(codes),
+                "vectors": [str(vector) for vector in vectors.tolist()],
+                "labels": labels,
+            },
+        )
+        if metric == "l2":
+            return [[(distance**2, one) for distance, one in pairs] for pairs in found]
+        if metric == "cosine":  # a vector of zeros has no angle; its distance is 1
+            return [
+                [(1.0 if distance != distance else distance, one) for distance, one in pairs]
+                for pairs in found
+            ]
+        return found
+
+    @property
+    def _code(self) -> str:
+        """The type of a code."""
+        assert self.about is not None
+        return f"bit({self.about.n_bits})"
+
+    def _candidates(self, columns: str, n: int, labels: list[Any] | None) -> str:
+        """A statement for the ``n`` nearest codes of ``query.code``."""
         assert self.about is not None
         chosen = "" if labels is None else "WHERE label = ANY(%(labels)s)"
         # a graph can order by the distance only
         ties = ", id" if self.about.kind == "flat" else ""
-        statement = f"""
-            SELECT place, distance, id
-            FROM unnest(%(codes)s::bit({self.about.n_bits})[])
-                WITH ORDINALITY AS query (code, place),
-            LATERAL (
-                SELECT id, held.code <~> query.code AS distance FROM {{table}} AS held {chosen}
-                ORDER BY held.code <~> query.code{ties} LIMIT {k}
-            ) AS nearest"""
-        values = {"codes": [f"x{code.tobytes().hex()}" for code in codes], "labels": labels}
-        expansion = min(max(self.expansion, k), MOST_EXPANSION)
-        found: list[list[tuple[int, int]]] = [[] for _ in codes]
-        with self._connection.transaction():
+        return (
+            f"SELECT {columns} FROM {{table}} AS held {chosen}"
+            f" ORDER BY held.code <~> query.code{ties} LIMIT {n}"
+        )
+
+    def _outliving(
+        self, statement: str, width: int, values: dict[str, Any]
+    ) -> list[list[tuple[float, int]]]:
+        """Distances and ids of each query, also if the server was restarted since the last one."""
+        try:
+            return self._search(statement, width, values)
+        except self._psycopg.OperationalError:
+            if not self._connection.closed:
+                raise
+            self._connect()
+            return self._search(statement, width, values)
+
+    def _search(
+        self, statement: str, width: int, values: dict[str, Any]
+    ) -> list[list[tuple[float, int]]]:
+        expansion = min(max(self.expansion, width), MOST_EXPANSION)
+        found: list[list[tuple[float, int]]] = [[] for _ in values["codes"]]
+        # a pipeline: statements do not wait for each other's answers
+        with self._connection.pipeline(), self._connection.transaction():
             self._run(f"SET LOCAL hnsw.ef_search = {expansion:d}")
-            self._run("SET LOCAL hnsw.iterative_scan = relaxed_order")  # search until k are found
+            self._run("SET LOCAL hnsw.iterative_scan = relaxed_order")  # until enough are found
             for place, distance, one in self._connection.execute(self._sql(statement), values):
-                found[place - 1].append((int(distance), one))
+                found[place - 1].append((distance, one))
         return found
 
     def reconnect(self) -> None:
@@ -254,3 +327,8 @@ class PgVector(Engine):
 
     def _run(self, statement: str, **values: Any) -> Any:
         return self._connection.execute(self._sql(statement, **values))
+
+
+def _words(codes: NDArray[np.uint8]) -> list[str]:
+    """Codes as PostgreSQL reads them."""
+    return [f"x{code.tobytes().hex()}" for code in codes]

@@ -104,6 +104,42 @@ class VectorSearch:
         self.engine = engine
         self.hasher = model
 
-    def search(self, vectors: ArrayLike, k: int, *, filter: Any = None) -> Any:
-        """Find the ``k`` nearest codes of each vector; see :meth:`Engine.search`."""
-        return self.engine.search(self.hasher.transform(vectors), k, filter=filter)
+    def search(
+        self, vectors: ArrayLike, k: int, *, filter: Any = None, n_ranked: int | None = None
+    ) -> Any:
+        """Find the ``k`` nearest of each vector.
+
+        Parameters
+        ----------
+        vectors : array-like, shape (q, d)
+        k : int
+            Neighbours wanted, at least 1.
+        filter : str, int or a list of them, optional
+            Find only codes with one of these labels.
+        n_ranked : int, optional
+            How many of the nearest codes are ranked by the vectors that the target keeps, at least
+            ``k``. By default the codes alone decide.
+
+        Returns
+        -------
+        distances : ndarray, shape (q, k)
+            As of :meth:`Engine.search` (int32), or of :meth:`Engine.search_vectors` (float32) by
+            the metric of the model.
+        ids : ndarray of int64, shape (q, k)
+
+        Raises
+        ------
+        ValueError, OSError
+            As these methods.
+        """
+        codes = self.hasher.transform(vectors)
+        if n_ranked is None:
+            return self.engine.search(codes, k, filter=filter)
+        return self.engine.search_vectors(
+            codes,
+            vectors,
+            k,
+            n_ranked=n_ranked,
+            metric=getattr(self.hasher, "metric", "l2"),
+            filter=filter,
+        )

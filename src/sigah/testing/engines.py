@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sigah.engines import connect, export
+from sigah.engines import connect, export, remove
 from sigah.engines.base import Engine
 from sigah.engines.registry import engine_class
 from sigah.plugins import class_path
@@ -51,6 +51,10 @@ class EngineCase:
         return export(
             self.name, self.target, codes, **{"fingerprint": "c0ffee", **self.settings, **given}
         )
+
+    def remove(self, ids: Any) -> Any:
+        """Remove codes from the target."""
+        return remove(self.name, self.target, ids, **self.settings)
 
     def connect(self) -> Any:
         """Open the target."""
@@ -142,6 +146,7 @@ def neighbours_are_the_nearest(case: EngineCase, n_bits: int, n: int = 10_000) -
         expect(engine.about.fingerprint == "c0ffee", "the fingerprint is lost")
         case.compare(engine.search(queries, 10), codes, ids, queries)
         case.compare(engine.search(codes[:5], 1), codes, ids, codes[:5])
+        case.compare(engine.search(codes[:1], 10), codes, ids, codes[:1])
         rows = engine.get(np.sort(ids[:100]))
         order = np.argsort(rows.ids)
         expect((rows.ids[order] == np.sort(ids[:100])).all(), "ids are read differently")
@@ -237,6 +242,109 @@ def more_codes_join_and_changed_ones_are_replaced(case: EngineCase) -> None:
             case.export(~codes, ids=ids, labels=labels)
 
 
+def removed_codes_are_gone(case: EngineCase) -> None:
+    """No search finds a removed code, its label goes too, and its id may come back."""
+    codes, ids, queries = make_codes(64)
+    labels = WORDS[np.arange(2000) % 4]
+    case.export(codes, ids=ids, labels=labels)
+    with case.connect() as engine:
+        removes = engine.replace_refusal is None
+    if not removes:
+        with refused("a removal", "; export what is left to another target"):
+            case.remove(ids[:1])
+        return
+    expect(case.remove(np.append(ids[:700], 5)) == 700, "codes are counted that were not held")
+    expect(case.remove(ids[:700]) == 0, "codes are removed twice")
+    with case.connect() as engine:
+        expect(len(engine) == 1300, f"it holds {len(engine)} codes of 1300")
+        case.compare(engine.search(queries, 10), codes[700:], ids[700:], queries)
+        case.compare(engine.search(codes[:20], 3), codes[700:], ids[700:], codes[:20])
+        expect(len(engine.get(np.sort(ids[:700]))) == 0, "a removed row is read")
+        if engine.filter_refusal is None:
+            chosen = labels[700:] == WORDS[1]
+            found = engine.search(queries, 10, filter=WORDS[1])
+            case.compare(found, codes[700:][chosen], ids[700:][chosen], queries)
+    done = case.export(codes, ids=ids, labels=labels)
+    expect(done == (2000, 700), f"{done.written} codes are written, not the 700 removed ones")
+    with case.connect() as engine:
+        case.compare(engine.search(queries, 10), codes, ids, queries)
+    expect(case.remove(ids) == 2000, "the last codes cannot be removed")
+    with case.connect() as engine:
+        expect((engine.search(queries, 3)[1] == -1).all(), "an empty target finds something")
+
+
+def vectors_rank_candidates(case: EngineCase) -> None:
+    """Of the nearest codes, the vectors choose; without support for them, they are refused."""
+    codes, ids, queries = make_codes(64)
+    rng = np.random.default_rng(0)
+    vectors, looked_up = rng.normal(size=(2000, 24)), rng.normal(size=(20, 24)).astype(np.float32)
+    if not engine_class(case.name).keeps_vectors:
+        with refused("vectors", "^vectors: .* keeps codes only; leave the vectors out"):
+            case.export(codes, ids=ids, vectors=vectors)
+        return
+    labels = WORDS[np.arange(2000) % 4]
+    case.export(codes, ids=ids, labels=labels, vectors=vectors)
+    again = case.export(codes[::-1], ids=ids[::-1], labels=labels[::-1], vectors=vectors[::-1])
+    expect(again == (2000, 0), f"{again.written} vectors are written again")
+    changed = vectors.copy()
+    changed[:5] += 1
+    done = case.export(codes, ids=ids, labels=labels, vectors=changed)
+    expect(done == (2000, 5), f"{done.written} rows are written, not the 5 that changed")
+    kept = dict(zip(ids.tolist(), changed.astype(np.float16).astype(np.float64), strict=True))
+    for metric, wanted in itertools.product(("l2", "cosine", "ip"), (None, WORDS[1])):
+        chosen = labels == wanted if wanted else np.ones(2000, bool)
+        with case.connect() as engine:
+            whole = engine.search_vectors(
+                queries, looked_up, 10, n_ranked=2000, metric=metric, filter=wanted
+            )
+            some = engine.search_vectors(
+                queries, looked_up, 10, n_ranked=30, metric=metric, filter=wanted
+            )
+            near = engine.search(queries, 30, filter=wanted)[0][:, -1]
+            alone = engine.search_vectors(
+                queries[:1], looked_up[:1], 10, n_ranked=30, metric=metric, filter=wanted
+            )
+            expect(engine.search_vectors(
+                queries[:0], looked_up[:0], 3, n_ranked=3, metric=metric
+            )[1].shape == (0, 3), "no queries do not give no rows")  # fmt: skip
+        expect(np.allclose(alone[0], some[0][:1], atol=1e-3), "one query is answered differently")
+        for found, exact in ((whole, case.recall == 1), (some, False)):
+            expect((found[1] >= 0).all(), "a neighbour is missing")
+            rows = np.array([[kept[int(one)] for one in line] for line in found[1]])
+            honest = _distances(looked_up, rows, metric)
+            expect(np.allclose(found[0], honest, atol=0.02, rtol=0.01), f"{metric} is wrong")
+            expect((np.diff(found[0]) >= 0).all(), "distances do not ascend")
+            if exact:
+                everything = np.array([kept[int(one)] for one in ids[chosen]])[np.newaxis]
+                best = np.sort(_distances(looked_up, everything, metric), axis=1)[:, :10]
+                expect(np.allclose(found[0], best, atol=0.02, rtol=0.01), "nearer are missed")
+        place = {int(one): row for row, one in enumerate(ids)}
+        apart = [
+            np.bitwise_count(query ^ codes[[place[int(one)] for one in line]]).sum(axis=1).max()
+            for query, line in zip(queries, some[1], strict=True)
+        ]
+        if case.recall == 1:
+            expect((apart <= near).all(), "a code is ranked that is not among the nearest")
+    with refused("codes without vectors", "vectors of 24 dimensions, but these have none"):
+        case.export(codes, ids=ids, labels=labels)
+    with case.connect() as engine:
+        with refused("fewer than k", "n_ranked"):
+            engine.search_vectors(queries, looked_up, 10, n_ranked=9, metric="l2")
+        with refused("queries of another width", r"queries must have shape \(20, 24\)"):
+            engine.search_vectors(queries, looked_up[:, 1:], 1, n_ranked=9, metric="l2")
+
+
+def _distances(queries: Any, rows: Any, metric: str) -> Any:
+    """Distances ``(q, m)`` of queries ``(q, d)`` from rows ``(q or 1, m, d)``."""
+    if metric == "l2":
+        return np.square(rows - queries[:, np.newaxis]).sum(axis=2)
+    products = (rows * queries[:, np.newaxis]).sum(axis=2)
+    if metric == "ip":
+        return -products
+    lengths = np.linalg.norm(rows, axis=2) * np.linalg.norm(queries, axis=1)[:, np.newaxis]
+    return 1 - products / lengths
+
+
 def an_interrupted_export_goes_on(case: EngineCase) -> None:
     """Rows saved before the interruption are not written again."""
     codes, ids, queries = make_codes(64)
@@ -304,6 +412,8 @@ ENGINE_CHECKS: dict[str, Callable[[EngineCase], None]] = {
     "no labels to filter by": without_labels_a_filter_is_refused,
     "the same export again": the_same_export_again_changes_nothing,
     "more codes and changed codes": more_codes_join_and_changed_ones_are_replaced,
+    "removed codes": removed_codes_are_gone,
+    "vectors": vectors_rank_candidates,
     "an interrupted export": an_interrupted_export_goes_on,
     "what does not fit": what_does_not_fit_is_refused,
 }
