@@ -8,7 +8,8 @@ export GOMP_SPINCOUNT ?= 10000
 
 .PHONY: setup test test-slow test-all test-fast docs dist-check test-engines test-browser test-soak \
   fuzz mutate kernels lint demo bench bench-million bench-onnx \
-  bench-advise bench-search bench-ranking bench-frontier bench-engines bench-stream bench-cold results clean
+  bench-advise bench-search bench-ranking bench-frontier bench-engines bench-stream bench-cold \
+  bench-latency bench-scale results clean
 
 setup: .venv/.installed
 
@@ -143,6 +144,19 @@ bench-stream: setup
 # What a new process costs, and an installation (docs/performance.md).
 bench-cold: setup
 	$(BIN)/python benchmarks/cold_start.py
+	$(BIN)/python benchmarks/publish.py
+
+# How long one query takes, warm, cold and in a container (docs/service.md): on a quiet machine.
+bench-latency: setup
+	$(BIN)/python benchmarks/latency.py
+	$(BIN)/python benchmarks/publish.py
+
+# A million and a hundred million vectors, step by step, for docs/scale.md: half an hour of one core
+# and 4 GB of disk in FOLDER. Interrupted, it goes on where it stopped.
+FOLDER := build/scale
+bench-scale: setup
+	$(BIN)/python benchmarks/scale.py --folder $(FOLDER) --vectors 1000000
+	$(BIN)/python benchmarks/scale.py --folder $(FOLDER)
 	$(BIN)/python benchmarks/publish.py
 
 # Exported ONNX encoders beside the methods themselves (three minutes), and their page.

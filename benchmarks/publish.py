@@ -25,9 +25,30 @@ from tables import (
     engines,
     frontier,
     images,
+    latency,
     methods,
     onnx,
     ranking,
+    scale,
+    search,
+    streams,
+)
+    claims,
+    cold,
+    engines,
+    frontier,
+    images,
+<<<<<<< HEAD
+    methods,
+    onnx,
+    ranking,
+=======
+    latency,
+    methods,
+    onnx,
+    ranking,
+    scale,
+>>>>>>> f2a08e9 (A hundred million vectors, and the latency of one query, measured; pages and tables)
     search,
     streams,
 )
@@ -48,6 +69,8 @@ PAGES = [
             "engines",
             "streams",
             "performance",
+            "scale",
+            "service",
         )
     ),
 ]
@@ -60,6 +83,8 @@ TABLES = {
     **onnx.TABLES,
     **engines.TABLES,
     **cold.TABLES,
+    **latency.TABLES,
+    **scale.TABLES,
     **frontier.TABLES,
     **claims.TABLES,
     **images.TABLES,

@@ -27,7 +27,8 @@ ELSEWHERE = {  # pages whose blocks another test runs
 SLOW = {"docs/cli.md"}
 # What is parsed and not run: each takes minutes, or a network.
 PARSED = re.compile(
-    r"\bsigah (reproduce|report|demo|features|data|cluster|export|query|evaluate .* --engine)\b"
+    r"\bsigah (reproduce|report|demo|features|data|cluster|export|query|withdraw"
+    r"|evaluate .* --engine)\b"
 )
 PARSED_TOO = {"docs/cli.md": re.compile(r"\bsigah deploy\b")}  # docs/service.md runs them in order
 QUICK = "5"  # steps of SiGAH's training
