@@ -33,25 +33,6 @@ from tables import (
     search,
     streams,
 )
-    claims,
-    cold,
-    engines,
-    frontier,
-    images,
-<<<<<<< HEAD
-    methods,
-    onnx,
-    ranking,
-=======
-    latency,
-    methods,
-    onnx,
-    ranking,
-    scale,
->>>>>>> f2a08e9 (A hundred million vectors, and the latency of one query, measured; pages and tables)
-    search,
-    streams,
-)
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
