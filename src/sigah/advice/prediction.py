@@ -56,7 +56,7 @@ class Constants:
     taken_back: float = 0.87
     per_doubling: float = 0.05
     of_lost: float = 0.1
-    of_known: float = 0.36
+    of_known: float = 0.32
 
 
 FITTED = Constants()
