@@ -81,7 +81,8 @@ def _search_rows(rows: NDArray[np.uint8], file: Path) -> None:
 
     index = HammingIndex(64, n_extra=8)
     index.add(rows)
-    save_index(file, *index.content(), kind="vectors")
+    header, arrays = index.content()
+    save_index(file, header | {"refined": {"hasher": None}}, arrays, kind="vectors")
     mapped = HammingIndex.of_file(open_index(file, kind="vectors"), n_threads=None, n_extra=8)
     for p in (4, 128):  # codewords of two bytes a number, and of one
         axes, codebooks = np.eye(p, dtype=np.float32), np.ones((16, 256, p), np.float32)
