@@ -25,7 +25,7 @@ NAMES = {
     "sign": "plain sign bits",
     "itq": "ITQ codes",
     "sigah": "SiGAH codes",
-    "vectors": "an index of vectors (hash code and refinement)",
+    "vectors": "an index of vectors (`sigah vectors`)",
     "sq8": "FAISS's 8-bit scalar quantiser",
     "pq": "FAISS's product quantiser",
     "opq": "FAISS's optimised product quantiser (OPQ)",
