@@ -151,8 +151,8 @@ bench-latency: setup
 	$(BIN)/python benchmarks/latency.py
 	$(BIN)/python benchmarks/publish.py
 
-# A million and a hundred million vectors, step by step, for docs/scale.md: half an hour of one core
-# and 4 GB of disk in FOLDER. Interrupted, it goes on where it stopped.
+# A million and a hundred million vectors, step by step, for docs/scale.md: an hour of one core and
+# 4 GB of disk in FOLDER. Interrupted, it goes on where it stopped.
 FOLDER := build/scale
 bench-scale: setup
 	$(BIN)/python benchmarks/scale.py --folder $(FOLDER) --vectors 1000000
