@@ -40,7 +40,7 @@ FEWER_ROWS = 1 << 15  # are enough for halves, levels and squares
 LEVEL_ROUNDS = 20
 CHOICES = 3  # rounds over the bytes of a new vector
 LEVELS = 16  # of the length of a decoded vector, in the high half of the last byte
-AXES_PER_BYTE = 16  # principal axes that codewords have, for each byte of a row
+LEAST_AXES, AXES_PER_BYTE = 256, 8  # principal axes that codewords have: more gained nothing
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ class RefinedCodes:
         vectors = as_compared(drawn, self.metric)
         mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
         vectors = vectors - mean
-        p = min(vectors.shape[1], AXES_PER_BYTE * self.n_bytes)
+        p = min(vectors.shape[1], max(LEAST_AXES, AXES_PER_BYTE * self.n_bytes))
         axes = np.linalg.eigh(vectors.T @ vectors)[1][:, ::-1][:, :p]
         axes = np.ascontiguousarray(axes, np.float32)
         targets = vectors @ axes
