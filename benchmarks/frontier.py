@@ -137,6 +137,11 @@ def of_faiss(
     for n_bits, name in ((4, "SQ4"), (8, "SQ8")):
         if (kept := 8 * budget // n_bits) <= d:
             factories[name] = f"PCAR{kept},{name}"
+    if contest.metric == "cosine":  # TurboQuant is for vectors of length 1
+        for n_bits, name in ((1, "1 bit"), (2, "2 bits"), (4, "4 bits")):
+            if (kept := 8 * budget // n_bits) <= d:
+                rotated = f"PCAR{kept}" if kept < d else "RR"
+                factories[f"TurboQuant, {name}"] = f"{rotated},SQtqmse{n_bits}"
     if budget <= 16:
         factories["RQ"] = f"RQ{budget}x8"
     metric = faiss.METRIC_INNER_PRODUCT if contest.metric == "ip" else faiss.METRIC_L2

@@ -7,6 +7,7 @@ import math
 from collections import defaultdict
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from sigah.lab.report.markdown import pipe_table
@@ -25,26 +26,26 @@ def rows() -> list[dict[str, Any]]:
     return found
 
 
-def recalls(name: str) -> dict[str, dict[int, float]]:
-    """Mean recall10@10 over seeds: by method, then by bytes."""
+def recalls(name: str) -> dict[str, dict[int, list[float]]]:
+    """recall10@10 of each seed: by method, then by bytes."""
     found: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows():
         if row["set"] == name:
             found[row["method"]][row["budget"]].append(row["recall10@10"])
-    return {
-        method: {budget: sum(some) / len(some) for budget, some in sorted(by.items())}
-        for method, by in found.items()
-    }
+    return found
 
 
 def recall_table(name: str) -> str:
-    """Recall by method and bytes; the best is bold where sigah is measured too."""
+    """Mean recall by method and bytes; the best is bold where sigah is measured too."""
     found = recalls(name)
-    budgets = sorted({budget for by in found.values() for budget in by})
+    means = {
+        method: {budget: fmean(some) for budget, some in by.items()} for method, by in found.items()
+    }
+    budgets = sorted({budget for by in means.values() for budget in by})
     best = {
-        budget: max(by.get(budget, 0) for by in found.values())
+        budget: max(by.get(budget, 0) for by in means.values())
         for budget in budgets
-        if budget in found.get("sigah", {})
+        if budget in means.get("sigah", {})
     }
 
     def cell(recall: float | None, budget: int) -> str:
@@ -52,11 +53,20 @@ def recall_table(name: str) -> str:
             return ""
         return f"**{recall:.3f}**" if recall == best.get(budget) else f"{recall:.3f}"
 
+    def seeds(method: str) -> str:
+        counts = sorted({len(some) for some in found[method].values()})
+        return " to ".join(str(count) for count in (counts[:1] + counts[1:][-1:]))
+
+    def place(method: str) -> tuple[bool, int]:  # shortlists in the order of their length
+        ours = method.startswith("sigah, ")
+        return (not method.startswith("sigah"), int(method.split()[1]) if ours else 0)
+
     lines = [
-        [method, *(cell(by.get(budget), budget) for budget in budgets)]
-        for method, by in sorted(found.items(), key=lambda pair: not pair[0].startswith("sigah"))
+        [method, seeds(method), *(cell(means[method].get(budget), budget) for budget in budgets)]
+        for method in sorted(means, key=place)
+        if len(found[method]) > 1 or not method.startswith("sigah, ")
     ]
-    return pipe_table(["method", *(f"{budget} bytes" for budget in budgets)], lines)
+    return pipe_table(["method", "seeds", *(f"{budget} bytes" for budget in budgets)], lines)
 
 
 def time_table() -> str:
