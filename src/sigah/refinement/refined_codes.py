@@ -40,7 +40,7 @@ FEWER_ROWS = 1 << 15  # are enough for halves, levels and squares
 LEVEL_ROUNDS = 20
 CHOICES = 3  # rounds over the bytes of a new vector
 LEVELS = 16  # of the length of a decoded vector, in the high half of the last byte
-LEAST_AXES, AXES_PER_BYTE = 256, 8  # principal axes that codewords have: more gained nothing
+LEAST_AXES, AXES_PER_BYTE = 256, 8  # principal axes that codewords have: twice as many gain little
 
 
 @dataclass(frozen=True)
