@@ -108,51 +108,61 @@ def sign(
     )  # fmt: skip
 
 
-def of_faiss(
-    contest: Contest, budget: int, wanted: Wanted, place: Path
-) -> Iterator[tuple[str, float, float, Search | None, Any]]:
-    """FAISS's contestants at a budget of bytes."""
-    d = contest.base.shape[1]
-    factories = {}
+def factories(d: int, budget: int, metric: str) -> dict[str, str]:
+    """FAISS's contestants at a budget of bytes, and how its ``index_factory`` makes them."""
+    found = {}
     if budget <= d:
-        factories |= {
+        found |= {
             "PQ": f"PQ{budget}x8",
             "OPQ": f"OPQ{budget}_{d // budget * budget},PQ{budget}x8",
         }
         if d % budget:
-            factories["PQ"] = f"PCA{d // budget * budget},PQ{budget}x8"
+            found["PQ"] = f"PCA{d // budget * budget},PQ{budget}x8"
     nibbles = 2 * budget
     if nibbles <= d:
         kept = d // nibbles * nibbles
-        factories |= {
+        found |= {
             "PQ fast scan": f"PCA{kept},PQ{nibbles}x4fs" if kept < d else f"PQ{nibbles}x4fs",
             "OPQ fast scan": f"OPQ{nibbles}_{kept},PQ{nibbles}x4fs",
         }
     bits = 8 * (budget - 8)
     if 0 < bits <= d:
-        factories |= {
+        found |= {
             "RaBitQ": f"PCAR{bits},RaBitQ" if bits < d else "RR,RaBitQ",
             "RaBitQ fast scan": f"PCAR{bits},RaBitQfs" if bits < d else "RR,RaBitQfs",
         }
     for n_bits, name in ((4, "SQ4"), (8, "SQ8")):
         if (kept := 8 * budget // n_bits) <= d:
-            factories[name] = f"PCAR{kept},{name}"
-    if contest.metric == "cosine":  # TurboQuant is for vectors of length 1
+            found[name] = f"PCAR{kept},{name}"
+    if metric == "cosine":  # TurboQuant is for vectors of length 1
         for n_bits, name in ((1, "1 bit"), (2, "2 bits"), (4, "4 bits")):
             if (kept := 8 * budget // n_bits) <= d:
                 rotated = f"PCAR{kept}" if kept < d else "RR"
-                factories[f"TurboQuant, {name}"] = f"{rotated},SQtqmse{n_bits}"
+                found[f"TurboQuant, {name}"] = f"{rotated},SQtqmse{n_bits}"
     if budget <= 16:
-        factories["RQ"] = f"RQ{budget}x8"
-    metric = faiss.METRIC_INNER_PRODUCT if contest.metric == "ip" else faiss.METRIC_L2
-    for name, factory in factories.items():
+        found["RQ"] = f"RQ{budget}x8"
+    return found
+
+
+def trained(factory: str, sample: np.ndarray, metric: str) -> Any:
+    """An empty index of FAISS that learned from a sample."""
+    of = faiss.METRIC_INNER_PRODUCT if metric == "ip" else faiss.METRIC_L2
+    index = faiss.index_factory(sample.shape[1], factory, of)
+    if "OPQ" in factory:
+        faiss.downcast_VectorTransform(index.chain.at(0)).niter = ROUNDS
+    index.train(sample)
+    return index
+
+
+def of_faiss(
+    contest: Contest, budget: int, wanted: Wanted, place: Path
+) -> Iterator[tuple[str, float, float, Search | None, Any]]:
+    """FAISS's contestants at a budget of bytes."""
+    for name, factory in factories(contest.base.shape[1], budget, contest.metric).items():
         if not wanted(name):
             continue
         began = time.perf_counter()
-        index = faiss.index_factory(d, factory, metric)
-        if "OPQ" in name:
-            faiss.downcast_VectorTransform(index.chain.at(0)).niter = ROUNDS
-        index.train(contest.sample)
+        index = trained(factory, contest.sample, contest.metric)
         index.add(contest.base)
         seconds = time.perf_counter() - began
         faiss.write_index(index, str(place.with_name(f"{place.name} {name}")))
