@@ -20,7 +20,7 @@ of codewords leaves of the vectors. ``sizes`` says how many values each byte may
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,14 +36,13 @@ __all__ = [
     "improve",
     "improve_halves",
     "of_halves",
-    "product_codebooks",
-    "product_halves",
+    "product_starts",
+    "starts_of_halves",
 ]
 
 VALUES = 256  # of a byte
 HALF = 16  # values of half a byte
 BLOCK = 8192  # rows whose distances to all codewords of a byte are in memory at a time
-KMEANS_ROWS = 1 << 15
 KMEANS_ITERATIONS = 10  # codewords go on moving in later rounds
 
 Floats = NDArray[np.float32]
@@ -103,12 +102,16 @@ def of_halves(halves: Floats) -> Floats:
     return sums.reshape(len(halves), VALUES, halves.shape[3])
 
 
-def improve_halves(residual: Floats, rows: Bytes, halves: Floats) -> None:
-    """One round over all bytes: choose their values, then move the codewords of their halves."""
+def improve_halves(residual: Floats, rows: Bytes, halves: Floats, *, given: bool = False) -> None:
+    """One round over all bytes: choose their values, then move the codewords of their halves.
+
+    ``given``, the rows stay as they are.
+    """
     for byte, own in enumerate(halves):
-        residual += _sums(own, rows[:, byte])
-        rows[:, byte] = _nearest_sum(residual, own)
-        residual -= _sums(own, rows[:, byte])
+        if not given:
+            residual += _sums(own, rows[:, byte])
+            rows[:, byte] = _nearest_sum(residual, own)
+            residual -= _sums(own, rows[:, byte])
         for half, values in enumerate(_halves_of(rows[:, byte])):
             residual += own[half, values]
             sums, counts = sums_by_value(residual, values)
@@ -166,20 +169,21 @@ def sums_by_value(vectors: Floats, values: Bytes) -> tuple[Floats, NDArray[np.in
     return members @ vectors, np.bincount(values, minlength=VALUES)
 
 
-def product_codebooks(
+def product_starts(
     residual: Floats, sizes: Sequence[int], axes: Floats, random_state: np.random.RandomState
-) -> tuple[Bytes, Floats]:
-    """Refinement bytes to start from: product quantisation of the residual.
+) -> Iterator[tuple[Bytes, Floats]]:
+    """Rows and codebooks to start from: product quantisation of the residual, in one or two ways.
 
-    K-means finds the codewords of each subspace. There are two ways to choose subspaces, and the
-    one with the smaller error is taken:
+    K-means finds the codewords of each subspace. Subspaces are
 
-    - the principal axes of the residual are dealt to subspaces with about equal products of
-      variances (Ge, He, Ke and Sun, "Optimized product quantization", CVPR 2013);
-    - consecutive dimensions, which belong together in descriptors such as SIFT (Jegou, Douze and
-      Schmid, "Product quantization for nearest neighbor search", TPAMI 2011).
+    - principal axes of the residual, dealt to subspaces with about equal products of variances
+      (Ge, He, Ke and Sun, "Optimized product quantization", CVPR 2013);
+    - if there are axes for all dimensions, also consecutive dimensions, which belong together in
+      descriptors such as SIFT (Jegou, Douze and Schmid, "Product quantization for nearest neighbor
+      search", TPAMI 2011).
 
-    If there are more bytes than axes, further bytes quantise what the first ones leave.
+    Which one is better shows after some rounds. If there are more bytes than axes, further bytes
+    quantise what the first ones leave.
 
     Parameters
     ----------
@@ -189,61 +193,48 @@ def product_codebooks(
         The axes of the residual among the dimensions of vectors.
     random_state : RandomState
 
-    Returns
-    -------
+    Yields
+    ------
     rows : ndarray of uint8, shape (n, len(sizes))
     codebooks : ndarray of float32, shape (len(sizes), 256, p)
     """
-    n, p = residual.shape
-    rows = np.zeros((n, len(sizes)), np.uint8)
-    codebooks = np.zeros((len(sizes), VALUES, p), np.float32)
-    rest = residual.copy()
-    for first in range(0, len(sizes), p):
-        here = slice(first, first + p)
-        starts = [
-            _product(rest, bases, sizes[here], random_state)
-            for bases in _subspaces(rest, axes, len(sizes[here]))
-        ]
-        left = [rest - decoded(*start) for start in starts]
-        best = int(np.argmin([np.square(some).sum(dtype=np.float64) for some in left]))
-        rest = left[best]
-        rows[:, here], codebooks[here] = starts[best]
-    return rows, codebooks
-
-
-def product_halves(
-    residual: Floats, n_bytes: int, axes: Floats, random_state: np.random.RandomState
-) -> tuple[Bytes, Floats]:
-    """As :func:`product_codebooks`, two subspaces for a byte: its rows and its ``halves``."""
-    values, codebooks = product_codebooks(residual, [HALF] * (2 * n_bytes), axes, random_state)
-    rows = values[:, 0::2] * np.uint8(HALF) + values[:, 1::2]
-    return rows, codebooks[:, :HALF].reshape(n_bytes, 2, HALF, -1).copy()
-
-
-def _subspaces(rest: Floats, axes: Floats, n: int) -> list[list[Floats]]:
-    """Ways to choose ``n`` subspaces, each as bases ``(p, m)``."""
     d, p = axes.shape
-    variances, principal = np.linalg.eigh(np.cov(rest.T, bias=True).reshape(p, p))
+    for by_dimensions in (False, True)[: 1 + (p == d)]:
+        rows = np.zeros((len(residual), len(sizes)), np.uint8)
+        codebooks = np.zeros((len(sizes), VALUES, p), np.float32)
+        rest = residual.copy()
+        for first in range(0, len(sizes), p):
+            here = range(first, min(first + p, len(sizes)))
+            bases = _dimensions(axes, len(here)) if by_dimensions else _dealt(rest, len(here))
+            for byte, basis in zip(here, bases, strict=True):
+                values, centres = _kmeans(rest @ basis, sizes[byte], random_state)
+                rows[:, byte] = values
+                codebooks[byte, : len(centres)] = centres @ basis.T
+            rest -= decoded(rows[:, here.start : here.stop], codebooks[here.start : here.stop])
+        yield rows, codebooks
+
+
+def starts_of_halves(
+    residual: Floats, n_bytes: int, axes: Floats, random_state: np.random.RandomState
+) -> Iterator[tuple[Bytes, Floats]]:
+    """As :func:`product_starts`, two subspaces for a byte: rows and ``halves``."""
+    sizes = [HALF] * (2 * n_bytes)
+    for values, codebooks in product_starts(residual, sizes, axes, random_state):
+        rows = values[:, 0::2] * np.uint8(HALF) + values[:, 1::2]
+        yield rows, codebooks[:, :HALF].reshape(n_bytes, 2, HALF, -1).copy()
+
+
+def _dealt(rest: Floats, n: int) -> list[Floats]:
+    """Bases ``(p, m)`` of ``n`` subspaces of principal axes."""
+    p = rest.shape[1]
+    variances, axes = np.linalg.eigh(np.cov(rest.T, bias=True).reshape(p, p))
     dealt = balanced_subspaces(np.maximum(variances[::-1][: p // n * n], 0), n)
-    ways = [[principal[:, ::-1][:, some].astype(np.float32) for some in dealt]]
-    if p == d:  # otherwise dimensions are not at right angles
-        ways.append([axes[some].T for some in np.array_split(np.arange(d), n)])
-    return ways
+    return [axes[:, ::-1][:, some].astype(np.float32) for some in dealt]
 
 
-def _product(
-    vectors: Floats,
-    bases: Sequence[Floats],
-    sizes: Sequence[int],
-    random_state: np.random.RandomState,
-) -> tuple[Bytes, Floats]:
-    rows = np.zeros((len(vectors), len(sizes)), np.uint8)
-    codebooks = np.zeros((len(sizes), VALUES, vectors.shape[1]), np.float32)
-    for byte, (basis, size) in enumerate(zip(bases, sizes, strict=True)):
-        values, centres = _kmeans(vectors @ basis, size, random_state)
-        rows[:, byte] = values
-        codebooks[byte, : len(centres)] = centres @ basis.T
-    return rows, codebooks
+def _dimensions(axes: Floats, n: int) -> list[Floats]:
+    """Bases ``(p, m)`` of ``n`` subspaces of consecutive dimensions."""
+    return [axes[some].T for some in np.array_split(np.arange(len(axes)), n)]
 
 
 def _kmeans(
@@ -254,8 +245,7 @@ def _kmeans(
         require(f"sklearn.{module}", "refining codes", "train")
         for module in ("cluster", "exceptions")
     )
-    some = vectors[:: -(-len(vectors) // KMEANS_ROWS)]
-    distinct = np.unique(some, axis=0)
+    distinct = np.unique(vectors, axis=0)
     if len(distinct) <= size:
         return nearest(vectors, distinct), distinct
     model = cluster.KMeans(
@@ -268,6 +258,6 @@ def _kmeans(
     )
     with warnings.catch_warnings():  # vectors that are equal but for rounding leave centres alone
         warnings.simplefilter("ignore", exceptions.ConvergenceWarning)
-        model.fit(some)
+        model.fit(vectors)
     centres = np.asarray(model.cluster_centers_, np.float32)
     return nearest(vectors, centres), centres

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 from typing import Any, Self
 
 import numpy as np
@@ -23,8 +24,8 @@ from sigah.refinement.codebooks import (
     improve,
     improve_halves,
     of_halves,
-    product_codebooks,
-    product_halves,
+    product_starts,
+    starts_of_halves,
 )
 from sigah.rows.blocks import LARGEST, Rows
 from sigah.rows.dtypes import check_rows
@@ -34,6 +35,7 @@ from sigah.search.query_tables import QueryTables
 __all__ = ["Queries", "RefinedCodes"]
 
 TRAINING_ROWS = 1 << 17
+START_ROUNDS = 2  # show which of two starts is the better one
 CODE_ROUNDS = 4  # rounds over the codewords of the code alone, at the start
 ROUNDS = 6  # rounds over all bytes
 FEWER_ROWS = 1 << 15  # are enough for halves, levels and squares
@@ -198,7 +200,7 @@ class RefinedCodes:
         axes = np.linalg.eigh(vectors.T @ vectors)[1][:, ::-1][:, :p]
         axes = np.ascontiguousarray(axes, np.float32)
         targets = vectors @ axes
-        variance = float(np.square(vectors).sum(dtype=np.float64)) or 1.0
+        variance = _error(vectors) or 1.0
         sizes = self._sizes
         with bar(show=verbose) as progress:
             task = progress.add_task("refinement", total=2 + ROUNDS, detail="")
@@ -211,16 +213,14 @@ class RefinedCodes:
             residual = targets.copy()
             for _ in range(CODE_ROUNDS):
                 improve(residual, rows, codebooks, self.n_code, sizes)
-            more, start = product_codebooks(residual, sizes[self.n_code :], axes, random_state)
+            more, start = _refinement(residual, sizes[self.n_code :], axes, random_state)
             rows = np.hstack([rows, more])
             codebooks = np.concatenate([codebooks, start])
-            residual = targets - decoded(rows, codebooks)
             progress.advance(task)
             for _ in range(ROUNDS):
                 improve(residual, rows, codebooks, self.n_code, sizes)
-                error = float(np.square(residual).sum(dtype=np.float64))
                 progress.advance(task)
-                progress.update(task, detail=f"error {error / variance:.3f}")
+                progress.update(task, detail=f"error {_error(residual) / variance:.3f}")
         # the high half of the last byte holds the level: it does not change the codeword
         codebooks[-1] = np.tile(codebooks[-1, : sizes[-1]], (VALUES // sizes[-1], 1))
         self._forget_tables()
@@ -244,11 +244,13 @@ class RefinedCodes:
         random_state: np.random.RandomState,
     ) -> NDArray[np.float32]:
         some = targets[_fewer(len(targets))]
-        rows, halves = product_halves(some, self.n_code, axes, random_state)
-        residual = some - decoded(rows, of_halves(halves))
-        for _ in range(ROUNDS):
-            improve_halves(residual, rows, halves)
-        return halves
+        found = []
+        for rows, halves in starts_of_halves(some, self.n_code, axes, random_state):
+            residual = some - decoded(rows, of_halves(halves))
+            for _ in range(ROUNDS):
+                improve_halves(residual, rows, halves)
+            found.append((_error(residual), halves))
+        return min(found, key=itemgetter(0))[1]
 
     def _codes(
         self,
@@ -469,14 +471,27 @@ class RefinedCodes:
         return np.maximum(squares, 0)
 
     def _parts(self, rows: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The squared length as a sum over bytes, as well as a sum can give it."""
-        shift = 2 * (self.mean_ @ self.axes_)
-        parts = (self.codebooks_ * (self.codebooks_ + shift)).sum(axis=2, keepdims=True)
-        left = self._squared_lengths(rows)[:, np.newaxis] - decoded(rows, parts)
+        """The squared length as a sum over bytes, as well as a sum can give it.
+
+        The code gives what it can by itself, most of it by halves: scans see nothing else.
+        """
+        code, more = rows[:, : self.n_code], rows[:, self.n_code :]
+        left = self._squared_lengths(rows)[:, np.newaxis]
+        mean = left.mean(dtype=np.float64)
+        left = (left - mean).astype(np.float32)
+        halves = np.zeros((self.n_code, 2, VALUES // LEVELS, 1), np.float32)
+        of_code = np.zeros((self.n_code, VALUES, 1), np.float32)
+        of_more = np.zeros((more.shape[1], VALUES, 1), np.float32)
         for _ in range(CODE_ROUNDS):
-            improve(left, rows, parts, self.n_bytes, self._sizes)
-        parts[-1] = np.tile(parts[-1, : self._sizes[-1]], (LEVELS, 1))
-        return parts[:, :, 0]
+            improve_halves(left, code, halves, given=True)
+        for _ in range(CODE_ROUNDS):
+            improve(left, code, of_code, self.n_code, self._sizes)
+        for _ in range(CODE_ROUNDS):
+            improve(left, more, of_more, more.shape[1], self._sizes[self.n_code :])
+        of_code += of_halves(halves)
+        of_code[0] += np.float32(mean)
+        of_more[-1] = np.tile(of_more[-1, : self._sizes[-1]], (LEVELS, 1))
+        return np.concatenate([of_code, of_more])[:, :, 0]
 
     def _kept_of_length(self, rows: NDArray[np.uint8]) -> NDArray[np.float32]:
         """What the half byte holds of the length of decoded vectors."""
@@ -489,6 +504,30 @@ class RefinedCodes:
 MADE = ("_query_tables", "_factors")  # when first needed, from the arrays
 ARRAYS = ("mean_", "axes_", "codebooks_", "levels_", "squares_")
 LEVEL_OF_BYTE = np.arange(VALUES) // (VALUES // LEVELS)
+
+
+def _refinement(
+    residual: NDArray[np.float32],
+    sizes: list[int],
+    axes: NDArray[np.float32],
+    random_state: np.random.RandomState,
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Refinement bytes and codebooks to start from; the residual becomes what they leave."""
+    some = residual[_fewer(len(residual))]
+    found = []
+    for rows, codebooks in product_starts(some, sizes, axes, random_state):
+        left = some - decoded(rows, codebooks)
+        for _ in range(START_ROUNDS):
+            improve(left, rows, codebooks, 0, sizes)
+        found.append((_error(left), codebooks))
+    codebooks = min(found, key=itemgetter(0))[1]
+    rows = np.zeros((len(residual), len(sizes)), np.uint8)
+    choose(residual, rows, codebooks, 0, sizes, anew=True)
+    return rows, codebooks
+
+
+def _error(residual: NDArray[np.float32]) -> float:
+    return float(np.square(residual).sum(dtype=np.float64))
 
 
 def _fewer(n: int) -> slice:
