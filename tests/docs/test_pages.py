@@ -30,7 +30,9 @@ PARSED = re.compile(
     r"\bsigah (reproduce|report|demo|features|data|cluster|export|query|withdraw"
     r"|evaluate .* --engine)\b"
 )
-PARSED_TOO = {"docs/cli.md": re.compile(r"\bsigah deploy\b")}  # docs/service.md runs them in order
+PARSED_TOO = {  # docs/service.md and docs/advise.md run them, in order
+    "docs/cli.md": re.compile(r"\bsigah (deploy|advise .* --qrels)\b")
+}
 QUICK = "5"  # steps of SiGAH's training
 
 Names = dict[str, Any]

@@ -115,7 +115,5 @@ class USearch(FileEngine):
     ) -> list[list[tuple[int, int]]]:
         k = max(1, min(k, len(self)))
         found = self._index.search(codes, k, exact=self.exact)
-        return [
-            [(int(distance), int(one)) for one, distance in found[row].to_list()]
-            for row in range(len(codes))
-        ]
+        each = [found] if len(codes) == 1 else found  # USearch takes a batch of one for one query
+        return [[(int(distance), int(one)) for one, distance in of.to_list()] for of in each]

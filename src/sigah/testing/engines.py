@@ -145,8 +145,10 @@ def neighbours_are_the_nearest(case: EngineCase, n_bits: int, n: int = 10_000) -
         expect(engine.about.n_bits == n_bits, "the code length is lost")
         expect(engine.about.fingerprint == "c0ffee", "the fingerprint is lost")
         case.compare(engine.search(queries, 10), codes, ids, queries)
-        case.compare(engine.search(codes[:5], 1), codes, ids, codes[:5])
-        case.compare(engine.search(codes[:1], 10), codes, ids, codes[:1])
+        case.compare(engine.search(codes[:50], 1), codes, ids, codes[:50])
+        alone = [engine.search(query[np.newaxis], 10) for query in queries[:20]]
+        together = tuple(np.concatenate(parts) for parts in zip(*alone, strict=True))
+        case.compare(together, codes, ids, queries[:20])
         rows = engine.get(np.sort(ids[:100]))
         order = np.argsort(rows.ids)
         expect((rows.ids[order] == np.sort(ids[:100])).all(), "ids are read differently")
