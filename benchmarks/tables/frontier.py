@@ -127,7 +127,8 @@ def picture() -> str:
         mine = row["method"].startswith("sigah")
         kind, label = ("ours", "") if mine else ("theirs", row["method"])
         if mine and row is ours[-1]:
-            label = "sigah VectorIndex, 250 to 3,520 candidates"
+            lists = f"{ours[0]['shortlist']:,} to {ours[-1]['shortlist']:,}"
+            label = f"sigah VectorIndex, {lists} candidates"
         parts.append(f'<circle class="{kind}" cx="{x}" cy="{y}" r="4"/>')
         parts.append(f'<text class="{kind if mine else ""}" x="{x + 8}" y="{y + 4}">{label}</text>')
     return "\n".join([*parts, "</svg>", ""])
