@@ -138,7 +138,7 @@ def factories(d: int, budget: int, metric: str) -> dict[str, str]:
         for n_bits, name in ((1, "1 bit"), (2, "2 bits"), (4, "4 bits")):
             if (kept := 8 * budget // n_bits) <= d:
                 rotated = f"PCAR{kept}" if kept < d else "RR"
-                found[f"TurboQuant, {name}"] = f"{rotated},SQtqmse{n_bits}"
+                found[f"TurboQuant {name}"] = f"{rotated},SQtqmse{n_bits}"
     if budget <= 16:
         found["RQ"] = f"RQ{budget}x8"
     return found
