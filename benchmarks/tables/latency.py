@@ -20,7 +20,7 @@ def results() -> dict[str, Any]:
 
 def milliseconds(seconds: float) -> str:
     """Seconds in ms, three digits."""
-    return f"{1e3 * seconds:.3g}"
+    return f"{1e3 * seconds:,.0f}" if seconds >= 0.1 else f"{1e3 * seconds:.3g}"
 
 
 def warm_table() -> str:

@@ -29,6 +29,7 @@ from sigah.extras import require
 from sigah.hashers.kmeans import balanced_subspaces
 
 __all__ = [
+    "HALF",
     "VALUES",
     "choose",
     "choose_halves",

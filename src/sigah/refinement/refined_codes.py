@@ -17,6 +17,7 @@ from sigah.hashers import BinaryHasher, from_content
 from sigah.metric import as_compared, check_metric
 from sigah.progress import bar
 from sigah.refinement.codebooks import (
+    HALF,
     VALUES,
     choose,
     choose_halves,
@@ -175,7 +176,7 @@ class RefinedCodes:
         Parameters
         ----------
         X : array-like, shape (n, d)
-            Such vectors as the hasher learned from.
+            Such vectors as will be encoded; with a hasher, such as it learned from.
         random_state : int, RandomState or None
         verbose : bool, default=False
             Whether to show progress.
@@ -183,7 +184,7 @@ class RefinedCodes:
         Raises
         ------
         ValueError
-            If the vectors are not finite or have another dimension than those of the hasher.
+            If the vectors are not finite, or have another dimension than those of a hasher.
         MissingLibraryError
             If scikit-learn is not installed.
         """
@@ -204,7 +205,7 @@ class RefinedCodes:
         sizes = self._sizes
         with bar(show=verbose) as progress:
             task = progress.add_task("refinement", total=2 + ROUNDS, detail="")
-            halves = np.empty((0, 2, VALUES // LEVELS, p), np.float32)
+            halves = np.empty((0, 2, HALF, p), np.float32)
             if self.hasher is None:
                 halves = self._learned_halves(targets, axes, random_state)
             rows = self._codes(drawn, targets, halves)
@@ -228,9 +229,8 @@ class RefinedCodes:
         self.levels_ = np.empty(0, np.float32)
         self.squares_ = np.empty((0, VALUES), np.float32)
         some = _fewer(len(targets))
-        rows = self._without_levels(
-            rows[some, : self.n_code], targets[some]
-        )  # as new ones get them
+        # as new vectors get them
+        rows = self._without_levels(rows[some, : self.n_code], targets[some])
         if self.metric == "l2":
             self.squares_ = self._parts(rows)
         if self._has_levels:
@@ -387,7 +387,7 @@ class RefinedCodes:
             refined = cls(None, header["n_bytes"], metric=header["metric"])
         else:
             refined = cls(from_content(header["hasher"], of_hasher), header["n_bytes"])
-        refined.halves_ = np.empty((0, 2, VALUES // LEVELS, 0), np.float32)
+        refined.halves_ = np.empty((0, 2, HALF, 0), np.float32)
         for name in refined._names:
             setattr(refined, name, own[name])
         d, p = refined.n_features, refined.axes_.shape[1]
@@ -399,7 +399,7 @@ class RefinedCodes:
             "squares_": (refined.n_bytes * (refined.metric == "l2"), VALUES),
         }
         if refined.hasher is None:
-            shapes["halves_"] = (refined.n_code, 2, VALUES // LEVELS, p)
+            shapes["halves_"] = (refined.n_code, 2, HALF, p)
         for name, shape in shapes.items():
             array = getattr(refined, name)
             if array.dtype != np.float32 or array.shape != shape or not np.isfinite(array).all():
@@ -479,7 +479,7 @@ class RefinedCodes:
         left = self._squared_lengths(rows)[:, np.newaxis]
         mean = left.mean(dtype=np.float64)
         left = (left - mean).astype(np.float32)
-        halves = np.zeros((self.n_code, 2, VALUES // LEVELS, 1), np.float32)
+        halves = np.zeros((self.n_code, 2, HALF, 1), np.float32)
         of_code = np.zeros((self.n_code, VALUES, 1), np.float32)
         of_more = np.zeros((more.shape[1], VALUES, 1), np.float32)
         for _ in range(CODE_ROUNDS):
