@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from sigah import ITQ, LSH, HammingIndex, KeyedIndex, VectorIndex
 from sigah.files import FileFormatError
 from sigah.serving import Deployment
 from sigah.serving.changes import HEAD, ChangeLog
-from sigah.serving.manifest import MANIFEST
+from sigah.serving.generation import Generation
+from sigah.serving.manifest import MANIFEST, Manifest
 
 N, D = 400, 16
 VECTORS = np.random.default_rng(0).normal(size=(N + 200, D)).astype(np.float32)
@@ -469,5 +471,35 @@ def test_what_cannot_be_loaded_leaves_the_old_generation_serving(tmp_path: Path)
     assert deployment.search(MORE[:1], 1)[1][0, 0] in NAMES
     assert "2.index" in deployment.stats()["failure"]
     deployment.back()
+    assert deployment.stats()["failure"] is None
+    same_answers(deployment, OLD, content_of_base())
+
+
+def test_back_does_not_hear_of_what_failed_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment, gone_back = keyed(tmp_path), threading.Event()
+    deployment.reencode(NEW, BASE, NAMES)
+
+    def fail_after_back(generation: Generation) -> None:
+        if generation.number == 2:
+            assert gone_back.wait(20)
+            raise FileFormatError("cannot open 2.index")
+
+    replace = Deployment._replace
+
+    def tell(self: Deployment, manifest: Manifest) -> None:
+        replace(self, manifest)
+        if manifest.current.number == 1:
+            gone_back.set()
+
+    monkeypatch.setattr(Generation, "warm_up", fail_after_back)
+    monkeypatch.setattr(Deployment, "_replace", tell)
+    switching = threading.Thread(target=deployment.switch)
+    switching.start()
+    while deployment._manifest.current.number == 1:
+        time.sleep(0.001)
+    deployment.back()  # it waits for the loader of generation 2
+    switching.join()
     assert deployment.stats()["failure"] is None
     same_answers(deployment, OLD, content_of_base())

@@ -436,12 +436,17 @@ class Deployment:
 def _load(reference: weakref.ref[Deployment]) -> None:
     """Load in the background; after an error, the old generation goes on serving."""
     while (deployment := reference()) is not None:
+        wanted = deployment._manifest.current
         try:
             if deployment._load_current():
                 return
         except Exception as error:
             with deployment._following:
-                deployment._failure, deployment._loader = error, None
+                if deployment._is_outdated():
+                    if deployment._manifest.current != wanted:
+                        continue  # what failed is not wanted any more
+                    deployment._failure = error
+                deployment._loader = None
             return
 
 
