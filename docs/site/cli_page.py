@@ -82,7 +82,7 @@ def flags(option: Any) -> str:
     kind = WORDS.get(option.type_descriptor.annotation, "TEXT")
     value = "" if option.is_flag else f" {option.metavar or kind}"
     repeated = " ..." if option.multiple else ""
-    return f"`{words}{value}{repeated}`"
+    return f"`{cell(f'{words}{value}{repeated}')}`"
 
 
 def default(option: Any) -> str:

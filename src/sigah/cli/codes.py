@@ -25,7 +25,7 @@ from sigah.progress import phase
 __all__ = ["encode", "fit", "inspect", "methods"]
 
 ABOUT_RECIPES = {
-    "sigah.paper": "The same, exactly as in the paper: Eq. (20), (21), tanh.",
+    "sigah.paper": "The same as the paper reads: Eq. (20), (21), tanh.",
     "sigah.semantic": "The same, for vectors of the same kind: deep features of images.",
 }
 

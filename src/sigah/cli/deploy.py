@@ -23,7 +23,7 @@ from sigah.cli.inputs import (
     read_model,
     reading,
 )
-from sigah.cli.options import IDS, Filter, Header, Neighbours, Out, Overwrite, Vectors
+from sigah.cli.options import FORMS, IDS, Filter, Header, Neighbours, Out, Overwrite, Vectors
 from sigah.cli.outputs import check_output, show_neighbours
 from sigah.cli.search import at_most, in_blocks
 from sigah.cli.vectors import read_vectors
@@ -45,7 +45,7 @@ Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Made by `sigah d
 _ids = typer.Option(
     "--ids",
     metavar="COLUMN|IDS",
-    help=f"The column of a Parquet or Arrow file with the ids or keys; or: {IDS}",
+    help=f"The column of a Parquet or Arrow file with the ids or keys; or ids or keys {FORMS}",
 )
 Ids = Annotated[str, _ids]
 IdsOrRows = Annotated[str | None, _ids]
@@ -93,7 +93,7 @@ def search(
     out: Out = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Find the k nearest of each query.
+    """Find the k nearest neighbours of each query.
 
     Example: sigah deploy search served mnist:queries -k 10 --out neighbours.npz
     """

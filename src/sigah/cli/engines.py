@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sigah import engines
 from sigah.cli.inputs import has_keys, naming, read_ids, read_model, read_numbered_codes
-from sigah.cli.options import Codes, Header, Ids, Model, Neighbours, Out, Overwrite
+from sigah.cli.options import NUMBERS, Codes, Header, Model, Neighbours, Numbers, Out, Overwrite
 from sigah.cli.outputs import check_output, show_neighbours
 from sigah.cli.recipes import RecipeFile, take_recipe
 from sigah.cli.search import at_most, in_blocks
@@ -35,7 +35,7 @@ def export(
     engine: Name,
     codes: Codes,
     to: Annotated[str, typer.Option("--to", metavar="TARGET", help="A path or an address.")],
-    ids: Ids = None,
+    ids: Numbers = None,
     vectors: Annotated[
         str | None,
         typer.Option(
@@ -162,7 +162,7 @@ def withdraw(
     engine: Name,
     ids: Annotated[
         str,
-        typer.Argument(metavar="IDS", help="7,11,13, a .npy file, or a text file with one a line."),
+        typer.Argument(metavar="IDS", help=NUMBERS),
     ],
     source: Annotated[
         str, typer.Option("--from", metavar="TARGET", help="Where `sigah export` put the codes.")

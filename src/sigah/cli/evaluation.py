@@ -270,7 +270,7 @@ def _refuse(context: typer.Context, names: Iterable[str], reason: str) -> None:
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the page.")] = Path("demo"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the pages.")] = Path("demo"),
     overwrite: Overwrite = False,
 ) -> None:
     """Learn, search and compare on images and on text; writes two HTML pages.

@@ -22,7 +22,12 @@ QUICK_DATA = "mnist"
 
 def reproduce(
     name: Annotated[
-        str, typer.Argument(metavar="EXPERIMENT", help="table1 ... fig8, neighbors, or `all`.")
+        str,
+        typer.Argument(
+            metavar="EXPERIMENT",
+            help="table1 to table7, table6-gist, table6-pixels, fig3, fig4, fig6 to fig8, decay,"
+            " neighbors, or `all`.",
+        ),
     ],
     quick: Annotated[
         bool,

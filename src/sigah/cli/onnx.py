@@ -25,7 +25,7 @@ def onnx(
     """Write a model as an ONNX graph that encodes (or decodes) in any language.
 
     An encoder takes `vectors` (float32, any number of rows) and returns `codes`, the packed bytes
-    that `sigah encode` makes, bit by bit. It needs sigah's extra `onnx`.
+    that `sigah encode` makes, bit for bit. It needs sigah's extra `onnx`.
 
     Example: sigah onnx mnist.model --out encoder.onnx
     """

@@ -22,6 +22,7 @@ __all__ = [
     "Metric",
     "Model",
     "Neighbours",
+    "Numbers",
     "Out",
     "Overwrite",
     "Seed",
@@ -29,7 +30,9 @@ __all__ = [
     "suggestion",
 ]
 
-IDS = "Ids (or keys) separated by commas, a .npy file, or a text file with one per line."
+FORMS = "separated by commas, a .npy file, or a text file with one per line."
+NUMBERS = f"Whole numbers {FORMS}"
+IDS = f"Ids (or keys) {FORMS}"
 
 
 def check_bits(bits: int) -> int:
@@ -69,6 +72,7 @@ Seed = Annotated[
     int | None, typer.Option(min=0, max=LAST_SEED, help="The same seed gives the same model.")
 ]
 Ids = Annotated[str | None, typer.Option(metavar="IDS", help=IDS)]
+Numbers = Annotated[str | None, typer.Option("--ids", metavar="IDS", help=NUMBERS)]
 Filter = Annotated[
     str | None, typer.Option("--filter", metavar="IDS", help=f"Find only these ids. {IDS}")
 ]

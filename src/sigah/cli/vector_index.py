@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 
 from sigah.cli.inputs import naming, read_ids, reading
 from sigah.cli.options import (
-    IDS,
-    Filter,
+    NUMBERS,
     Header,
-    Ids,
     Neighbours,
+    Numbers,
     Out,
     Overwrite,
     Seed,
@@ -71,7 +70,7 @@ def build(
             help="What makes vectors near: cosine, l2, or ip (the inner product).",
         ),
     ] = "cosine",
-    ids: Ids = None,
+    ids: Numbers = None,
     seed: Seed = 0,
     recipe: RecipeFile = None,
     header: Header = None,
@@ -104,7 +103,7 @@ def build(
 
 
 @app.command()
-def add(index: Index, vectors: Vectors, ids: Ids = None, header: Header = None) -> None:
+def add(index: Index, vectors: Vectors, ids: Numbers = None, header: Header = None) -> None:
     """Add vectors to an index file; without --ids they follow the largest id.
 
     Example: sigah vectors add glove.vectors today.npy
@@ -120,7 +119,7 @@ def add(index: Index, vectors: Vectors, ids: Ids = None, header: Header = None) 
 
 
 @app.command()
-def remove(index: Index, ids: Annotated[str, typer.Argument(metavar="IDS", help=IDS)]) -> None:
+def remove(index: Index, ids: Annotated[str, typer.Argument(metavar="IDS", help=NUMBERS)]) -> None:
     """Remove vectors from an index file by id.
 
     Example: sigah vectors remove glove.vectors 7,11,13
@@ -139,7 +138,10 @@ def search(
     index: Index,
     queries: Queries,
     k: Neighbours = 10,
-    chosen: Filter = None,
+    chosen: Annotated[
+        str | None,
+        typer.Option("--filter", metavar="IDS", help=f"Find only these ids. {NUMBERS}"),
+    ] = None,
     vectors: Raw = None,
     ranked: Ranked = 100,
     recipe: RecipeFile = None,

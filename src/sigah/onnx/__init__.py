@@ -30,7 +30,7 @@ __all__ = ["export_decoder", "export_encoder"]
 def export_encoder(hasher: BinaryHasher, path: str | PathLike[str]) -> None:
     """Write a fitted hasher as an ONNX graph from float32 vectors to packed codes.
 
-    The codes are those of ``hasher.transform``, bit by bit. Unlike ``transform``, the graph does
+    The codes are those of ``hasher.transform``, bit for bit. Unlike ``transform``, the graph does
     not refuse non-finite vectors; their codes mean nothing. For the metric ``"cosine"``, the graph
     itself scales the vectors to unit length. The file's metadata name the method, the metric,
     ``n_bits``, the fingerprint of the model and the version of sigah; the same model gives the same
