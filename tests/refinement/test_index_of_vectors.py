@@ -370,3 +370,18 @@ def test_a_bad_vector_is_named_by_its_row_though_only_some_are_learned_from(
     bad[1990, 5] = np.inf
     with pytest.raises(ValueError, match=r"^Input vectors contain NaN.*row 1990, column 5"):
         VectorIndex.build(bad, 12, random_state=0)
+
+
+@pytest.mark.parametrize("n_bytes", [16, 64])
+def test_vectors_of_zeros_have_the_distance_1_and_hide_no_neighbours(
+    n_bytes: int, base: np.ndarray, queries: np.ndarray
+) -> None:
+    some = base[:1000].copy()
+    some[::10] = 0
+    index = VectorIndex.build(some, n_bytes, random_state=0)
+    distances, ids = index.search(queries[:20], len(some))
+    zeros = ids % 10 == 0
+    np.testing.assert_allclose(distances[zeros], 1, atol=0.02)
+    expected = distances_of(queries[:20], base[:1000], "cosine")
+    errors = np.abs(distances - np.take_along_axis(expected, ids, axis=1))[~zeros]
+    assert errors.max() < 0.3

@@ -272,7 +272,7 @@ def test_what_is_no_fitted_hasher_is_refused(hasher: Any, vectors: Any) -> None:
     with pytest.raises(ValueError, match="refined must be fitted RefinedCodes, got"):
         VectorIndex(hasher)
     with pytest.raises(ValueError, match="hasher must be a fitted hasher, got"):
-        VectorIndex.build(vectors, 4, metric="l2", hasher=hasher)
+        VectorIndex.build(vectors, 4, hasher=hasher)
 
 
 def test_the_metric_comes_from_the_hasher_or_is_given(vectors: Any) -> None:
@@ -300,3 +300,18 @@ def test_a_function_must_give_a_vector_for_each_id(
 ) -> None:
     with pytest.raises(ValueError, match=r"vectors must give a vector for each of the \d+ ids"):
         index.search(vectors[:1], 3, vectors=gives)
+
+
+@pytest.mark.parametrize("ids", [{1, 2}, 1, [1.5], [2**70], ["1"], [[1]]])
+def test_what_are_no_ids_are_refused_by_their_name(
+    ids: Any, index: VectorIndex, vectors: Any
+) -> None:
+    with pytest.raises(ValueError, match=r"^ids must"):
+        index.holds(ids)
+    with pytest.raises(ValueError, match=r"^ids must"):
+        index.remove(ids)
+    with pytest.raises(ValueError, match=r"^filter must"):
+        index.search(vectors[:1], 3, filter=ids)
+    if not np.ndim(ids):
+        with pytest.raises(ValueError, match="give an array or a list"):
+            index.select(ids)

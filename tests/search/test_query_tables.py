@@ -48,6 +48,15 @@ def test_tables_are_products_and_the_same_alone_and_among_others(
         assert (made.of(query[np.newaxis], 1)[0][0] == tables[i]).all()
 
 
+def test_codewords_too_small_for_a_unit_of_their_own_count_as_zeros() -> None:
+    """They are what is left of vectors that a few bytes describe."""
+    mean, axes, codebooks, offsets = parts(7, 9, 3)
+    codebooks[1] *= np.float32(1e-43)
+    made = QueryTables(mean, axes, codebooks, offsets, factor=-1, unit=True)
+    tables, _ = made.of(np.ones((1, 9), np.float32), 1)
+    assert (tables[0, 1] == offsets[1]).all()
+
+
 @pytest.mark.parametrize("instruction", ["avx2", "none"])
 @pytest.mark.parametrize("dtype", [np.int8, np.int16])
 def test_products_of_whole_numbers_are_exact(

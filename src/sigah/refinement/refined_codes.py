@@ -195,6 +195,7 @@ class RefinedCodes:
             source = self.rows(X, largest=LARGEST)
         drawn = sample_rows(source, TRAINING_ROWS, random_state)
         vectors = as_compared(drawn, self.metric)
+        has_direction = (vectors != 0).any(axis=1)
         mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
         vectors = vectors - mean
         p = min(vectors.shape[1], max(LEAST_AXES, AXES_PER_BYTE * self.n_bytes))
@@ -234,7 +235,11 @@ class RefinedCodes:
         if self.metric == "l2":
             self.squares_ = self._parts(rows)
         if self._has_levels:
-            self.levels_ = levels_of(self._kept_of_length(rows))
+            lengths = self._kept_of_length(rows)
+            if self.metric == "cosine" and has_direction[some].any():
+                # zeros decode to nearly nothing: divided by such a length, it would look near
+                lengths = lengths[has_direction[some]]
+            self.levels_ = levels_of(lengths)
         return self
 
     def _learned_halves(

@@ -198,8 +198,8 @@ class VectorIndex:
         if hasher is None:
             refined = RefinedCodes(None, n_bytes, metric=metric)
         else:
-            check_same_metric(hasher, metric, "the index")
             refined = RefinedCodes(hasher, n_bytes)
+            check_same_metric(hasher, metric, "the index")
         refined.fit(drawn, random_state=random_state, verbose=verbose)
         index = cls(refined, n_threads=n_threads)
         with phase("encoding", show=verbose):

@@ -33,7 +33,8 @@ def check_ids(ids: ArrayLike, n: int | None = None, *, name: str = "ids") -> NDA
         array = array.astype(np.int64)
     if array.ndim != 1 or (n is not None and len(array) != n):
         wanted = "(n,)" if n is None else f"({n},), one for each row"
-        raise ValueError(f"{name} must have shape {wanted}, got {array.shape}")
+        got = array.shape if array.ndim else f"{ids!r:.60}; give an array or a list"
+        raise ValueError(f"{name} must have shape {wanted}, got {got}")
     if len(array) and (array.dtype.kind not in "iu" or array.min() < 0 or array.max() > 2**63 - 1):
         raise ValueError(f"{name} must be whole numbers from 0 to 2**63 - 1 (int64)")
     return array.astype(np.int64)

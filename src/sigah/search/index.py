@@ -480,7 +480,10 @@ class HammingIndex(CodeSearch):
 
     def holds(self, ids: ArrayLike) -> NDArray[np.bool_]:
         """Which ids are in the index, for each of them; -1 is not."""
-        wanted = np.asarray(ids, np.int64)
+        given = np.asarray(ids)
+        if given.ndim != 1 or (len(given) and given.dtype.kind not in "iu"):
+            raise ValueError(f"ids must be whole numbers (int64) of shape (n,), got {ids!r:.60}")
+        wanted = given.astype(np.int64)
         held = np.zeros(len(wanted), np.bool_)
         for segment in self._segments:
             held |= positions_of(segment, wanted) >= 0

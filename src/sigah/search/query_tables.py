@@ -14,6 +14,7 @@ from sigah.threads import run_together
 __all__ = ["QueryTables"]
 
 MOST_SUM = 2**31 - 1  # of products
+LEAST = float(np.finfo(np.float32).tiny) * 2**15  # its unit, a part of it, is no float32 otherwise
 SMALL = 1 << 18  # numbers of all codewords: two bytes for each are then read as fast as one
 FEWEST = 8  # queries that are worth a thread
 
@@ -96,9 +97,9 @@ def most_of_both(n: int) -> int:
 
 
 def largest(numbers: NDArray[np.float32], axis: int) -> NDArray[np.float64]:
-    """The largest magnitudes along an axis; 1 where all are 0."""
+    """The largest magnitudes along an axis; 1 where all are 0, or as good as that."""
     found = np.abs(numbers).max(axis=axis).astype(np.float64)
-    found[found == 0] = 1
+    found[found < LEAST] = 1
     return found
 
 
