@@ -128,17 +128,6 @@ def prepare_commands() -> Names:
     return {}
 
 
-def prepare_vectors() -> Names:
-    vectors = np.random.default_rng(0).normal(size=(400, 16)).astype(np.float32)
-    for name, some in {
-        "base": vectors[:350],
-        "queries": vectors[:40],
-        "more": vectors[350:],
-    }.items():
-        np.save(f"{name}.npy", some)
-    return {}
-
-
 PREPARED: dict[str, Callable[[], Names]] = {  # what stands before the first block of a page
     "README.md": prepare_readme,
     "docs/cli.md": prepare_commands,
@@ -147,7 +136,6 @@ PREPARED: dict[str, Callable[[], Names]] = {  # what stands before the first blo
     "docs/onnx.md": prepare_onnx,
     "docs/data.md": prepare_data,
     "docs/streams.md": prepare_streams,
-    "docs/vectors.md": prepare_vectors,
 }
 
 
