@@ -116,3 +116,21 @@ def test_drift_is_measured_by_the_metric_of_the_model(folder: Path, run: Any) ->
     status, told, _ = run("drift", "cosine.model", "base.npy", "scaled.npy")
     assert status == 0
     assert "keep" in told
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine", "ip"])
+def test_all_methods_are_those_for_any_vectors(
+    folder: Path, run: Any, monkeypatch: pytest.MonkeyPatch, metric: str
+) -> None:
+    seen: list[str] = []
+
+    def evaluate(makers: dict[str, Any], *arguments: Any, **options: Any) -> Any:
+        seen.extend(makers)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sigah.evaluation, "evaluate", evaluate)
+    words = ("base.npy", "queries.npy", "--methods", "all", "--metric", metric)
+    status, _, told = run("evaluate", *words)
+    assert status == 130, told
+    assert {"sigah", "sigah.paper", "itq", "lsh"} <= set(seen)
+    assert not {"greedy_hash", "hash_gan", "sigah.semantic"} & set(seen)

@@ -17,7 +17,7 @@ from sigah.cli.options import Header, Metric, Overwrite
 from sigah.cli.outputs import check_output
 from sigah.cli.recipes import RecipeFile, check_model, take_recipe
 from sigah.cli.vectors import read_vectors
-from sigah.hashers.registry import method_names
+from sigah.hashers.registry import knows_metric, methods_for_any_vectors
 from sigah.lab import datasets
 from sigah.progress import phase
 
@@ -57,9 +57,9 @@ def evaluate(
     methods: Annotated[
         str,
         typer.Option(
-            help="Names from `sigah methods`, separated by commas, or `all`; settings may follow a"
-            " name, as in sigah:pair=0:n_steps=500. For your own class: my_module:MyHash or"
-            " ./my_file.py:MyHash."
+            help="Names from `sigah methods`, separated by commas, or `all`, which leaves out those"
+            " for images. Settings may follow a name, as in sigah:pair=0:n_steps=500. For your own"
+            " class: my_module:MyHash or ./my_file.py:MyHash."
         ),
     ] = "sigah,itq,lsh",
     bits: Annotated[str, typer.Option(help="Code lengths, separated by commas.")] = "32,64",
@@ -182,7 +182,10 @@ def evaluate(
     check_output(json_file, "results", [base, queries], overwrite=overwrite, option="--json")
     lengths = [whole_number(text, "--bits") for text in bits.split(",")]
     metric = metric or "l2"
-    makers = makers_of(method_names() if methods == "all" else methods.split(","), metric)
+    names = methods.split(",")
+    if methods == "all":
+        names = [name for name in methods_for_any_vectors() if knows_metric(name, metric)]
+    makers = makers_of(names, metric)
     for make in makers.values():  # a wrong name or setting is reported before any work
         make(lengths[0], 0)
     if queries is None:

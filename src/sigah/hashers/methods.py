@@ -30,43 +30,44 @@ from sigah.hashers.spectral import SpectralHashing
 from sigah.hashers.spherical import SphericalHashing
 from sigah.hashers.stochastic_generative import StochasticGenerativeHashing
 
-__all__ = ["METHODS"]
+__all__ = ["FOR_IMAGES", "METHODS"]
 
-METHODS: dict[str, type[BinaryHasher]] = {
-    method.name: method
-    for method in (
-        SiGAH,
-        # reconstruct the vector
-        ITQ,
-        PCARotation,
-        BinaryAutoencoder,
-        StochasticGenerativeHashing,
-        KMeansHashing,
-        # partition the space
-        SphericalHashing,
-        OrdinalConstrainedHashing,
-        # neighbourhood graphs
-        SpectralHashing,
-        AnchorGraphHashing,
-        DiscreteGraphHashing,
-        ScalableGraphHashing,
-        # heads on features of images
-        DeepHashing,
-        DeepBit,
-        DBDMQ,
-        GreedyHash,
-        TBH,
-        BiHalf,
-        CIBHash,
-        SDC,
-        CroVCA,
-        # networks on pixels
-        PixelDeepBit,
-        HashGAN,
-        BinGAN,
-        # no training
-        LSH,
-        QoLSH,
-        SignHashing,
-    )
-}
+HEADS: tuple[type[BinaryHasher], ...] = (  # on features of images
+    DeepHashing,
+    DeepBit,
+    DBDMQ,
+    GreedyHash,
+    TBH,
+    BiHalf,
+    CIBHash,
+    SDC,
+    CroVCA,
+)
+ON_PIXELS: tuple[type[BinaryHasher], ...] = (PixelDeepBit, HashGAN, BinGAN)
+IN_ORDER: tuple[type[BinaryHasher], ...] = (
+    SiGAH,
+    # reconstruct the vector
+    ITQ,
+    PCARotation,
+    BinaryAutoencoder,
+    StochasticGenerativeHashing,
+    KMeansHashing,
+    # partition the space
+    SphericalHashing,
+    OrdinalConstrainedHashing,
+    # neighbourhood graphs
+    SpectralHashing,
+    AnchorGraphHashing,
+    DiscreteGraphHashing,
+    ScalableGraphHashing,
+    # networks for images
+    *HEADS,
+    *ON_PIXELS,
+    # no training
+    LSH,
+    QoLSH,
+    SignHashing,
+)
+
+METHODS = {method.name: method for method in IN_ORDER}
+FOR_IMAGES = frozenset(method.name for method in (*HEADS, *ON_PIXELS))

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sigah.hashers.base import BinaryHasher
-from sigah.hashers.methods import METHODS
+from sigah.hashers.methods import FOR_IMAGES, METHODS
 from sigah.metric import check_metric
 from sigah.plugins import (
     VARIABLE,
@@ -34,6 +34,7 @@ __all__ = [
     "method_class",
     "method_label",
     "method_names",
+    "methods_for_any_vectors",
 ]
 
 # what SiGAH offers beside its defaults, by the name of its class method
@@ -45,6 +46,15 @@ GROUP = "sigah.hashers"
 def method_names() -> list[str]:
     """Every method that has a name: sigah's own, then plug-ins."""
     return [*METHOD_NAMES, *(name for name in plugins(GROUP, BinaryHasher) if name not in METHODS)]
+
+
+def methods_for_any_vectors() -> list[str]:
+    """The names that ``--methods all`` stands for.
+
+    Methods for images are not among them: those on pixels refuse other vectors and other metrics
+    than l2, and their training takes minutes to days.
+    """
+    return [name for name in method_names() if name not in {"sigah.semantic", *FOR_IMAGES}]
 
 
 def method_class(method: str) -> type[BinaryHasher]:
