@@ -55,7 +55,7 @@ def section(name: str, command: Any) -> list[str]:
     lines += ["", f"Usage: `{usage}`"]
     if arguments:
         lines += ["", "| argument | meaning |", "| --- | --- |"]
-        lines += [f"| `{cell(p.metavar or p.name.upper())}` | {cell(p.help)} |" for p in arguments]
+        lines += [f"| {code(p.metavar or p.name.upper())} | {cell(p.help)} |" for p in arguments]
     if options:
         lines += ["", *table_of(options)]
     return lines
@@ -82,7 +82,7 @@ def flags(option: Any) -> str:
     kind = WORDS.get(option.type_descriptor.annotation, "TEXT")
     value = "" if option.is_flag else f" {option.metavar or kind}"
     repeated = " ..." if option.multiple else ""
-    return f"`{cell(f'{words}{value}{repeated}')}`"
+    return code(f"{words}{value}{repeated}")
 
 
 def default(option: Any) -> str:
@@ -99,6 +99,11 @@ def prose(text: str) -> list[str]:
     """Help as Markdown: no markup of the terminal; names in capitals stay as they are."""
     plain = re.sub(r"\[/?[a-z ]*\]", "`", text) if "[bold]" in text else text
     return [line.strip() for line in inspect.cleandoc(plain).strip().splitlines()]
+
+
+def code(text: str) -> str:
+    """Code in a table, where each renderer takes another form of bar."""
+    return f"<code>{text.replace('|', '&#124;')}</code>" if "|" in text else f"`{text}`"
 
 
 def cell(text: str | None) -> str:

@@ -36,6 +36,11 @@ def connect(name: str, target: str | PathLike[str], **settings: Any) -> Engine:
         If there is no such engine or setting, or the target's export was interrupted.
     OSError
         If the engine is not installed or cannot be reached, or the target does not exist.
+
+    See Also
+    --------
+    export : Makes the target; its example searches it.
+    VectorSearch : Searches by float vectors.
     """
     engine = make_engine(name, target, **settings)
     try:

@@ -50,6 +50,22 @@ def measure(
     dict
         ``metrics``, numbers by name (see ``docs/protocol.md``); ``intervals``, the 95 % interval of
         some of them over queries, as two numbers; and ``curves``.
+
+    See Also
+    --------
+    sigah.evaluation.evaluate : Fits and measures several methods.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sigah import ITQ
+    >>> from sigah.evaluation import exact_neighbors, measure
+    >>> X = np.random.default_rng(0).normal(size=(500, 16)).astype("float32")
+    >>> base, queries = X[50:], X[:50]
+    >>> truth = exact_neighbors(base, queries, k=10).ids
+    >>> measured = measure(ITQ(n_bits=16, random_state=0).fit(base), base, queries, truth)
+    >>> 0 < measured["metrics"]["map"] < 1
+    True
     """
     began = time.perf_counter()
     base_codes = hasher.transform(base)

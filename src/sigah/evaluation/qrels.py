@@ -120,6 +120,12 @@ def judgements_of(judgements: Judgements, queries: Iterable[Any]) -> list[Grades
     ------
     ValueError
         If none of the queries has judgements: the ids are not those of the file.
+
+    Examples
+    --------
+    >>> from sigah.evaluation import judgements_of
+    >>> judgements_of({"1": {"d3": 2}, "2": {"d8": 1}}, [2, 7])
+    [{'d8': 1}, {}]
     """
     names = [str(query) for query in queries]
     rows = [judgements.get(name, {}) for name in names]

@@ -40,7 +40,23 @@ class Summary:
 
 
 def summarize(results: Mapping[str, Any]) -> list[Summary]:
-    """Mean and standard deviation over seeds, one row for each method and code length."""
+    """Mean and standard deviation over seeds, one row for each method and code length.
+
+    Parameters
+    ----------
+    results : mapping
+        From :func:`~sigah.evaluation.evaluate` or :func:`read_results`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sigah.evaluation import evaluate, summarize
+    >>> X = np.random.default_rng(0).normal(size=(500, 16)).astype("float32")
+    >>> results = evaluate(["lsh"], X[50:], X[:50], name="noise", n_bits=[32], seeds=[0, 1], k=10)
+    >>> [row] = summarize(results)
+    >>> row.method, row.n_bits, row.seeds, 0 < row.mean["map"] < 1
+    ('lsh', 32, 2, True)
+    """
     groups: dict[tuple[str, int], list[Mapping[str, Any]]] = {}
     for run in results["runs"]:
         groups.setdefault((run["method"], run["n_bits"]), []).append(run)
@@ -83,13 +99,33 @@ def deviation(values: ArrayLike) -> float:
 
 
 def write_results(path: str | os.PathLike[str], results: Mapping[str, Any]) -> None:
-    """Write results as JSON, atomically."""
+    """Write results as JSON, atomically.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Replaced if it exists.
+    results : mapping
+        From :func:`~sigah.evaluation.evaluate`.
+    """
     with files.atomic_write(path) as file:
         file.write(json.dumps(results, allow_nan=False).encode())
 
 
 def read_results(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read the JSON of :func:`write_results`; other files raise a ValueError with their name."""
+    """Read the JSON of :func:`write_results`.
+
+    Raises
+    ------
+    ValueError
+        If the file does not hold such results; the message names the file.
+    OSError
+        If the file cannot be read.
+
+    See Also
+    --------
+    summarize : Means and deviations of what was read.
+    """
     try:
         results = json.loads(Path(path).read_bytes())
         summarize(results)

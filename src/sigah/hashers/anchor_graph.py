@@ -222,11 +222,19 @@ class AnchorGraphHashing(AnchorGraphHasher):
     b_plus_, b_minus_ : ndarray of float64, shape (n_bits // 2,) or (0,)
         Thresholds of the second layer.
 
+    See Also
+    --------
+    sigah.DiscreteGraphHashing : Discrete codes on the same graph.
+
     Notes
     -----
     The authors' code drops every eigenvalue above .999 as trivial, and so loses the functions that
     separate distant clusters. Here only the constant function is dropped. If a small graph has
     fewer eigenvectors than bits, random combinations of its eigenvectors give the other bits.
+
+    References
+    ----------
+    Liu, Wang, Kumar and Chang, ICML 2011.
 
     Examples
     --------

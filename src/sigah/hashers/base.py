@@ -40,6 +40,12 @@ class BinaryHasher(Estimator, ABC):
     Subclasses store parameters in ``__init__``, learn in :meth:`_fit` and encode in :meth:`_bits`.
     If ``__init__`` has a parameter ``metric``, this class serves it: for ``"cosine"``, the vectors
     that a subclass learns from and encodes have unit length, and so have those that it rebuilds.
+
+    See Also
+    --------
+    LinearHasher : For methods whose bits are signs of linear scores.
+    ScoringHasher : For methods whose bits are signs of other scores.
+    sigah.testing.check_hasher : Checks a class of your own.
     """
 
     name: ClassVar[str]  # name of the method on the command line and in model files
@@ -170,6 +176,11 @@ class BinaryHasher(Estimator, ABC):
         -------
         codes : ndarray of uint8, shape (n, n_bits // 8)
             Packed as by :func:`sigah.codes.pack`; a table if ``set_output`` asks for one.
+
+        Raises
+        ------
+        ValueError
+            If the hasher is not fitted, or ``X`` is not finite numbers of its dimension.
         """
         rows = self._fitted_rows(X)
         codes = np.empty((len(rows), self.n_bits // 8), np.uint8)
@@ -199,6 +210,13 @@ class BinaryHasher(Estimator, ABC):
             An existing model file is replaced.
         overwrite : bool, default=False
             Whether a file that is not a model may also be replaced.
+
+        Raises
+        ------
+        ValueError
+            If the hasher is not fitted, or ``path`` is a file of another kind.
+        OSError
+            If the file cannot be written.
         """
         header, arrays = self.content()
         files.save_model(path, header, arrays, overwrite=overwrite)
@@ -320,9 +338,29 @@ class ScoringHasher(BinaryHasher):
 
         A score beyond float32, such as one of a vector of 3e38, is infinite.
 
+        Parameters
+        ----------
+        X : array-like, shape (n, d)
+            As for :meth:`transform`.
+
         Returns
         -------
         scores : ndarray of float32, shape (n, n_bits)
+
+        Raises
+        ------
+        ValueError
+            As for :meth:`transform`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sigah import ITQ
+        >>> from sigah.codes import unpack
+        >>> X = np.random.default_rng(0).normal(size=(100, 16))
+        >>> itq = ITQ(n_bits=16, random_state=0).fit(X)
+        >>> bool(((itq.project(X) >= 0) == unpack(itq.transform(X))).all())
+        True
         """
         rows = self._fitted_rows(X)
         scores = np.empty((len(rows), self.n_bits), np.float32)
@@ -355,7 +393,7 @@ class LinearHasher(ScoringHasher):
 
 
 class DecoderMixin(ABC):
-    """For methods that reconstruct a vector from its code."""
+    """For methods that reconstruct a vector from its code: they define ``_decode``."""
 
     @abstractmethod
     def _decode(self, code_signs: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -373,6 +411,20 @@ class DecoderMixin(ABC):
         X : ndarray of float32, shape (n, d)
             In the units of the training data; for the metric ``"cosine"``, those of vectors of unit
             length.
+
+        Raises
+        ------
+        ValueError
+            If the hasher is not fitted, or ``codes`` are not packed codes of ``n_bits`` bits.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sigah import ITQ
+        >>> X = np.random.default_rng(0).normal(size=(100, 16))
+        >>> itq = ITQ(n_bits=16, random_state=0).fit(X)
+        >>> itq.reconstruct(itq.transform(X[:2])).shape
+        (2, 16)
         """
         self._check_is_fitted()
         packed = check_codes(codes, n_bits=self.n_bits)

@@ -130,6 +130,14 @@ class DiscreteGraphHashing(AnchorGraphHasher):
     n_iter_ : int
         Number of rounds.
 
+    See Also
+    --------
+    sigah.AnchorGraphHashing : The relaxed solutions.
+
+    References
+    ----------
+    Liu, Mu, Kumar and Chang, NIPS 2014.
+
     Examples
     --------
     >>> import numpy as np

@@ -131,6 +131,14 @@ class ITQ(DecoderMixin, LinearHasher):
     loss_ : list of float
         Mean quantisation loss before each round; it never increases.
 
+    See Also
+    --------
+    sigah.PCARotation : The start, without the alternation.
+
+    References
+    ----------
+    Gong and Lazebnik, CVPR 2011; with Gordo and Perronnin, TPAMI 35(12), 2013.
+
     Examples
     --------
     >>> import numpy as np

@@ -159,6 +159,10 @@ class KMeansHashing(DecoderMixin, BinaryHasher):
     lowers the same objective and cannot overshoot. If the dimension is not a multiple of the number
     of subspaces, vectors are padded with axes of no variance.
 
+    References
+    ----------
+    He, Wen and Sun, CVPR 2013.
+
     Examples
     --------
     >>> import numpy as np

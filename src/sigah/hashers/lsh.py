@@ -38,6 +38,10 @@ class LSH(LinearHasher):
     thresholds_ : ndarray of float64, shape (n_bits,)
         Offsets that make the hyperplanes pass through the training mean.
 
+    See Also
+    --------
+    sigah.QoLSH : Chooses the bits together, and decodes.
+
     References
     ----------
     Charikar, STOC 2002, section 3.

@@ -173,6 +173,10 @@ class OrdinalConstrainedHashing(LinearHasher):
     gradient belong to different functions; its loop never ends when a gradient vanishes; and it
     uses 20 principal coordinates for every code length, so 64 bits have the information of 20.
 
+    References
+    ----------
+    Liu, Ji, Wu and Huang, AAAI 2017 (arXiv 1611.06362).
+
     Examples
     --------
     >>> import numpy as np

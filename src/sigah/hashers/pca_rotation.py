@@ -43,6 +43,14 @@ class PCARotation(DecoderMixin, LinearHasher):
     scale_ : ndarray of float32, shape (1,)
         The decoder is ``mean_ + scale_ * weights_ @ b``, with the least-squares scale.
 
+    See Also
+    --------
+    sigah.ITQ : Learns the rotation.
+
+    References
+    ----------
+    Gong and Lazebnik, CVPR 2011 ("PCA-RR"); Jegou, Douze, Schmid and Perez, CVPR 2010.
+
     Examples
     --------
     >>> import numpy as np

@@ -130,6 +130,10 @@ class QoLSH(DecoderMixin, BinaryHasher):
         The decoder is ``mean_ + scale_ * W b / ||W b||``: a code keeps the direction, and all
         vectors get the length that minimises the squared error.
 
+    See Also
+    --------
+    sigah.LSH : Each bit by itself.
+
     References
     ----------
     Balu, Furon and Jegou, ICASSP 2014.

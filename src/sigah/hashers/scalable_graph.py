@@ -216,6 +216,10 @@ class ScalableGraphHashing(ScoringHasher):
     it raised ``map`` by .01 to .04 with 500 to 2,000 training images and changed every figure by
     less than .01 with 59,000.
 
+    References
+    ----------
+    Jiang and Li, IJCAI 2015.
+
     Examples
     --------
     >>> import numpy as np

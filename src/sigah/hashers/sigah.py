@@ -154,6 +154,14 @@ class SiGAH(DecoderMixin, LinearHasher):
         raised ``TrainingInterrupted``, a ``KeyboardInterrupt``, and the hasher keeps what it had
         learned until then.
 
+    See Also
+    --------
+    sigah.ITQ : The start; it fits in seconds.
+
+    References
+    ----------
+    Liu, arXiv 2306.06928, 2023.
+
     Examples
     --------
     >>> import numpy as np
@@ -251,9 +259,9 @@ class SiGAH(DecoderMixin, LinearHasher):
     def paper(cls, n_bits: int = 64, **parameters: Any) -> Self:
         """The paper read literally: Eq. (20) and (21), tanh relaxation, Gaussian weights.
 
-        The text that we have lost most of its numbers. Those below were chosen once, on queries
-        held out of the training sets of MNIST and Fashion-MNIST (``docs/methods.md``). Any of
-        them can be overridden by keyword.
+        The text that survives has lost most of its numbers. Those below were chosen once, on
+        queries held out of training sets (``docs/methods.md``). Any of them can be overridden by
+        keyword.
 
         The weight decay decides. It keeps the generator's V small, so that rebuilding pays only
         with relaxed codes near -1 and 1, where they equal their signs.

@@ -41,6 +41,14 @@ class SignHashing(LinearHasher):
         The first columns of the identity.
     thresholds_ : ndarray of float64, shape (n_bits,)
 
+    See Also
+    --------
+    sigah.LSH : Signs of random directions.
+
+    References
+    ----------
+    Charikar, STOC 2002, analyses signs of random directions.
+
     Examples
     --------
     >>> import numpy as np

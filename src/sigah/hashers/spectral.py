@@ -86,6 +86,10 @@ class SpectralHashing(ScoringHasher):
     Only waves along one axis are used, as in the authors' code. Products of waves along several
     axes hash badly. Outside the training range, the wave continues.
 
+    References
+    ----------
+    Weiss, Torralba and Fergus, NIPS 2008.
+
     Examples
     --------
     >>> import numpy as np

@@ -108,6 +108,10 @@ class StochasticGenerativeHashing(DecoderMixin, LinearHasher):
     Their code should halve the learning rate during training, but it builds the optimiser before,
     so the rate stays 1e-2. The rate is constant here, too.
 
+    References
+    ----------
+    Dai, Guo, Kumar, He and Song, ICML 2017.
+
     Examples
     --------
     >>> import numpy as np

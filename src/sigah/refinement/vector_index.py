@@ -113,7 +113,8 @@ class VectorIndex:
 
     See Also
     --------
-    HammingIndex : codes in, ids and distances out.
+    HammingIndex : Codes in, ids and distances out.
+    TwoStageSearch : Candidates of a HammingIndex, ranked by a better distance.
 
     Examples
     --------
@@ -279,12 +280,31 @@ class VectorIndex:
         self._index.add(self.refined.encode_rows(self.refined.rows(vectors, name="vectors")), ids)
 
     def update(self, vectors: ArrayLike, ids: ArrayLike) -> None:
-        """Replace the vectors of ids in the index; a search sees all of the new ones or none."""
+        """Replace the vectors of ids in the index; a search sees all of the new ones or none.
+
+        Parameters and errors are the same as for :meth:`add`, but each id must be in the index.
+        """
         rows = self.refined.rows(vectors, name="vectors")
         self._index.update(self.refined.encode_rows(rows), ids)
 
     def upsert(self, vectors: ArrayLike, ids: ArrayLike) -> None:
-        """Replace the vectors of ids in the index, and add the others; searches see all or none."""
+        """Replace the vectors of ids in the index, and add the others; searches see all or none.
+
+        Parameters and errors are the same as for :meth:`add`, but ids may be in the index.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sigah import VectorIndex
+        >>> vectors = np.random.default_rng(0).normal(size=(600, 16)).astype(np.float32)
+        >>> index = VectorIndex.build(vectors, n_bytes=8, metric="l2", random_state=0)
+        >>> index.upsert(vectors[:2] + 1, ids=[7, 900])
+        >>> index.holds([7, 900, 901])
+        array([ True,  True, False])
+        >>> index.remove([900])
+        >>> len(index)
+        600
+        """
         rows = self.refined.rows(vectors, name="vectors")
         self._index.upsert(self.refined.encode_rows(rows), ids)
 
@@ -293,11 +313,17 @@ class VectorIndex:
         self._index.add(rows, ids)
 
     def holds(self, ids: ArrayLike) -> NDArray[np.bool_]:
-        """Which ids are in the index, for each of them."""
+        """Which of some ids ``(m,)`` are in the index: booleans ``(m,)``."""
         return self._index.holds(ids)
 
     def remove(self, ids: ArrayLike) -> None:
-        """Remove vectors by id: all of them, or none if an id is not in the index."""
+        """Remove vectors by id: all of them, or none if there is an error.
+
+        Raises
+        ------
+        ValueError
+            If an id is not in the index, or is given twice.
+        """
         self._index.remove(ids)
 
     def compact(self) -> None:
@@ -314,6 +340,11 @@ class VectorIndex:
         Returns
         -------
         vectors : ndarray of float32, shape (m, d)
+
+        Raises
+        ------
+        ValueError
+            If an id is not in the index.
         """
         return self.refined.decode(self._index.get(ids))
 
@@ -459,6 +490,19 @@ class VectorIndex:
         ValueError
             If the truth is not ``k`` different ids of the index for each query, or the target is
             out of range.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sigah import VectorIndex
+        >>> from sigah.evaluation import exact_neighbors
+        >>> vectors = np.random.default_rng(0).normal(size=(900, 16)).astype(np.float32)
+        >>> base, held_out = vectors[:800], vectors[800:]
+        >>> index = VectorIndex.build(base, n_bytes=8, metric="l2", random_state=0)
+        >>> truth = exact_neighbors(base, held_out, k=10).ids
+        >>> found = index.calibrate(held_out, truth, target_recall=0.9, vectors=base, n_ranked=200)
+        >>> found.reached, index.shortlist == found.shortlist
+        (True, True)
         """
         check_target(target_recall)
         rows = self.refined.rows(queries, name="queries")
@@ -501,6 +545,26 @@ class VectorIndex:
             An existing index of vectors is replaced.
         overwrite : bool, default=False
             Whether a file of another kind may also be replaced.
+
+        Raises
+        ------
+        ValueError
+            If ``path`` is a file of another kind.
+        OSError
+            If the file cannot be written.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from sigah import VectorIndex
+        >>> vectors = np.random.default_rng(0).normal(size=(600, 16)).astype(np.float32)
+        >>> index = VectorIndex.build(vectors, n_bytes=8, metric="l2", random_state=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     index.save(f"{folder}/items.vectors")
+        ...     same = VectorIndex.load(f"{folder}/items.vectors")
+        >>> bool((same.search(vectors[:3], k=5)[1] == index.search(vectors[:3], k=5)[1]).all())
+        True
         """
         header, arrays = self._index.content()
         about, model = self.refined.content()

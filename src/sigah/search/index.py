@@ -78,6 +78,12 @@ class HammingIndex(CodeSearch):
         How many queries of the latest search were answered from ``tables``, and how many by a
         ``scan``. With several threads, the search that ended last counts.
 
+    See Also
+    --------
+    KeyedIndex : Strings in place of ids.
+    TwoStageSearch : Ranks candidates by a better distance.
+    sigah.VectorIndex : Vectors in, and a few bytes kept of each.
+
     Examples
     --------
     >>> import numpy as np

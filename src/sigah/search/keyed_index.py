@@ -41,6 +41,10 @@ class KeyedIndex:
     index : HammingIndex
         For searches only, such as :class:`TwoStageSearch`; :meth:`keys_of` names what it finds.
 
+    See Also
+    --------
+    HammingIndex : Whole numbers as ids.
+
     Examples
     --------
     >>> import numpy as np

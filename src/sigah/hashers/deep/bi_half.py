@@ -58,8 +58,8 @@ class BiHalf(LinearHead):
         Even, for exact halves.
     learning_rate : float, default=8e-4
         Of stochastic gradient descent with momentum 0.9, for 4,096 features; with d features it
-        is multiplied by 4,096 / d; divided by 10 after each 40 % of the
-        steps, as in the authors' code.
+        is multiplied by 4,096 / d. It is divided by 10 after each 40 % of the steps, as in the
+        authors' code.
     weight_decay : float, default=5e-4
     gamma : float, default=6
         Strength of the pull towards the bits.
@@ -82,10 +82,18 @@ class BiHalf(LinearHead):
     training_ : dict
         Summary of the fit.
 
+    See Also
+    --------
+    sigah.GreedyHash : The same without exact halves.
+
     Notes
     -----
     Vectors are centred and scaled to unit mean variance; the authors take features after dropout.
     They train with batches of 32 and a rate of 1e-4; the defaults are eight times both.
+
+    References
+    ----------
+    Li and van Gemert, AAAI 2021.
 
     Examples
     --------

@@ -133,6 +133,10 @@ class BinGAN(PixelHasher):
     which they compute and never use, is left out. Their mAP on CIFAR-10 looks at 10,000 ranks: it
     is not the mAP@1000 of other papers.
 
+    References
+    ----------
+    Zieba, Semberecki, El-Gaaly and Trzcinski, NeurIPS 2018.
+
     Examples
     --------
     >>> import numpy as np

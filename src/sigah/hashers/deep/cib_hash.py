@@ -90,12 +90,20 @@ class CIBHash(MLPHead):
     training_ : dict
         Summary of the fit.
 
+    See Also
+    --------
+    sigah.CroVCA : Two views of a vector, too, with another loss.
+
     Notes
     -----
     The paper's views are augmented images. Vectors have none: here the second view is one of the
     nearest neighbours, by cosine at the mean, among 20,000 training vectors. Vectors are centred
     and scaled to unit mean variance; the authors take features after dropout. They choose the best
     epoch on validation labels; here the number of steps is fixed.
+
+    References
+    ----------
+    Qiu, Su, Ou, Yu and Chen, IJCAI 2021.
 
     Examples
     --------

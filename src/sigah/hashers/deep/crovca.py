@@ -87,11 +87,19 @@ class CroVCA(MLPHead):
     training_ : dict
         Summary of the fit.
 
+    See Also
+    --------
+    sigah.CIBHash : Two views of a vector, too, with another loss.
+
     Notes
     -----
     The paper's views are augmented images. Vectors have none: here the second view is one of the
     nearest neighbours, by cosine at the mean, among 20,000 training vectors. Vectors are centred
     and scaled to unit mean variance.
+
+    References
+    ----------
+    "CroVCA", arXiv 2510.27584, 2025.
 
     Examples
     --------

@@ -90,6 +90,10 @@ class DeepBit(LinearHead):
     training_ : dict
         Summary of the fit.
 
+    See Also
+    --------
+    sigah.PixelDeepBit : A network on pixels, with the same losses.
+
     Notes
     -----
     The authors train the whole network on images, and the second view is the rotated image. Here
@@ -98,6 +102,10 @@ class DeepBit(LinearHead):
 
     In the authors' Caffe layers, the backward pass of the first two losses is one number, copied to
     every unit: it is not their gradient. Here it is.
+
+    References
+    ----------
+    Lin, Lu, Chen and Zhou, CVPR 2016.
 
     Examples
     --------
@@ -210,12 +218,20 @@ class PixelDeepBit(PixelHasher):
     training_ : dict
         Summary of the fit.
 
+    See Also
+    --------
+    sigah.DeepBit : One layer on vectors of any kind, with the same losses.
+
     Notes
     -----
     The authors begin with VGG16 as trained on ImageNet. Here the network is the one of
     :class:`~sigah.HashGAN`, without dropout, and begins with random weights, so nothing but the
     images is learned from, and figures are not those of the paper. A network that begins so needs
     another optimizer than their gradient descent. Images are rotated by up to ten degrees.
+
+    References
+    ----------
+    Lin, Lu, Chen and Zhou, CVPR 2016.
 
     Examples
     --------

@@ -119,15 +119,18 @@ class DeepHashing(MLPHead):
     the weight of the variance is divided by N here. Where a batch takes the place of the N vectors,
     the weight 100 drives all outputs to 1 and -1 along one direction: with batches of 100, 5,000
     images got 3 different codes. A known port also leaves the variance uncentred, which rewards
-    outputs that are always 1; here it is centred, as in the paper. The weights .001 of the other
-    terms are
-    remembered, not read: with .001, the first principal direction took over most bits (label mAP of
-    Fashion-MNIST .304, with .1 .332).
+    outputs that are always 1; here it is centred, as in the paper. The paper's weight .001 of the
+    other terms is quoted from memory. With .001 for the orthogonality, the first principal
+    direction took over most bits (label mAP of Fashion-MNIST .304, with .1 .332).
 
     The paper's first weights are an identity matrix, cut to size, which would keep the first
     dimensions of the vectors only. Here they are one in principal coordinates: W1 starts at the
     principal directions, of which the first r are rotated, with units of unit mean variance.
     Vectors are centred and scaled.
+
+    References
+    ----------
+    Liong, Lu, Wang, Moulin and Zhou, CVPR 2015.
 
     Examples
     --------

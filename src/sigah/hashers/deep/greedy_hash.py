@@ -64,6 +64,10 @@ class GreedyHash(LinearHead):
     training_ : dict
         Summary of the fit.
 
+    See Also
+    --------
+    sigah.BiHalf : The same with bits of exactly half of each batch.
+
     Notes
     -----
     Vectors are centred and scaled to unit mean variance; the authors take them as they are. The
@@ -78,6 +82,10 @@ class GreedyHash(LinearHead):
     eight times both, an eighth of the steps: after 32 passes over 5,000 images of Fashion-MNIST at
     32 bits, label mAP@1000 of held-out images was .370 with the former and .372 with the latter
     (rates not multiplied).
+
+    References
+    ----------
+    Su, Zhang, Han and Tian, NeurIPS 2018.
 
     Examples
     --------

@@ -139,6 +139,10 @@ class HashGAN(PixelHasher):
 
     Filters are scaled at the start as in BinGAN, and each bit begins balanced.
 
+    References
+    ----------
+    Ghasedi Dizaji, Zheng, Sadoughi, Yang, Deng and Huang, CVPR 2018.
+
     Examples
     --------
     >>> import numpy as np

@@ -104,6 +104,10 @@ class DBDMQ(TrainedHead, ScoringHasher):
     The paper trains the whole network on images; here features are fixed. Vectors are centred and
     scaled to unit mean variance.
 
+    References
+    ----------
+    Duan, Lu, Wang, Feng and Zhou, CVPR 2017.
+
     Examples
     --------
     >>> import numpy as np

@@ -96,6 +96,10 @@ class SDC(MLPHead):
     Vectors are centred and scaled to unit mean variance. GELU is its approximation by tanh, which
     NumPy has.
 
+    References
+    ----------
+    Ng et al., BMVC 2023.
+
     Examples
     --------
     >>> import numpy as np

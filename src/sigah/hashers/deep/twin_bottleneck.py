@@ -112,6 +112,10 @@ class TBH(MLPHead):
     without the noise, codes found no more than chance. Biases of the bits start where a thousand
     vectors have mean logit 0.
 
+    References
+    ----------
+    Shen et al., CVPR 2020.
+
     Examples
     --------
     >>> import numpy as np
