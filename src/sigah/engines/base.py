@@ -37,14 +37,30 @@ Found = tuple[NDArray[np.integer], NDArray[np.integer]]
 
 @dataclass(frozen=True)
 class About:
-    """The record of a target about its codes, stored in the target as one JSON text."""
+    """The record of a target about its codes, stored in the target as one JSON text.
+
+    Attributes
+    ----------
+    n_bits : int
+        Width of the codes.
+    fingerprint : str
+        Of the model that made the codes.
+    kind : str
+        The kind of index.
+    labels : {"int", "str"} or None
+        The type of the labels; None: no labels.
+    complete : bool
+        False during an export, and after an interrupted one.
+    dim : int or None
+        Dimensions of the vectors beside the codes; None: no vectors.
+    """
 
     n_bits: int
-    fingerprint: str  # of the model that made the codes
-    kind: str  # kind of index
-    labels: str | None = None  # "int", "str", or None (no labels)
-    complete: bool = False  # False during an export, and after an interrupted one
-    dim: int | None = None  # of the vectors beside the codes; None: no vectors
+    fingerprint: str
+    kind: str
+    labels: str | None = None
+    complete: bool = False
+    dim: int | None = None
 
     def to_json(self) -> str:
         """The text that a target stores; without vectors it is as earlier versions write it."""
@@ -70,12 +86,21 @@ class About:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Codes with ids, labels and vectors, row by row."""
+    """Codes with ids, labels and vectors, row by row.
 
-    ids: NDArray[np.int64]  # (n,)
-    codes: NDArray[np.uint8]  # (n, n_bits // 8)
-    labels: NDArray[Any] | None = None  # (n,), of int64 or of str (dtype object)
-    vectors: NDArray[Any] | None = None  # (n, dim), float16 for the hooks of an engine
+    Attributes
+    ----------
+    ids : ndarray of int64, shape (n,)
+    codes : ndarray of uint8, shape (n, n_bits // 8)
+    labels : ndarray of int64, or of str (dtype object), shape (n,), or None
+    vectors : ndarray, shape (n, dim), or None
+        float16 for the hooks of an engine.
+    """
+
+    ids: NDArray[np.int64]
+    codes: NDArray[np.uint8]
+    labels: NDArray[Any] | None = None
+    vectors: NDArray[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

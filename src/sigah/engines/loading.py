@@ -39,10 +39,18 @@ SAMPLE = 100_000  # most codes for training an index
 
 
 class Exported(NamedTuple):
-    """The result of an export."""
+    """The result of an export.
 
-    codes: int  # given
-    written: int  # of these, codes that were new to the target or changed
+    Attributes
+    ----------
+    codes : int
+        Codes that were given.
+    written : int
+        How many of them were new to the target or changed.
+    """
+
+    codes: int
+    written: int
 
 
 def export(

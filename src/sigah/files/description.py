@@ -37,6 +37,19 @@ def describe(path: StrPath) -> dict[str, Any]:
         If the file is anything else, damaged, or of a newer format.
     OSError
         If the file cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from sigah import LSH
+    >>> from sigah.files import describe
+    >>> X = np.random.default_rng(0).normal(size=(100, 32))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     LSH(n_bits=8, random_state=0).fit(X).save(f"{folder}/lsh.model")
+    ...     told = describe(f"{folder}/lsh.model")
+    >>> told["kind"], told["header"]["method"]
+    ('model', 'lsh')
     """
     header: Header | None
     kind = "codes"

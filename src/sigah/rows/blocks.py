@@ -119,6 +119,22 @@ def finite(
         Values beyond it, of either sign, are refused too.
     name : str
         What the caller calls the source.
+
+    Returns
+    -------
+    ndarray of float32, shape (m, d)
+
+    Raises
+    ------
+    ValueError
+        If a value is NaN, infinite or too large; the message names its row and column.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sigah.rows import finite
+    >>> finite(np.eye(2), 0).dtype
+    dtype('float32')
     """
     array = as_float32(block, first_row, name)
     with np.errstate(over="ignore", invalid="ignore"):
