@@ -95,7 +95,8 @@ def test_indexes_of_vectors_answer_as_they_did(
     assert index.shortlist == entry["shortlist"]
     assert index.ids.tolist() == entry["ids"]
     distances, ids = index.search(queries, manifest["k"])
-    np.testing.assert_allclose(distances, entry["distances"], atol=1e-4)
+    rounding = {"cosine": 1e-4, "l2": 1e-2}[index.metric]  # of queries to whole numbers
+    np.testing.assert_allclose(distances, entry["distances"], atol=rounding)
     assert ids.tolist() == entry["neighbours"]
     rebuilt = index.reconstruct(index.ids).mean(axis=0)
     np.testing.assert_allclose(rebuilt, entry["rebuilt_mean"], atol=2e-4)

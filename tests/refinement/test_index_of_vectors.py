@@ -385,3 +385,29 @@ def test_vectors_of_zeros_have_the_distance_1_and_hide_no_neighbours(
     expected = distances_of(queries[:20], base[:1000], "cosine")
     errors = np.abs(distances - np.take_along_axis(expected, ids, axis=1))[~zeros]
     assert errors.max() < 0.3
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine"])
+def test_what_all_vectors_have_in_common_costs_no_digits(metric: str) -> None:
+    """A column of years, say. Distances are those that docs/format.md defines."""
+    rng = np.random.default_rng(5)
+    vectors = rng.normal(size=(400, 128)).astype(np.float32)
+    vectors[:, 3] += 500
+    queries = vectors[:20] + rng.normal(size=(20, 128)).astype(np.float32) / 4
+    index = VectorIndex.build(vectors, 24, metric=metric, random_state=0)
+    index.shortlist = len(vectors)
+    distances, ids = index.search(queries, len(vectors))
+    refined = index.refined
+    rows = index._index.get(index.ids)
+    q, x = queries.astype(np.float64), refined.mean_.astype(np.float64)
+    x = x + sum(refined.codebooks_[j, rows[:, j]] for j in range(24)) @ refined.axes_.T
+    levels = refined.levels_[rows[:, -1] // 16].astype(np.float64)
+    if metric == "l2":
+        squares = sum(refined.squares_[j, rows[:, j]].astype(np.float64) for j in range(24))
+        expected = np.square(q).sum(axis=1)[:, np.newaxis] - 2 * q @ x.T + squares + levels
+    else:
+        expected = 1 - q @ (x / levels[:, np.newaxis]).T / np.linalg.norm(q, axis=1)[:, np.newaxis]
+    found = np.take_along_axis(np.maximum(expected, 0), ids, axis=1)
+    assert np.abs(distances - found).max() < 0.15 * expected.std()
+    if metric == "l2":
+        assert recall(ids[:, :K], exact_neighbors(vectors, queries, K).ids) > 0.85

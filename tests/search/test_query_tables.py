@@ -27,23 +27,27 @@ def test_tables_are_products_and_the_same_alone_and_among_others(
     p: int, d: int, n_bytes: int, dtype: type, unit: bool
 ) -> None:
     mean, axes, codebooks, offsets = parts(p, d, n_bytes)
-    made = QueryTables(mean, axes, codebooks, offsets, factor=-2, unit=unit)
+    origin = np.full(d, 0.25, np.float32)
+    made = QueryTables(origin, mean, axes, codebooks, offsets, factor=-2, unit=unit)
     assert made.codewords.dtype == dtype
     queries = np.random.default_rng(1).normal(size=(21, d)).astype(np.float32)
     queries[5] = 0
     queries[6] *= np.float32(1e18)
     tables, squares = made.of(queries, 2)
     q = queries.astype(np.float64)
-    np.testing.assert_allclose(squares, np.square(q).sum(axis=1), rtol=1e-6)
     lengths = np.linalg.norm(q, axis=1)
     if unit:
         q /= np.maximum(lengths, 1e-300)[:, None]
+    q -= origin
+    np.testing.assert_allclose(squares, np.square(q).sum(axis=1), rtol=1e-6)
     expected = -2 * np.einsum("qp,bvp->qbv", q @ axes, codebooks.astype(np.float64)) + offsets
     expected[:, 0] += (-2 * q @ mean)[:, None]
     scale = 1 if unit else np.maximum(lengths, 1)
+    if unit:
+        assert (tables[5] == 0).all(), "zeros have no direction"
+        expected[5] = 0
     errors = np.abs(tables - expected).max(axis=(1, 2)) / scale
     assert errors.max() < (1e-3 if dtype == np.int16 else 5e-3)
-    assert (tables[5] == offsets).all()
     for i, query in enumerate(queries):
         assert (made.of(query[np.newaxis], 1)[0][0] == tables[i]).all()
 
@@ -52,7 +56,7 @@ def test_codewords_too_small_for_a_unit_of_their_own_count_as_zeros() -> None:
     """They are what is left of vectors that a few bytes describe."""
     mean, axes, codebooks, offsets = parts(7, 9, 3)
     codebooks[1] *= np.float32(1e-43)
-    made = QueryTables(mean, axes, codebooks, offsets, factor=-1, unit=True)
+    made = QueryTables(mean * 0, mean, axes, codebooks, offsets, factor=-1, unit=True)
     tables, _ = made.of(np.ones((1, 9), np.float32), 1)
     assert (tables[0, 1] == offsets[1]).all()
 

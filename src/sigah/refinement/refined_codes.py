@@ -349,14 +349,41 @@ class RefinedCodes:
 
     @cached_property
     def _query_tables(self) -> QueryTables:
+        """By <q, x> = <q - mean, x> + <mean, x>, and for l2 |q - x| = |(q - mean) - (x - mean)|."""
         offsets = np.zeros((self.n_bytes, VALUES), np.float32)
+        origin = mean = self.mean_
         if self.metric == "l2":
-            offsets += self.squares_
+            mean = np.zeros_like(mean)
+            offsets = self._squares_from_mean.copy()
             offsets[-1] += self.levels_[LEVEL_OF_BYTE]
+        elif self.metric == "cosine":
+            offsets = (-self._products_with_mean).astype(np.float32)
+        else:  # queries need not be like vectors
+            origin = np.zeros_like(origin)
         return QueryTables(
-            self.mean_, self.axes_, self.codebooks_, offsets,
+            origin, mean, self.axes_, self.codebooks_, offsets,
             factor=-2 if self.metric == "l2" else -1, unit=self.metric == "cosine",
         )  # fmt: skip
+
+    @property
+    def _products_with_mean(self) -> NDArray[np.float64]:
+        """What each value of each byte adds to <mean, x>; the first byte also <mean, mean>."""
+        mean = self.mean_.astype(np.float64)
+        products = self.codebooks_ @ (mean @ self.axes_)
+        products[0] += mean @ mean
+        return products
+
+    @property
+    def _of_mean(self) -> NDArray[np.float64]:
+        """What each value of each byte adds to |x|^2 - |x - mean|^2 = 2 <mean, x> - |mean|^2."""
+        parts = 2 * self._products_with_mean
+        parts[0] -= np.square(self.mean_, dtype=np.float64).sum()
+        return parts
+
+    @cached_property
+    def _squares_from_mean(self) -> NDArray[np.float32]:
+        """What each value of each byte adds to |x - mean|^2."""
+        return (self.squares_ - self._of_mean).astype(np.float32)
 
     @cached_property
     def _factors(self) -> NDArray[np.float32] | None:
@@ -468,20 +495,24 @@ class RefinedCodes:
             choose(residual, rows, self.codebooks_, self.n_code, self._sizes, anew=not round_)
         return rows
 
-    def _squared_lengths(self, rows: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Of decoded vectors: ``|mean + y|^2`` from ``y`` in the principal axes."""
+    def _lengths(self, rows: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Of decoded vectors: ``|mean + y|`` from ``y`` in the principal axes."""
         y = decoded(rows, self.codebooks_)
         shift = self.mean_ @ self.axes_
         squares = np.square(y).sum(axis=1) + 2 * (y @ shift) + float(self.mean_ @ self.mean_)
-        return np.maximum(squares, 0)
+        return np.sqrt(np.maximum(squares, 0))
+
+    def _squared_distances_from_mean(self, rows: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.square(decoded(rows, self.codebooks_)).sum(axis=1)
 
     def _parts(self, rows: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The squared length as a sum over bytes, as well as a sum can give it.
 
-        The code gives what it can by itself, most of it by halves: scans see nothing else.
+        What the mean has to do with it is such a sum. Of the squared distance from the mean, the
+        code gives what it can by itself, most of it by halves: scans see nothing else.
         """
         code, more = rows[:, : self.n_code], rows[:, self.n_code :]
-        left = self._squared_lengths(rows)[:, np.newaxis]
+        left = self._squared_distances_from_mean(rows)[:, np.newaxis]
         mean = left.mean(dtype=np.float64)
         left = (left - mean).astype(np.float32)
         halves = np.zeros((self.n_code, 2, HALF, 1), np.float32)
@@ -496,17 +527,18 @@ class RefinedCodes:
         of_code += of_halves(halves)
         of_code[0] += np.float32(mean)
         of_more[-1] = np.tile(of_more[-1, : self._sizes[-1]], (LEVELS, 1))
-        return np.concatenate([of_code, of_more])[:, :, 0]
+        parts = np.concatenate([of_code, of_more])[:, :, 0]
+        return (parts + self._of_mean).astype(np.float32)
 
     def _kept_of_length(self, rows: NDArray[np.uint8]) -> NDArray[np.float32]:
         """What the half byte holds of the length of decoded vectors."""
-        squares = self._squared_lengths(rows)
         if self.metric == "cosine":
-            return np.sqrt(squares)
-        return squares - decoded(rows, self.squares_[:, :, np.newaxis])[:, 0]
+            return self._lengths(rows)
+        parts = decoded(rows, self._squares_from_mean[:, :, np.newaxis])[:, 0]
+        return self._squared_distances_from_mean(rows) - parts
 
 
-MADE = ("_query_tables", "_factors")  # when first needed, from the arrays
+MADE = ("_query_tables", "_factors", "_squares_from_mean")  # when first needed, from the arrays
 ARRAYS = ("mean_", "axes_", "codebooks_", "levels_", "squares_")
 LEVEL_OF_BYTE = np.arange(VALUES) // (VALUES // LEVELS)
 

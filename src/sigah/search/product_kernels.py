@@ -125,6 +125,7 @@ def _to_whole(numbers: Any, most: int, whole: Any) -> float:
 def query_tables(
     vectors: Any,
     unit: bool,
+    origin: Any,
     factor: float,
     axes: Any,
     axis_units: Any,
@@ -136,23 +137,30 @@ def query_tables(
     tables: Any,
     squares: Any,
 ) -> None:
-    """Tables ``(q, n_bytes, 256)`` of queries ``(q, d)``, and the queries' squared lengths.
+    """Tables ``(q, n_bytes, 256)`` of queries ``(q, d)``, and squared distances from the origin.
 
-    An entry is ``factor`` times the product of the query with the codeword, and an offset of its
-    own. The last one of ``axis_units`` is of the mean, whose product the first byte adds. If
-    ``unit``, queries are scaled to unit length first; one of zeros stays as it is.
+    An entry is ``factor`` times the product of the query, from the origin on, with the codeword,
+    and an offset of its own. The last one of ``axis_units`` is of the mean, whose product the first
+    byte adds. If ``unit``, queries are scaled to unit length first, and one of zeros, which has no
+    direction, has tables of zeros.
     """
     n, d = vectors.shape
     n_bytes, n_axes = tables.shape[1], len(axis_units) - 1
     whole = np.zeros((n, 2 * axes.shape[1]), np.int16)
     units = np.empty(n)
+    centred = np.empty(d, np.float32)
     for q in range(n):
+        scale = 1.0
+        if unit:
+            square = 0.0
+            for j in range(d):
+                square += np.float64(vectors[q, j]) * np.float64(vectors[q, j])
+            scale = 1 / np.sqrt(square) if square > 0 else 0.0
         square = 0.0
         for j in range(d):
-            square += np.float64(vectors[q, j]) * np.float64(vectors[q, j])
-        units[q] = _to_whole(vectors[q], most, whole[q])
-        if unit and square > 0:
-            units[q] /= np.sqrt(square)
+            centred[j] = scale * vectors[q, j] - origin[j]
+            square += np.float64(centred[j]) * np.float64(centred[j])
+        units[q] = _to_whole(centred, most, whole[q]) if scale else 0.0
         squares[q] = square
     sums = np.empty((n, OUTPUTS * len(axes)), np.int32)
     products(axes, whole, sums)
@@ -167,6 +175,9 @@ def query_tables(
     sums = np.empty((n, OUTPUTS * len(codewords)), np.int32)
     products(codewords, whole, sums)
     for q in range(n):
+        if unit and not vectors[q].any():
+            tables[q] = 0
+            continue
         unit_of_view = np.float32(units[q])
         for j in range(n_bytes):
             shift = of_mean[q] if j == 0 else np.float32(0)

@@ -22,12 +22,17 @@ FEWEST = 8  # queries that are worth a thread
 class QueryTables:
     """Makes the tables of queries: products with all codewords, and an offset for each.
 
+    Queries are taken from an origin on, near which they lie: what all of them have in common would
+    leave the differences between them few of their bits.
+
     Codewords are rounded to whole numbers, each in a unit of its own: of one byte, or of two if
     there are few. Queries and axes have as many bits as sums of 32 bits allow. Rounding errors are
     small beside what codes lose, and many dimensions average them out.
 
     Parameters
     ----------
+    origin : ndarray of float32, shape (d,)
+        Subtracted from queries; its products are not in the tables, unless the offsets have them.
     mean : ndarray of float32, shape (d,)
         Added to every sum of codewords.
     axes : ndarray of float32, shape (d, p)
@@ -37,11 +42,12 @@ class QueryTables:
     factor : float
         Of the products.
     unit : bool
-        Whether queries are scaled to unit length first.
+        Whether queries are scaled to unit length first; one of zeros has tables of zeros then.
     """
 
     def __init__(
         self,
+        origin: NDArray[np.float32],
         mean: NDArray[np.float32],
         axes: NDArray[np.float32],
         codebooks: NDArray[np.float32],
@@ -52,6 +58,7 @@ class QueryTables:
     ) -> None:
         n_bytes, n_values, p = codebooks.shape
         self.n_bytes, self.unit, self.factor = n_bytes, unit, float(factor)
+        self.origin = np.ascontiguousarray(origin, np.float32)
         outputs = np.vstack([axes.T, mean])
         self.most = most_of_both(len(mean))
         self.axis_units = largest(outputs, 1) / self.most
@@ -68,7 +75,7 @@ class QueryTables:
     def of(
         self, vectors: NDArray[np.float32], n_threads: int
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Tables ``(q, n_bytes, 256)`` of queries ``(q, d)``, and squared lengths ``(q,)``."""
+        """Tables ``(q, n_bytes, 256)`` of queries ``(q, d)``, and their squares from the origin."""
         queries = vectors
         if not (queries.flags.c_contiguous and queries.flags.writeable):
             queries = np.array(vectors, np.float32, order="C")
@@ -79,8 +86,8 @@ class QueryTables:
 
         def make(some: slice) -> None:
             product_kernels().query_tables(
-                queries[some], self.unit, self.factor, self.axes, self.axis_units, self.most,
-                self.codewords, self.codeword_units, self.most_of_views, self.offsets,
+                queries[some], self.unit, self.origin, self.factor, self.axes, self.axis_units,
+                self.most, self.codewords, self.codeword_units, self.most_of_views, self.offsets,
                 tables[some], squares[some],
             )  # fmt: skip
 

@@ -87,7 +87,7 @@ def _search_rows(rows: NDArray[np.uint8], file: Path) -> None:
     for p in (4, 128):  # codewords of two bytes a number, and of one
         axes, codebooks = np.eye(p, dtype=np.float32), np.ones((16, 256, p), np.float32)
         offsets = np.zeros((16, 256), np.float32)
-        made = QueryTables(axes[0], axes, codebooks, offsets, factor=1, unit=True)
+        made = QueryTables(axes[0], axes[0], axes, codebooks, offsets, factor=1, unit=True)
         tables, _ = made.of(axes[:3], 1)
         for some in (index, mapped):
             for few in (tables, tables[:1]):
