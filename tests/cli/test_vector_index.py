@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sigah import VectorIndex
+from sigah import ITQ, HammingIndex, VectorIndex
 
 RAW = np.random.default_rng(0).normal(size=(300, 16)).astype(np.float32)
 
@@ -157,6 +157,16 @@ def test_an_interruption_ends_with_130_and_leaves_the_files(
     assert status == 130
     assert "Interrupted" in err
     assert state(workplace) == before
+
+
+def test_an_index_of_the_other_kind_is_sent_to_its_commands(workplace: Path, run: Any) -> None:
+    hasher = ITQ(8, random_state=0).fit(RAW)
+    hasher.save("m.model")
+    HammingIndex.of(hasher).save("i.index")
+    _, _, told = run("search", "m.model", "v.vectors", "queries.npy")
+    assert "v.vectors holds an index of vectors, not codes; `sigah vectors` works with it" in told
+    _, _, told = run("vectors", "search", "i.index", "queries.npy")
+    assert "i.index holds an index, not an index of vectors; `sigah search`" in told
 
 
 # command line -> what its answer must say, in this order

@@ -41,6 +41,10 @@ MADE_BY = {
     "index": "`sigah index build` makes an index from codes",
     "vectors": "`sigah vectors build` makes an index of vectors",
 }
+SEARCHED_BY = {  # an index of another kind than a command takes, by the kind
+    "index": "`sigah search` and `sigah index` work with it",
+    "vectors": "`sigah vectors` works with it",
+}
 
 
 @contextmanager
@@ -80,9 +84,9 @@ def check_file(path: Path, name: str, kind: str) -> None:
         raise ValueError(f"{name} {path}: the file is empty")
     found = files.kind_of(path)
     if found not in (kind, None):
-        raise ValueError(
-            f"{name} {path} holds {KINDS[str(found)]}, not {KINDS[kind]}; {MADE_BY[kind]}"
-        )
+        other_index = found in SEARCHED_BY and kind != "model" and "vectors" in (found, kind)
+        cure = SEARCHED_BY[str(found)] if other_index else MADE_BY[kind]
+        raise ValueError(f"{name} {path} holds {KINDS[str(found)]}, not {KINDS[kind]}; {cure}")
 
 
 @contextmanager
