@@ -1,4 +1,4 @@
-"""Packed binary codes: the one currency between all rooms of the library.
+"""Packed binary codes, the form in which all parts of the library exchange codes.
 
 A set of ``n`` codes of ``r`` bits is a ``uint8`` array of shape ``(n, r // 8)``. Bit ``j`` of a row
 is bit ``7 - j % 8`` of byte ``j // 8`` (the big bit order of :func:`numpy.packbits`).

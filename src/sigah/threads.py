@@ -1,4 +1,4 @@
-"""How many threads this process may use, libraries held to it, and threads that stand ready.
+"""How many threads this process may use, libraries held to it, and a pool of threads.
 
 Machines say how many cores there are; a container, a batch system or ``taskset`` may allow fewer.
 Threads beyond the allowance wait for each other: two BLAS threads on one busy core take many times

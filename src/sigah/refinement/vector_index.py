@@ -483,7 +483,7 @@ class VectorIndex:
         Returns
         -------
         ShortlistCalibration
-            With an interval: 500 queries know a recall of .95 to about .01.
+            With an interval: of 500 queries and a recall of .95, about .01 to each side.
 
         Raises
         ------

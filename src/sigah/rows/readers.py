@@ -120,7 +120,7 @@ def open_vectors(path: str | Path, *, header: bool | None = None) -> Array | Laz
         one table of a file that holds several: an array of an ``.npz``, a dataset of an HDF5 file,
         a variable of a ``.mat``, a column of a table. Or a folder (``folder:name``): all files of
         known endings in it and its subfolders, in the order of their paths. Names that begin with
-        ``_`` or ``.`` are passed over.
+        ``_`` or ``.`` are skipped.
     header : bool, optional
         For CSV: whether the first line is a header. Default: it is one if all of it is text, it is
         none if all of it is numbers, and anything else is an error.

@@ -65,7 +65,7 @@ class EmbeddedCollection:
 
     @property
     def grades(self) -> list[Grades]:
-        """The grades of each query, for :func:`sigah.evaluation.ndcg` and its kin."""
+        """The grades of each query, for :func:`sigah.evaluation.ndcg` and the like."""
         return judgements_of(self.judgements, self.query_ids)
 
 
