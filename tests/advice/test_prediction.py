@@ -109,12 +109,12 @@ def test_a_sample_predicts_an_index_that_learns_from_more_vectors() -> None:
     truth = exact_neighbors(base, queries, 10).ids
     full = Trial(base, queries, {len(base): truth}, "l2", base[:0], len(base))
     (whole,) = measure(index, full, 50, 0, whole=True, timed=False)
-    trials = Trials(base[:6000], len(base), queries, None, "l2", 10, 0)
-    (part,) = measure(index, trials.of(6000), 50, 0, timed=False)
+    trials = Trials(base[:4000], len(base), queries, None, "l2", 10, 0)
+    (part,) = measure(index, trials.of(4000), 50, 0, timed=False)
     for shortlist in (10, 50):
         true = float(share_found(whole.places[len(base)], 10, shortlist).mean())
         towards = towards_known(part.learned, len(base), len(base))
         told = predict(part.places, shortlist, len(base), known=part.known, towards=towards)
         assert told.expected == pytest.approx(true, abs=0.08)
         alone = predict(part.places, shortlist, len(base)).expected
-        assert abs(told.expected - true) < abs(alone - true) / 2
+        assert abs(told.expected - true) < 0.6 * abs(alone - true)

@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 
 from sigah.refinement.codebooks import (
+    ZEROS,
+    ZEROS_OF_CODE,
     choose,
     choose_halves,
     decoded,
     improve,
     improve_halves,
+    means_by_value,
     nearest,
     of_halves,
     product_starts,
     starts_of_halves,
-    sums_by_value,
 )
 
 
@@ -52,27 +54,32 @@ def test_nearest_codewords_are_those_of_brute_force(vectors: np.ndarray) -> None
     assert (nearest(vectors, codewords) == apart.argmin(axis=1)).all()
 
 
-def test_sums_by_value_are_those_of_a_loop(vectors: np.ndarray) -> None:
+def test_means_by_value_are_those_of_a_loop(vectors: np.ndarray) -> None:
     values = np.random.default_rng(2).integers(0, 50, len(vectors)).astype(np.uint8)
-    sums, counts = sums_by_value(vectors, values)
+    means = means_by_value(vectors, values, 3)
     for value in (0, 7, 49, 50, 255):
-        assert counts[value] == (values == value).sum()
-        np.testing.assert_allclose(sums[value], vectors[values == value].sum(axis=0), atol=1e-3)
+        some = np.vstack([vectors[values == value], np.zeros((3, vectors.shape[1]))])
+        np.testing.assert_allclose(means[value], some.mean(axis=0), atol=1e-5)
 
 
 def test_rounds_lower_the_error_and_keep_the_residual_true(vectors: np.ndarray) -> None:
     sizes = [256, 64, 64, 16]
     residual, rows, codebooks = start(vectors, 1, sizes)
     code = rows[:, :1].copy()
-    errors = [float(np.square(residual).sum())]
+
+    def cost() -> float:
+        lengths = np.square(codebooks).sum(axis=(1, 2))
+        return float(np.square(residual).sum() + [ZEROS_OF_CODE, ZEROS, ZEROS, ZEROS] @ lengths)
+
+    costs = [cost()]
     for _ in range(4):
         improve(residual, rows, codebooks, 1, sizes)
-        errors.append(float(np.square(residual).sum()))
+        costs.append(cost())
         np.testing.assert_allclose(residual, vectors - decoded(rows, codebooks), atol=1e-3)
     assert (rows[:, :1] == code).all(), "the hash code is given"
     assert (rows.max(axis=0) < sizes).all()
-    assert errors[1] < 0.95 * errors[0]
-    assert all(after <= before * 1.001 for before, after in itertools.pairwise(errors))
+    assert costs[1] < 0.95 * costs[0]
+    assert all(after <= before * 1.001 for before, after in itertools.pairwise(costs))
     before = float(np.square(residual).sum())
     kept = codebooks.copy()
     choose(residual, rows, codebooks, 1, sizes)

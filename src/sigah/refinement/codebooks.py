@@ -3,14 +3,18 @@
 A row is a code, which searches scan, followed by refinement bytes. The code is given: its codewords
 are only fitted, one for each of the 256 values of a byte. The refinement bytes are chosen so that
 the sum of codewords comes near to the vector. Codewords and choices improve each other in turn,
-byte by byte, and no step raises the squared error plus the squared lengths of the codewords
+byte by byte, and no step raises the squared error plus the weighed squared lengths of the codewords
 (Babenko and Lempitsky, "Additive quantization for extreme vector compression", CVPR 2014, with
 plain coordinate descent as in Martinez, Zakhmi, Hoos and Little, "LSQ++", ECCV 2018).
 
-If no hasher makes the code, it is learned in the same way, with one condition: a codeword is the
-sum of two, one for each *half* of the byte. Scans read tables of halves, which fit into a register
-(Andre, Kermarrec and Le Scouarnec, "Cache locality is not enough: high-performance nearest neighbor
-search with product quantization fast scan", VLDB 2015), and lose little of such codes.
+Codewords of the code are fitted in two steps: first a sum of two, one for each *half* of the byte,
+then what is left for the whole byte. Few vectors are enough to know 32 codewords of halves, and the
+256 of bytes stay near to their sums unless many vectors speak for more.
+
+If no hasher makes the code, it is learned in the same way, by halves alone. Scans read tables of
+halves, which fit into a register (Andre, Kermarrec and Le Scouarnec, "Cache locality is not enough:
+high-performance nearest neighbor search with product quantization fast scan", VLDB 2015), and lose
+little of such codes.
 
 Throughout, ``rows`` is ``uint8 (n, n_bytes)``, ``codebooks`` is ``float32 (n_bytes, 256, p)``,
 ``halves`` is ``float32 (n_bytes, 2, 16, p)``, and ``residual`` is ``float32 (n, p)``: what the sum
@@ -45,6 +49,9 @@ VALUES = 256  # of a byte
 HALF = 16  # values of half a byte
 BLOCK = 8192  # rows whose distances to all codewords of a byte are in memory at a time
 KMEANS_ITERATIONS = 10  # codewords go on moving in later rounds
+# Each codeword is the mean of its vectors and so many zeros: few vectors are not trusted. That
+# of the code is what sums of halves leave, and is missed least.
+ZEROS, ZEROS_OF_CODE, ZEROS_OF_HALVES = 4, 32, 1
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -70,9 +77,8 @@ def improve(
         residual += codewords[rows[:, byte]]
         if byte >= n_code:
             rows[:, byte] = nearest(residual, codewords[: sizes[byte]])
-        sums, counts = sums_by_value(residual, rows[:, byte])
-        # one more vector, of zeros, for each: what is seen once or twice is not trusted
-        codewords[:] = sums / (counts[:, np.newaxis] + 1)
+        zeros = ZEROS if byte >= n_code else ZEROS_OF_CODE
+        codewords[:] = means_by_value(residual, rows[:, byte], zeros)
         residual -= codewords[rows[:, byte]]
 
 
@@ -115,8 +121,7 @@ def improve_halves(residual: Floats, rows: Bytes, halves: Floats, *, given: bool
             residual -= _sums(own, rows[:, byte])
         for half, values in enumerate(_halves_of(rows[:, byte])):
             residual += own[half, values]
-            sums, counts = sums_by_value(residual, values)
-            own[half] = (sums / (counts[:, np.newaxis] + 1))[:HALF]
+            own[half] = means_by_value(residual, values, ZEROS_OF_HALVES)[:HALF]
             residual -= own[half, values]
 
 
@@ -161,13 +166,15 @@ def nearest(vectors: Floats, codewords: Floats) -> NDArray[np.intp]:
     return found
 
 
-def sums_by_value(vectors: Floats, values: Bytes) -> tuple[Floats, NDArray[np.intp]]:
-    """Sums ``(256, p)`` of the vectors of each value, and how many there are."""
+def means_by_value(vectors: Floats, values: Bytes, zeros: int) -> Floats:
+    """The mean ``(256, p)`` of the vectors of each value and of so many zeros."""
     sparse = require("scipy.sparse", "refining codes", "train")
     n = len(values)
     # a column for each vector, with a 1 in the row of its value
     members = sparse.csc_array((np.ones(n, np.float32), values, np.arange(n + 1)), (VALUES, n))
-    return members @ vectors, np.bincount(values, minlength=VALUES)
+    counts = np.bincount(values, minlength=VALUES)[:, np.newaxis] + zeros
+    means: Floats = (members @ vectors / counts).astype(np.float32)
+    return means
 
 
 def product_starts(

@@ -206,13 +206,16 @@ class RefinedCodes:
         sizes = self._sizes
         with bar(show=verbose) as progress:
             task = progress.add_task("refinement", total=2 + ROUNDS, detail="")
-            halves = np.empty((0, 2, HALF, p), np.float32)
+            halves = np.zeros((self.n_code, 2, HALF, p), np.float32)
             if self.hasher is None:
                 halves = self._learned_halves(targets, axes, random_state)
             rows = self._codes(drawn, targets, halves)
             progress.advance(task)
-            codebooks = np.zeros((self.n_code, VALUES, p), np.float32)
-            residual = targets.copy()
+            residual = targets - decoded(rows, of_halves(halves))
+            if self.hasher is not None:
+                for _ in range(CODE_ROUNDS):
+                    improve_halves(residual, rows, halves, given=True)
+            codebooks = np.zeros((self.n_code, VALUES, p), np.float32)  # what halves leave
             for _ in range(CODE_ROUNDS):
                 improve(residual, rows, codebooks, self.n_code, sizes)
             more, start = _refinement(residual, sizes[self.n_code :], axes, random_state)
@@ -223,10 +226,12 @@ class RefinedCodes:
                 improve(residual, rows, codebooks, self.n_code, sizes)
                 progress.advance(task)
                 progress.update(task, detail=f"error {_error(residual) / variance:.3f}")
+        codebooks[: self.n_code] += of_halves(halves)
         # the high half of the last byte holds the level: it does not change the codeword
         codebooks[-1] = np.tile(codebooks[-1, : sizes[-1]], (VALUES // sizes[-1], 1))
         self._forget_tables()
-        self.mean_, self.axes_, self.codebooks_, self.halves_ = mean, axes, codebooks, halves
+        self.mean_, self.axes_, self.codebooks_ = mean, axes, codebooks
+        self.halves_ = halves if self.hasher is None else halves[:0]
         self.levels_ = np.empty(0, np.float32)
         self.squares_ = np.empty((0, VALUES), np.float32)
         some = _fewer(len(targets))
