@@ -159,6 +159,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "export faiss base.npy --to t.faiss": ("CODES base.npy", "does not hold codes"),
     "export faiss bytes.npy --to t.faiss": ("CODES bytes.npy", "name the model"),
     "export faiss codes.npy --to no/t.faiss": ("no/t.faiss", "folder does not exist"),
+    "export faiss codes.npy --to t.faiss --ids 1,2": ("--ids 1,2: ids must have shape", "(2,)"),
     "export faiss codes.npy --to t.faiss --set kind=fast": ("kind", "flat, ivf, hnsw", "'fast'"),
     "export faiss codes.npy --to t.faiss --set speed=1": ("'speed'", "faiss", "kind"),
     "export faiss codes.npy --to t.faiss --metadata nofile.txt": ("--metadata nofile.txt", "no"),

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from sigah import ITQ, HammingIndex, VectorIndex
@@ -62,6 +64,20 @@ def test_build_takes_a_metric_and_ids(workplace: Path, run: Any) -> None:
     assert run(*shlex.split(line))[0] == 0
     index = VectorIndex.open("new.vectors")
     assert (index.metric, index.ids.tolist()) == ("l2", (7 * np.arange(300) + 5).tolist())
+
+
+def test_ids_are_a_column_of_the_file(workplace: Path, run: Any) -> None:
+    column = pyarrow.FixedSizeListArray.from_arrays(RAW[:40].ravel(), RAW.shape[1])
+    names = [f"doc/{row}" for row in range(40)]
+    table = pyarrow.table({"id": np.arange(1000, 1040), "name": names, "vector": column})
+    pyarrow.parquet.write_table(table, "rows.parquet")
+    assert run("vectors", "build", "rows.parquet", "--ids", "id", "-o", "w")[0] == 0
+    assert VectorIndex.open("w").ids.tolist() == list(range(1000, 1040))
+    assert run("vectors", "add", "v.vectors", "rows.parquet", "--ids", "id")[0] == 0
+    assert 1039 in VectorIndex.open("v.vectors")
+    status, _, err = run("vectors", "add", "v.vectors", "rows.parquet", "--ids", "name")
+    assert status == 1
+    assert "--ids name: its ids must be whole numbers" in err
 
 
 def test_added_vectors_are_found_until_they_are_removed(workplace: Path, run: Any) -> None:
@@ -194,6 +210,11 @@ WRONG: dict[str, tuple[str, ...]] = {
     "search v.vectors nan.npy": ("QUERIES nan.npy", "NaN", "row 250, column 3"),
     "search v.vectors narrow.npy": ("QUERIES narrow.npy", "8 dimensions", "INDEX have 16"),
     "search v.vectors few.npy --vectors few.npy": ("--vectors few.npy", "5 rows"),
+    "search v.vectors few.npy --vectors nan.npy --ranked 300": (
+        "--vectors nan.npy: it contains NaN", "in row 250",
+    ),
+    "search v.vectors few.npy --ranked 20": ("--ranked 20 needs --vectors",),
+    "calibrate v.vectors queries.npy truth.npy --ranked 20": ("--ranked 20 needs --vectors",),
     "search v.vectors few.npy --vectors narrow.npy": ("--vectors narrow.npy", "8 dimensions"),
     "search v.vectors few.npy --filter x.txt": ("--filter x.txt", "no such file"),
     "search v.vectors few.npy -k 0": ("-k", "1"),
@@ -203,7 +224,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "calibrate v.vectors few.npy truth.npy": ("TRUTH truth.npy", "(5, k)", "(20, 1)"),
     "calibrate v.vectors queries.npy truth.npy --recall 0": ("--recall 0", "above 0"),
     "stats few.npy": ("INDEX few.npy", "not hold an index of vectors"),
-}
+}  # fmt: skip
 
 
 def state(folder: Path) -> dict[str, bytes]:

@@ -12,8 +12,9 @@ import pyarrow.parquet
 import pytest
 from typer.testing import CliRunner
 
-from sigah import ITQ, LSH, HammingIndex, KeyedIndex
+from sigah import ITQ, LSH, HammingIndex, KeyedIndex, VectorIndex, rows
 from sigah.cli import app
+from sigah.rows import MissingLibraryError
 from sigah.serving import Deployment
 
 N, D = 300, 16
@@ -120,6 +121,27 @@ def test_errors_name_the_argument(folder: Path, words: str) -> None:
     done("create there docs.index old.model")
     result = run(*words.split())
     assert result.exit_code == 1 and REFUSED[words] in str(result.exception), result.exception
+
+
+def test_a_query_too_large_is_named_by_its_row(folder: Path) -> None:
+    """Rows are counted from the beginning of the file, not of a block of queries."""
+    index = VectorIndex.build(VECTORS, 4, metric="l2", random_state=0)
+    Deployment.create("served", index)
+    queries = np.zeros((2100, D), np.float32)
+    queries[2050, 3] = 1e16
+    np.save("queries.npy", queries)
+    result = run("search", "served", "queries.npy")
+    assert "QUERIES queries.npy: it contains a value too large" in str(result.exception)
+    assert "at row 2050, column 3" in str(result.exception)
+
+
+def test_ids_need_no_library_of_tables(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(module: str, *_: Any) -> Any:
+        raise MissingLibraryError(module)
+
+    done("create served docs.index old.model")
+    monkeypatch.setattr(rows.ids, "require", missing)
+    assert "310 codes" in done("add served more.npy --ids " + ",".join(NAMES[N : N + 10]))
 
 
 def test_numbers_are_the_rows_unless_given(folder: Path) -> None:

@@ -252,16 +252,52 @@ def test_other_vectors_or_another_model_begin_anew(
     same_answers(deployment, NEW, content)
 
 
-def test_another_model_after_a_refused_one_leaves_nothing_of_it(tmp_path: Path) -> None:
-    """The refused generation was on the disk already, model and index."""
+def test_another_model_after_an_interrupted_one_leaves_nothing_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The interrupted generation was on the disk already, model and index."""
     deployment = keyed(tmp_path)
-    with pytest.raises(ValueError, match="missing"):
-        deployment.reencode(OLD, BASE[:5], NAMES[:5])
+    save = Generation.save
+
+    def interrupted(self: Generation, folder: Path) -> None:
+        save(self, folder)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Generation, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        deployment.reencode(OLD, BASE, NAMES)
+    monkeypatch.undo()
     deployment.reencode(NEW, BASE, NAMES)
     deployment.switch()
     same_answers(Deployment(tmp_path / "served"), NEW, content_of_base())
     files = {path.name for path in (tmp_path / "served").iterdir()}
     assert {name for name in files if name.endswith(".model")} == {"1.model", "3.model"}
+
+
+def test_vectors_that_lack_ids_are_refused_before_they_are_encoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment, content = keyed(tmp_path), content_of_base()
+    deployment.upsert(MORE[:1], ["doc/9"])
+    content["doc/9"] = MORE[0]
+    during_encoding(monkeypatch, lambda: pytest.fail("it is encoded"))
+    with pytest.raises(ValueError, match="of 390 ids of the index are missing, such as 'doc/10'"):
+        deployment.reencode(OLD, BASE[:9], NAMES[:9])
+    assert not deployment.stats()["encoding"]
+    monkeypatch.undo()
+    deployment.remove(NAMES[10:])
+    deployment.reencode(NEW, BASE[:9], NAMES[:9])  # the log has doc/9
+    deployment.switch()
+    same_answers(deployment, NEW, {key: content[key] for key in NAMES[:10]})
+
+
+def test_a_process_may_change_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    keyed(Path())
+    deployment = Deployment("served")
+    monkeypatch.chdir("/")
+    deployment.remove(["doc/0"])
+    assert len(deployment) == N - 1
 
 
 def test_queries_in_threads_never_fail_and_never_mix_two_models(tmp_path: Path) -> None:

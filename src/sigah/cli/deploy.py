@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +13,6 @@ from numpy.typing import NDArray
 
 from sigah import files
 from sigah.cli.inputs import (
-    is_file,
     naming,
     read_chosen,
     read_ids,
@@ -26,11 +24,10 @@ from sigah.cli.inputs import (
 from sigah.cli.options import FORMS, IDS, Filter, Header, Neighbours, Out, Overwrite, Vectors
 from sigah.cli.outputs import check_output, show_neighbours
 from sigah.cli.search import at_most, in_blocks
-from sigah.cli.vectors import read_vectors
+from sigah.cli.vectors import column_of_ids, has_column, read_vectors
 from sigah.progress import phase
 from sigah.refinement import VectorIndex
 from sigah.rows import finite
-from sigah.rows.ids import IdColumn
 from sigah.search import KeyedIndex
 from sigah.serving import Deployment
 
@@ -105,9 +102,10 @@ def search(
     if chosen is not None:
         allowed = index.select(read_chosen(chosen, index, "--filter"))
     k = at_most(k, len(index), _what(index))
+    largest = index.refined.largest if isinstance(index, VectorIndex) else np.inf
 
     def find(some: Any, first: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        return serving.search(finite(some, first), k, filter=allowed)
+        return serving.search(finite(some, first, largest=largest), k, filter=allowed)
 
     with naming("QUERIES", queries, only="Input X "):
         found = in_blocks(looked_up, find)
@@ -292,10 +290,8 @@ def _read_ids(ids: str | None, rows: Any, serving: Any) -> Any:
     """The ids or keys of rows; the name of their column as it is, if the source has such one."""
     if ids is None:
         return None
-    if not is_file(Path(ids)):
-        with suppress(ValueError):
-            IdColumn.of(rows, ids)
-            return ids
+    if has_column(rows, ids):
+        return ids
     return read_keys(ids, "--ids") if isinstance(serving.index, KeyedIndex) else read_ids(ids)
 
 
@@ -306,7 +302,7 @@ def _change(folder: Path, how: str, vectors: str, ids: str, header: bool | None)
     rows = _read_rows(vectors, "VECTORS", serving, header)
     named: Any = _read_ids(ids, rows, serving)
     if named is ids:
-        named = IdColumn.of(rows, ids).reader()(rows.shape[0]).to_pylist()
+        named = column_of_ids(rows, ids, "--ids")
     if len(named) != rows.shape[0]:
         raise ValueError(
             f"--ids {ids[:60]}: there are {len(named):,} ids for {rows.shape[0]:,} vectors"

@@ -89,17 +89,18 @@ def export(
         )
     chosen_settings = parse_settings(engine, settings or [])
     try:
-        done = engines.export(
-            engine,
-            to,
-            stored.codes,
-            fingerprint=stored.fingerprint,
-            ids=stored.ids,
-            labels=labels,
-            vectors=rows,
-            show=True,
-            **chosen_settings,
-        )
+        with naming("--ids", (ids or "")[:60], only="ids "):
+            done = engines.export(
+                engine,
+                to,
+                stored.codes,
+                fingerprint=stored.fingerprint,
+                ids=stored.ids,
+                labels=labels,
+                vectors=rows,
+                show=True,
+                **chosen_settings,
+            )
     except KeyboardInterrupt:
         typer.echo("interrupted; the same command resumes", err=True)
         raise typer.Exit(130) from None

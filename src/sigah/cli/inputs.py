@@ -25,6 +25,7 @@ __all__ = [
     "check_file",
     "has_keys",
     "naming",
+    "naming_originals",
     "read_chosen",
     "read_codes",
     "read_ids",
@@ -66,9 +67,21 @@ def naming(name: str, argument: object, only: str = "") -> Iterator[None]:
         file = str(argument).rpartition(":")[0]
         for prefix in (f"{name.lower()}: ", "cannot open ", f"{argument}: ", f"{file}: "):
             reason = reason.removeprefix(prefix)
-        reason = re.sub("^Input (X|vectors|queries) contains? ", "it contains ", reason)
+        reason = re.sub(
+            "^(Input (X|vectors|queries) contains?|vectors contain) ", "it contains ", reason
+        )
         kind = OSError if isinstance(error, OSError) else ValueError
         raise kind(f"{name} {argument}: {reason}") from error
+
+
+@contextmanager
+def naming_originals(name: str, argument: object) -> Iterator[None]:
+    """Prefix errors about the vectors that rank candidates with the argument that gave them."""
+    with (
+        naming(name, argument, only="the index holds the id"),
+        naming(name, argument, only="vectors contain"),
+    ):
+        yield
 
 
 def check_file(path: Path, name: str, kind: str) -> None:

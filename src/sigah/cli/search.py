@@ -15,6 +15,7 @@ from sigah import files
 from sigah.cli.inputs import (
     has_keys,
     naming,
+    naming_originals,
     read_chosen,
     read_codes,
     read_index,
@@ -115,7 +116,7 @@ def search(
 
     def find_some(some: Any, first: int) -> Any:
         checked = finite(some, first)
-        with naming("--vectors", vectors, only="the index holds the id"):
+        with naming_originals("--vectors", vectors):
             return find(checked, k)
 
     with naming("QUERIES", queries, only="Input X "):

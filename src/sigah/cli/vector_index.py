@@ -12,12 +12,11 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from sigah.cli.inputs import naming, read_ids, reading
+from sigah.cli.inputs import naming, naming_originals, read_ids, reading
 from sigah.cli.options import (
     NUMBERS,
     Header,
     Neighbours,
-    Numbers,
     Out,
     Overwrite,
     Seed,
@@ -27,11 +26,12 @@ from sigah.cli.options import (
 from sigah.cli.outputs import check_output, show_neighbours
 from sigah.cli.recipes import RecipeFile, take_recipe
 from sigah.cli.search import at_most, in_blocks
-from sigah.cli.vectors import read_vectors
+from sigah.cli.vectors import column_of_ids, has_column, read_vectors
 from sigah.progress import phase
 from sigah.refinement import VectorIndex
 from sigah.refinement.vector_index import LEAST_BYTES
 from sigah.rows import finite, open_array
+from sigah.search.checks import check_ids
 from sigah.search.layout import MAX_BITS
 
 __all__ = ["app"]
@@ -49,9 +49,19 @@ Raw = Annotated[
         "--vectors", help="The original vectors, which rank the best once more; ids are their rows."
     ),
 ]
-Ranked = Annotated[
-    int, typer.Option("--ranked", min=1, help="How many candidates --vectors ranks.")
+Ids = Annotated[
+    str | None,
+    typer.Option(
+        "--ids",
+        metavar="COLUMN|IDS",
+        help=f"The column of a Parquet or Arrow file with the ids; or: {NUMBERS}",
+    ),
 ]
+Ranked = Annotated[
+    int | None,
+    typer.Option("--ranked", min=1, help="How many candidates --vectors ranks; default: 100."),
+]
+RANKED = 100
 
 
 @app.command()
@@ -70,7 +80,7 @@ def build(
             help="What makes vectors near: cosine, l2, or ip (the inner product).",
         ),
     ] = "cosine",
-    ids: Numbers = None,
+    ids: Ids = None,
     seed: Seed = 0,
     recipe: RecipeFile = None,
     header: Header = None,
@@ -88,7 +98,7 @@ def build(
         metric = settled.option("metric", "--metric", metric, made.metric)
         seed = settled.default("seed", seed, made.parameters.get("seed", seed))
     rows = read_vectors(vectors, header=header)
-    numbers = _read_ids(ids, len(rows))
+    numbers = _read_ids(ids, rows)
     with _naming_rows(vectors, ids):
         index = VectorIndex.build(
             rows,
@@ -103,14 +113,14 @@ def build(
 
 
 @app.command()
-def add(index: Index, vectors: Vectors, ids: Numbers = None, header: Header = None) -> None:
+def add(index: Index, vectors: Vectors, ids: Ids = None, header: Header = None) -> None:
     """Add vectors to an index file; without --ids they follow the largest id.
 
     Example: sigah vectors add glove.vectors today.npy
     """
     held = _read_index(index)
     rows = _read_rows(vectors, "VECTORS", held, header)
-    numbers = _read_ids(ids, len(rows))
+    numbers = _read_ids(ids, rows)
     with phase("adding vectors", show=True):
         with _naming_rows(vectors, ids):
             held.add(rows, numbers)
@@ -143,7 +153,7 @@ def search(
         typer.Option("--filter", metavar="IDS", help=f"Find only these ids. {NUMBERS}"),
     ] = None,
     vectors: Raw = None,
-    ranked: Ranked = 100,
+    ranked: Ranked = None,
     recipe: RecipeFile = None,
     header: Header = None,
     out: Out = None,
@@ -157,6 +167,7 @@ def search(
     """
     inputs = (index, queries, vectors, chosen, recipe)
     check_output(out, "neighbours", inputs, overwrite=overwrite)
+    _check_ranked(ranked, vectors)
     held = _read_index(index)
     if recipe is not None:
         settled = take_recipe(context, recipe, "vectors")
@@ -179,8 +190,8 @@ def search(
 
     def find(some: Any, first: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         checked = finite(some, first, largest=held.refined.largest)
-        with naming("--vectors", vectors, only="the index holds the id"):
-            return held.search(checked, k, filter=allowed, vectors=rows, n_ranked=ranked)
+        with naming_originals("--vectors", vectors):
+            return held.search(checked, k, filter=allowed, vectors=rows, n_ranked=ranked or RANKED)
 
     with naming("QUERIES", queries, only="Input X "):
         found = in_blocks(looked_up, find)
@@ -200,13 +211,14 @@ def calibrate(
     ],
     recall: Annotated[float, typer.Option(help="Share of the true neighbours to find.")] = 0.95,
     vectors: Raw = None,
-    ranked: Ranked = 100,
+    ranked: Ranked = None,
     header: Header = None,
 ) -> None:
     """Choose how many candidates searches rank to reach a recall, and write it to the index.
 
     Example: sigah vectors calibrate glove.vectors glove-50:queries truth.npz --recall 0.9
     """
+    _check_ranked(ranked, vectors)
     held = _read_index(index)
     looked_up = _read_rows(queries, "QUERIES", held, header)
     wanted = _read_truth(truth)
@@ -215,11 +227,11 @@ def calibrate(
         phase("calibrating", show=True),
         naming("--recall", recall, only="target_recall"),
         naming("TRUTH", truth, only="truth"),
-        naming("--vectors", vectors, only="the index holds the id"),
+        naming_originals("--vectors", vectors),
         naming("QUERIES", queries, only="Input queries "),
     ):
         found = held.calibrate(
-            looked_up, wanted, target_recall=recall, vectors=rows, n_ranked=ranked
+            looked_up, wanted, target_recall=recall, vectors=rows, n_ranked=ranked or RANKED
         )
     held.save(index)
     typer.echo(f"{index}: {found}")
@@ -260,11 +272,21 @@ def _read_rows(argument: str, name: str, index: VectorIndex, header: bool | None
     return vectors
 
 
-def _read_ids(ids: str | None, n: int) -> NDArray[np.int64] | None:
-    """The ids of ``n`` vectors, checked before any vector is read."""
+def _check_ranked(ranked: int | None, vectors: str | None) -> None:
+    if ranked is not None and vectors is None:
+        raise ValueError(f"--ranked {ranked} needs --vectors, the original vectors that rank")
+
+
+def _read_ids(ids: str | None, rows: Any) -> NDArray[np.int64] | None:
+    """The ids of vectors, from a column beside them or as given; checked before any is read."""
     if ids is None:
         return None
-    numbers = read_ids(ids)
+    n = rows.shape[0]
+    if has_column(rows, ids):
+        with naming("--ids", ids):
+            numbers = check_ids(column_of_ids(rows, ids, "--ids"), name="its ids")
+    else:
+        numbers = read_ids(ids)
     if len(numbers) != n:
         raise ValueError(f"--ids {ids[:60]}: there are {len(numbers):,} ids for {n:,} vectors")
     values, counts = np.unique(numbers, return_counts=True)

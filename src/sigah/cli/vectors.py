@@ -11,9 +11,10 @@ from sigah.cli.inputs import is_file, naming
 from sigah.cli.options import suggestion
 from sigah.files.targets import KINDS
 from sigah.hashers import BinaryHasher
+from sigah.rows import MissingLibraryError
 from sigah.rows.ids import IdColumn
 
-__all__ = ["column_of_ids", "file_named", "read_vectors"]
+__all__ = ["column_of_ids", "file_named", "has_column", "read_vectors"]
 
 
 def read_vectors(
@@ -46,6 +47,17 @@ def column_of_ids(vectors: Any, column: str | None, option: str) -> Sequence[Any
     with naming(option, column):
         found: list[Any] = IdColumn.of(vectors, column).reader()(vectors.shape[0]).to_pylist()
         return found
+
+
+def has_column(vectors: Any, word: str) -> bool:
+    """Whether a word of ``--ids`` names a column beside vectors, rather than a file or ids."""
+    if is_file(Path(word)):
+        return False
+    try:
+        IdColumn.of(vectors, word)
+    except (ValueError, MissingLibraryError):
+        return False
+    return True
 
 
 def file_named(argument: str) -> Path:

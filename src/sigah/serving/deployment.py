@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 from filelock import FileLock
 from numpy.typing import ArrayLike, NDArray
 
@@ -83,7 +84,7 @@ class Deployment:
     """
 
     def __init__(self, folder: StrPath, *, n_threads: int | None = None) -> None:
-        self.folder = Path(folder)
+        self.folder = Path(folder).absolute()  # the process may change its own folder
         self._n_threads = n_threads
         self._writing = threading.Lock()  # held before _following, if both are
         self._lock = FileLock(self.folder / "lock")
@@ -91,7 +92,7 @@ class Deployment:
         self._following = threading.Lock()  # for changes of what follows
         self._loader: threading.Thread | None = None
         self._failure: Exception | None = None
-        self._manifest = Manifest.read(self.folder)
+        self._manifest = Manifest.read(Path(folder))
         self._stamp = (0, 0, 0)  # of no manifest: the next query reads it again
         self._live = self._open("current")
 
@@ -220,6 +221,7 @@ class Deployment:
         with self._locked():
             if self._manifest.next is not None:
                 raise ValueError("a new generation is ready: switch to it, or forget it first")
+            refuse_lost(self._live, new.ids)
             begun = self._manifest.pending
             if begun is None or begun["task"] != task:
                 forget_codes(self.folder)
@@ -238,7 +240,6 @@ class Deployment:
             if self._manifest.pending != begun:
                 raise ValueError("the re-encoding was forgotten meanwhile; call it again")
             replica.follow(log)
-            refuse_lost(self._live.generation, generation)
             ready = Entry(generation.number, saved)
             self._replace(replace(self._manifest, next=ready, pending=None))
             forget_codes(self.folder)
@@ -483,14 +484,19 @@ def refuse_missing(held: list[tuple[Any, bool]]) -> None:
             raise ValueError(f"{named(one)} is not in the index")
 
 
-def refuse_lost(old: Generation, new: Generation) -> None:
-    """Refuse a new generation that lacks ids of the old one; it has no others."""
-    if len(new.index) == len(old.index):
+def refuse_lost(live: Replica, given: list[Any]) -> None:
+    """Refuse to encode vectors without those of some ids; the log has those that were changed."""
+    index = live.generation.index
+    if np.count_nonzero(live.generation.held(given)) == len(index):
         return
-    index = old.index
+    known = set(given)
+    for change in ChangeLog(live.log.path).read(ChangeLog.start):
+        if change.vectors is not None:
+            known.update(change.ids)
     ids = index.keys if isinstance(index, KeyedIndex) else index.ids
-    missing = ids[~new.held(ids.tolist())]
-    raise ValueError(
-        f"vectors: those of {len(missing):,} ids of the index are missing, such as"
-        f" {missing[0].item()!r}"
-    )
+    missing = [one for one in ids.tolist() if one not in known]
+    if missing:
+        raise ValueError(
+            f"vectors: those of {len(missing):,} ids of the index are missing, such as"
+            f" {missing[0]!r}"
+        )
