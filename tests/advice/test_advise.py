@@ -201,6 +201,7 @@ def test_recipes_that_are_none(folder: Path, tmp_path: Path, run_sigah: Any) -> 
         ("--recall 1.5", "--recall 1.5: recall must be above 0 and at most 1"),
         ("--bytes -1", "--bytes -1.0: n_bytes must be a positive number"),
         ("--bytes 1", "no method fits"),
+        ("-k 5000", "-k 5000: k can be at most"),
         ("--latency 5", "--latency 5: give a time with its unit"),
         ("--raw tape", "--raw tape: raw must be one of disk, memory, none"),
         ("--methods magic", "methods: 'magic' is not one of"),

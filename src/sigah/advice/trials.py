@@ -135,7 +135,13 @@ class Trials:
     def first(self) -> Trial:
         """The trial of every contender: few rows; all of them if these are few or judged."""
         n = len(self.base)
-        return self.of(FIRST if n >= 2 * FIRST and self.grades is None else n)
+        first = FIRST if n >= 2 * FIRST and self.grades is None else n
+        if self.k > first:
+            raise ValueError(
+                f"k can be at most {first:,}, the number of vectors that methods are compared on,"
+                f" got {self.k:,}"
+            )
+        return self.of(first)
 
     def of(self, n: int) -> Trial:
         """A trial on the first rows."""

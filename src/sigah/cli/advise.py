@@ -175,6 +175,7 @@ def advise(
         naming("--truth", truth, only="truth"),
         naming("--qrels", qrels, only="grades"),
         naming("--ids", ids, only="ids"),
+        naming("-k", k, only="k can"),
         naming("--recall", recall, only="recall"),
         naming("--bytes", n_bytes, only="n_bytes"),
         naming("--raw", raw, only="raw"),
