@@ -315,3 +315,26 @@ def test_what_are_no_ids_are_refused_by_their_name(
     if not np.ndim(ids):
         with pytest.raises(ValueError, match="give an array or a list"):
             index.select(ids)
+
+
+def test_a_model_that_is_fitted_again_changes_no_index_and_spoils_no_file(
+    vectors: Any, tmp_path: Path
+) -> None:
+    refined = RefinedCodes(None, 4, metric="l2")
+    with pytest.raises(ValueError, match="not fitted"):
+        _ = refined.n_features
+    index = VectorIndex(refined.fit(vectors, random_state=0))
+    index.add(vectors)
+    expected = index.search(vectors[:5], 3)
+    refined.fit(-2 * vectors, random_state=1)
+    np.testing.assert_array_equal(index.search(vectors[:5], 3), expected)
+    index.save(tmp_path / "index")
+    np.testing.assert_array_equal(
+        VectorIndex.open(tmp_path / "index").search(vectors[:5], 3), expected
+    )
+    hasher = ITQ(8, random_state=0).fit(vectors)
+    index = VectorIndex.build(vectors, 4, metric="l2", hasher=hasher, random_state=0)
+    hasher.fit(vectors[::2])
+    with pytest.raises(ValueError, match="fitted again.*build the index again"):
+        index.save(tmp_path / "index")
+    assert len(VectorIndex.open(tmp_path / "index")) == N

@@ -158,7 +158,10 @@ class RefinedCodes:
     @property
     def n_features(self) -> int:
         """Dimensions of the vectors."""
-        return len(self.mean_) if self.hasher is None else int(self.hasher.n_features_in_)
+        if self.hasher is not None:
+            return int(self.hasher.n_features_in_)
+        self._check_fitted()
+        return len(self.mean_)
 
     @property
     def method(self) -> str:
@@ -472,8 +475,6 @@ class RefinedCodes:
 
     def rows(self, X: ArrayLike, *, name: str = "X", largest: float | None = None) -> Rows:
         """Vectors to be read in blocks, of the right dimension; each block is checked."""
-        if self.hasher is None:
-            self._check_fitted()
         most = self.largest if largest is None else largest
         rows = Rows(check_rows(X, name), largest=most, name=name)
         if rows.dim != self.n_features:

@@ -130,7 +130,7 @@ class VectorIndex:
     def __init__(self, refined: RefinedCodes, *, n_threads: int | None = None) -> None:
         if not isinstance(refined, RefinedCodes):
             raise ValueError(f"refined must be fitted RefinedCodes, got {refined!r}")
-        self.refined = refined
+        self.refined = copy(refined)  # to fit the given one again changes no index
         self._index = _empty_index(refined, n_threads)
         self._share = 0.0  # of the index, that is ranked
         self._least = 1000  # candidates, however small the index
@@ -549,7 +549,8 @@ class VectorIndex:
         Raises
         ------
         ValueError
-            If ``path`` is a file of another kind.
+            If ``path`` is a file of another kind, or the hasher was fitted again, so that the
+            model is not that of the rows any more.
         OSError
             If the file cannot be written.
 
@@ -566,6 +567,11 @@ class VectorIndex:
         >>> bool((same.search(vectors[:3], k=5)[1] == index.search(vectors[:3], k=5)[1]).all())
         True
         """
+        if self.refined.fingerprint != self._index.fingerprint:
+            raise ValueError(
+                "the hasher of this index was fitted again, so its rows cannot be read any more:"
+                " build the index again"
+            )
         header, arrays = self._index.content()
         about, model = self.refined.content()
         header |= {"refined": about, "shortlist": [self._least, self._share]}
