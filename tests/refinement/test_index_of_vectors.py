@@ -17,7 +17,7 @@ from sigah.files import FileFormatError
 from sigah.files.description import describe
 from sigah.metric import METRICS
 from sigah.refinement import RefinedCodes, refined_codes, vector_index
-from sigah.refinement.refined_codes import levels_of, nearest_level
+from sigah.refinement.refined_codes import drawn_in, levels_of, nearest_level
 
 N, DIM, K = 3000, 32, 10
 
@@ -411,3 +411,26 @@ def test_what_all_vectors_have_in_common_costs_no_digits(metric: str) -> None:
     assert np.abs(distances - found).max() < 0.15 * expected.std()
     if metric == "l2":
         assert recall(ids[:, :K], exact_neighbors(vectors, queries, K).ids) > 0.85
+
+
+def test_a_few_vectors_far_out_do_not_decide_what_is_learned(
+    base: np.ndarray, queries: np.ndarray
+) -> None:
+    centred = base - base.mean(axis=0)
+    assert drawn_in(centred) is centred
+    some = base[:2000].copy()
+    some[::100] *= 100
+    drawn = drawn_in(some)
+    lengths = np.linalg.norm(drawn, axis=1)
+    assert lengths.max() < 6 * np.median(lengths)
+    cosines = (drawn[::100] * some[::100]).sum(axis=1) / np.linalg.norm(some[::100], axis=1)
+    np.testing.assert_allclose(cosines, lengths[::100], rtol=1e-5)
+    many = base[:1000] / np.linalg.norm(base[:1000], axis=1, keepdims=True)
+    many[::4] *= 100
+    assert drawn_in(many) is many
+    rare = np.zeros((1000, DIM), np.float32)
+    rare[:20] = base[:20]
+    assert drawn_in(rare) is rare
+    index = VectorIndex.build(some, 16, metric="l2", random_state=0)
+    truth = exact_neighbors(some, queries, K).ids
+    assert recall(index.search(queries, K)[1], truth) > 0.7

@@ -43,6 +43,8 @@ FEWER_ROWS = 1 << 15  # are enough for halves, levels and squares
 LEVEL_ROUNDS = 20
 CHOICES = 3  # rounds over the bytes of a new vector
 LEVELS = 16  # of the length of a decoded vector, in the high half of the last byte
+FAR = 3  # times the root mean square of lengths is far out
+FAR_ROUNDS = 20
 LEAST_AXES, AXES_PER_BYTE = 256, 8  # principal axes that codewords have: twice as many gain little
 
 
@@ -201,6 +203,8 @@ class RefinedCodes:
         has_direction = (vectors != 0).any(axis=1)
         mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
         vectors = vectors - mean
+        if self.metric == "l2":
+            vectors = drawn_in(vectors)
         p = min(vectors.shape[1], max(LEAST_AXES, AXES_PER_BYTE * self.n_bytes))
         axes = np.linalg.eigh(vectors.T @ vectors)[1][:, ::-1][:, :p]
         axes = np.ascontiguousarray(axes, np.float32)
@@ -576,6 +580,23 @@ def _error(residual: NDArray[np.float32]) -> float:
 def _fewer(n: int) -> slice:
     """Every so many of ``n`` rows."""
     return slice(None, None, -(-n // FEWER_ROWS))
+
+
+def drawn_in(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Vectors about 0, of which those that lie far out are made shorter.
+
+    Squared errors would otherwise let a few of them decide all that is learned. What is far depends
+    on the lengths of the result. More than a ninth of the vectors, alike in length, are never far
+    from the others, nor are a few distinct ones from many that are equal.
+    """
+    lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors), dtype=np.float64)
+    distinct = np.unique(lengths)
+    most = np.inf
+    for _ in range(FAR_ROUNDS):
+        most = FAR * np.sqrt(np.square(np.minimum(distinct, most)).mean())
+    if distinct[-1] <= most:
+        return vectors
+    return (vectors * (most / np.maximum(lengths, most))[:, np.newaxis]).astype(np.float32)
 
 
 def levels_of(values: NDArray[np.float32]) -> NDArray[np.float32]:
