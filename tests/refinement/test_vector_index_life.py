@@ -338,3 +338,9 @@ def test_a_model_that_is_fitted_again_changes_no_index_and_spoils_no_file(
     with pytest.raises(ValueError, match="fitted again.*build the index again"):
         index.save(tmp_path / "index")
     assert len(VectorIndex.open(tmp_path / "index")) == N
+
+
+def test_a_file_of_another_kind_is_told(tmp_path: Path) -> None:
+    np.save(tmp_path / "vectors.npy", np.ones((3, 8)))
+    with pytest.raises(FileFormatError, match="vectors.npy: it is damaged, or a file of another"):
+        VectorIndex.open(tmp_path / "vectors.npy")

@@ -33,5 +33,8 @@ def reading(path: StrPath) -> Iterator[None]:
     except DAMAGE as error:
         if str(error).startswith(f"cannot open {path}: "):
             raise  # it is told already
-        reason = f"it lacks {error}" if isinstance(error, KeyError) else error
+        reason: object = f"it lacks {error}" if isinstance(error, KeyError) else error
+        if isinstance(error, SafetensorError):
+            detail = str(error).removeprefix("Error while deserializing header: ")
+            reason = f"it is damaged, or a file of another kind: {detail}"
         raise FileFormatError(f"cannot open {path}: {reason}") from error
