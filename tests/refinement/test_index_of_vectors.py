@@ -17,7 +17,12 @@ from sigah.files import FileFormatError
 from sigah.files.description import describe
 from sigah.metric import METRICS
 from sigah.refinement import RefinedCodes, refined_codes, vector_index
-from sigah.refinement.refined_codes import drawn_in, levels_of, nearest_level
+from sigah.refinement.refined_codes import (
+    drawn_in,
+    levels_of,
+    nearest_level,
+    principal_axes,
+)
 
 N, DIM, K = 3000, 32, 10
 
@@ -434,3 +439,23 @@ def test_a_few_vectors_far_out_do_not_decide_what_is_learned(
     index = VectorIndex.build(some, 16, metric="l2", random_state=0)
     truth = exact_neighbors(some, queries, K).ids
     assert recall(index.search(queries, K)[1], truth) > 0.7
+
+
+@pytest.mark.parametrize("n", [150, 290, 1000])
+def test_axes_have_the_most_variance_however_few_vectors_there_are(n: int) -> None:
+    rng = np.random.default_rng(n)
+    vectors = rng.normal(size=(n, 300)) * np.linspace(1, 0.1, 300)
+    vectors = (vectors - vectors.mean(axis=0)).astype(np.float32)
+    axes = principal_axes(vectors, 200)
+    assert axes.shape == (300, min(n, 200))
+    np.testing.assert_allclose(axes.T @ axes, np.eye(axes.shape[1]), atol=1e-4)
+    expected = np.linalg.svd(vectors.astype(np.float64), compute_uv=False)[: axes.shape[1]]
+    lengths = np.linalg.norm(vectors @ axes, axis=0)
+    np.testing.assert_allclose(lengths, expected, atol=1e-3 * expected[0])
+
+
+def test_few_vectors_of_many_dimensions_are_found() -> None:
+    vectors = np.random.default_rng(6).normal(size=(40, 700)).astype(np.float32)
+    index = VectorIndex.build(vectors, 8, random_state=0)
+    assert index.refined.axes_.shape == (700, 40)
+    assert index.search(vectors, 1)[1].ravel().tolist() == list(range(40))

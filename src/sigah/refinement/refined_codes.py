@@ -205,9 +205,8 @@ class RefinedCodes:
         vectors = vectors - mean
         if self.metric == "l2":
             vectors = drawn_in(vectors)
-        p = min(vectors.shape[1], max(LEAST_AXES, AXES_PER_BYTE * self.n_bytes))
-        axes = np.linalg.eigh(vectors.T @ vectors)[1][:, ::-1][:, :p]
-        axes = np.ascontiguousarray(axes, np.float32)
+        axes = principal_axes(vectors, max(LEAST_AXES, AXES_PER_BYTE * self.n_bytes))
+        p = axes.shape[1]
         targets = vectors @ axes
         variance = _error(vectors) or 1.0
         sizes = self._sizes
@@ -580,6 +579,17 @@ def _error(residual: NDArray[np.float32]) -> float:
 def _fewer(n: int) -> slice:
     """Every so many of ``n`` rows."""
     return slice(None, None, -(-n // FEWER_ROWS))
+
+
+def principal_axes(vectors: NDArray[np.float32], most: int) -> NDArray[np.float32]:
+    """Principal axes ``(d, p)`` of vectors about 0: ``most``, or as many as there can be."""
+    n, d = vectors.shape
+    if n >= d or d <= most:
+        axes = np.linalg.eigh(vectors.T @ vectors)[1][:, ::-1][:, :most]
+    else:  # no more than vectors, and their products with each other are fewer
+        combinations = np.linalg.eigh(vectors @ vectors.T)[1][:, ::-1][:, :most]
+        axes = np.linalg.qr(vectors.T @ combinations)[0]
+    return np.ascontiguousarray(axes, np.float32)
 
 
 def drawn_in(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
