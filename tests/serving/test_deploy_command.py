@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
+from filelock import FileLock
 from typer.testing import CliRunner
 
 from sigah import ITQ, LSH, HammingIndex, KeyedIndex, VectorIndex, rows
@@ -133,6 +135,27 @@ def test_a_query_too_large_is_named_by_its_row(folder: Path) -> None:
     result = run("search", "served", "queries.npy")
     assert "QUERIES queries.npy: it contains a value too large" in str(result.exception)
     assert "at row 2050, column 3" in str(result.exception)
+
+
+def test_a_folder_that_cannot_be_written_to_is_searched_and_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done("create served docs.index old.model")
+
+    def refused(*_: Any, **__: Any) -> Any:
+        raise PermissionError(errno.EACCES, "Permission denied", "served/lock")
+
+    monkeypatch.setattr(FileLock, "acquire", refused)
+    assert "doc/0" in done("search served few.npy -k 1")
+    for words in ("remove served doc/5", "add served more.parquet --ids name", "save served"):
+        told = str(run(*words.split()).exception)
+        assert told.endswith(
+            "served cannot be written to (Permission denied); it can only be searched"
+        )
+        assert not told.startswith("IDS"), "they are right"
+    monkeypatch.setattr(Path, "mkdir", refused)
+    told = str(run("create", "other", "docs.index", "old.model").exception)
+    assert told == "other: its folder cannot be written to (Permission denied)"
 
 
 def test_ids_need_no_library_of_tables(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

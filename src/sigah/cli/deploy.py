@@ -149,7 +149,7 @@ def remove(folder: Folder, ids: Annotated[str, typer.Argument(metavar="IDS", hel
     deployment = _open(folder)
     index: Any = deployment.current().index
     unwanted = read_chosen(ids, index, "IDS")
-    with naming("IDS", ids[:60]):
+    with naming("IDS", ids[:60], only="key"), naming("IDS", ids[:60], only="id"):
         deployment.remove(unwanted)
     _tell(folder, deployment)
 

@@ -40,7 +40,7 @@ def new_folder(path: StrPath) -> Iterator[Path]:
     Raises
     ------
     OSError
-        If ``path`` exists already, or its own folder does not.
+        If ``path`` exists already, or its own folder does not or cannot be written to.
     """
     target = Path(path).resolve()
     if target.exists():
@@ -48,7 +48,10 @@ def new_folder(path: StrPath) -> Iterator[Path]:
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{path}: its folder does not exist; create it first")
     folder = target.with_name(f".sigah-{secrets.token_hex(8)}.part")
-    folder.mkdir()
+    try:
+        folder.mkdir()
+    except OSError as error:
+        raise OSError(f"{path}: its folder cannot be written to ({error.strerror})") from None
     try:
         yield folder
         folder.rename(target)

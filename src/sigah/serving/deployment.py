@@ -355,8 +355,14 @@ class Deployment:
         """Be the only writer of the folder, with all changes taken in."""
         with self._writing:
             # who waits for the lock has the turn, so that a busy writer cannot take it again first
-            with self._turn.acquire(poll_interval=POLL):
-                lock = self._lock.acquire(poll_interval=POLL)
+            try:
+                with self._turn.acquire(poll_interval=POLL):
+                    lock = self._lock.acquire(poll_interval=POLL)
+            except OSError as error:
+                raise OSError(
+                    f"{self.folder} cannot be written to ({error.strerror}); it can only be"
+                    " searched"
+                ) from error
             with lock:
                 with self._following:
                     self._follow()
