@@ -284,6 +284,7 @@ def test_calibration_finds_the_shortlist_for_a_recall(
     [
         ({"n_bytes": 3}, "n_bytes"),
         ({"n_bytes": 2.5}, "n_bytes"),
+        ({"n_bytes": 129}, r"128 bytes as float32, fewer than the 129 bytes \(n_bytes\)"),
         ({"metric": "euclid"}, "metric must be one of"),
         ({"vectors": np.ones((100, 4), np.float32)}, "4 dimensions"),
         ({"vectors": np.full((100, 16), np.nan, np.float32)}, "NaN"),

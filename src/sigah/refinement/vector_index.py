@@ -176,7 +176,7 @@ class VectorIndex:
         ------
         ValueError
             If the vectors are not finite numbers, have fewer than 8 dimensions, are too few to
-            learn from, or a parameter is out of range.
+            learn from or smaller than ``n_bytes``, or a parameter is out of range.
         MissingLibraryError
             If scikit-learn is not installed: learning needs it, searching does not.
         """
@@ -190,6 +190,11 @@ class VectorIndex:
             raise ValueError(
                 f"vectors have {rows.dim} dimensions; an index in a few bytes needs at least"
                 f" {LEAST_DIM}: search such short vectors as they are"
+            )
+        if n_bytes > 4 * rows.dim:
+            raise ValueError(
+                f"vectors have {4 * rows.dim} bytes as float32, fewer than the {n_bytes} bytes"
+                " (n_bytes) of a row: choose fewer, or keep the vectors as they are"
             )
         if len(rows) < LEAST_ROWS:
             raise ValueError(
