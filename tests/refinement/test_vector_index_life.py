@@ -344,3 +344,21 @@ def test_a_file_of_another_kind_is_told(tmp_path: Path) -> None:
     np.save(tmp_path / "vectors.npy", np.ones((3, 8)))
     with pytest.raises(FileFormatError, match="vectors.npy: it is damaged, or a file of another"):
         VectorIndex.open(tmp_path / "vectors.npy")
+
+
+def test_memory_does_not_follow_the_candidates_of_all_queries(
+    index: VectorIndex, vectors: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = index.search(vectors[:50], 3, vectors=vectors, n_ranked=400)
+    monkeypatch.setattr(module, "CANDIDATES", 2000)
+    asked: list[int] = []
+
+    def original(ids: Any) -> Any:
+        asked.append(len(ids))
+        return vectors[ids]
+
+    found = index.search(vectors[:50], 3, vectors=original, n_ranked=400)
+    np.testing.assert_array_equal(found, expected)
+    assert len(asked) == 10, "five queries at a time"
+    index.search(vectors[:3], 3, vectors=original, n_ranked=10**9)
+    assert max(asked) <= N

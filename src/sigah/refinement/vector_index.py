@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from typing import Any, Self, cast
 
@@ -41,6 +42,9 @@ CALIBRATION_ROWS = 1 << 26  # most rows that all calibration queries rank
 KEPT = 0.99  # share of the whole ranking that the default shortlist keeps
 Z = 1.96  # standard errors in an interval of 95 %
 
+CANDIDATES = 1 << 22  # that original vectors rank at a time
+
+Found = tuple[NDArray[np.float32], NDArray[np.int64]]  # distances and ids, (q, k)
 Source = Any | Callable[[NDArray[np.int64]], ArrayLike]
 
 
@@ -401,13 +405,22 @@ class VectorIndex:
         if vectors is None:
             return self._ranked(rows, k, self.shortlist, filter)
         wanted = max(k, min(n_ranked, len(self)))  # more there are not
-        _, candidates = self._ranked(rows, wanted, max(self.shortlist, wanted), filter)
-        return _ranked_by_vectors(rows, candidates, k, vectors, self.metric)
+        source = vectors if callable(vectors) else check_rows(vectors, "vectors")
+        rank = partial(_ranked_by_vectors, k=k, source=source, metric=self.metric)
+        return self._ranked(rows, wanted, max(self.shortlist, wanted), filter, rank)
 
     def _ranked(
-        self, queries: Rows, k: int, shortlist: int | None, filter: Filter | Selection | None
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """The ``k`` best of a shortlist, or, without its length, of the whole index."""
+        self,
+        queries: Rows,
+        k: int,
+        shortlist: int | None,
+        filter: Filter | Selection | None,
+        rank: Callable[[NDArray[np.float32], NDArray[np.int64]], Found] | None = None,
+    ) -> Found:
+        """The ``k`` best of a shortlist, or, without its length, of the whole index.
+
+        ``rank`` turns them, for some queries at a time, into what is found.
+        """
         step = self.n_threads * max(16, QUERY_BYTES // (self.n_bytes * 256 * 4))
         given = filter is not None and not isinstance(filter, Selection)
         if given:
@@ -415,15 +428,19 @@ class VectorIndex:
         index = self._index.snapshot()  # one state for all parts of the queries
         if given and len(queries) > step:
             filter = index.select(cast(Filter, filter))  # once, not for each part
-        found = [
-            self._ranked_part(index, block[start : start + step], k, shortlist, filter)
-            for _, block in queries.blocks()
-            for start in range(0, len(block), step)
-        ]
-        if len(found) == 1:
-            return found[0]
-        distances, ids = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        return distances, ids
+        at_once = len(queries) if rank is None else max(1, CANDIDATES // k)
+        found = []
+        for _, block in queries.blocks():
+            for first in range(0, len(block), at_once):
+                some = block[first : first + at_once]
+                best = _joined(
+                    [
+                        self._ranked_part(index, some[start : start + step], k, shortlist, filter)
+                        for start in range(0, len(some), step)
+                    ]
+                )
+                found.append(best if rank is None else rank(some, best[1]))
+        return _joined(found)
 
     def _ranked_part(
         self,
@@ -627,18 +644,28 @@ class VectorIndex:
 
 
 def _ranked_by_vectors(
-    queries: Rows, candidates: NDArray[np.int64], k: int, vectors: Source, metric: str
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    queries: NDArray[np.float32],
+    candidates: NDArray[np.int64],
+    *,
+    k: int,
+    source: Source,
+    metric: str,
+) -> Found:
     """The best ``k`` of candidates ``(q, c)``, -1 where there is none, by the original vectors."""
-    source = vectors if callable(vectors) else check_rows(vectors, "vectors")
     nearest = np.full((len(queries), k), np.inf)
     ids = np.full((len(queries), k), MISSING_ID)
-    for where, block in queries.blocks():
-        some = candidates[where]
-        distances = vector_distances(compared(block, metric), some, source, metric)
-        score_kernels().select_nearest(distances, some, nearest[where], ids[where])
+    distances = vector_distances(compared(queries, metric), candidates, source, metric)
+    score_kernels().select_nearest(distances, candidates, nearest, ids)
     with np.errstate(over="ignore"):  # beyond float32 is infinitely far
         return nearest.astype(np.float32), ids
+
+
+def _joined(parts: list[Found]) -> Found:
+    """What was found for parts of the queries, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    distances, ids = (np.concatenate(some) for some in zip(*parts, strict=True))
+    return distances, ids
 
 
 def _empty_index(refined: RefinedCodes, n_threads: int | None) -> HammingIndex:
