@@ -21,11 +21,11 @@ SETTINGS: dict[str, Any] = {"n_steps": 20, "batch_size": 100, "random_state": 3,
 DIVERGING = {"generator_learning_rate": 1e14, "n_steps": 100}
 
 
-def assert_close(hasher: SiGAH, expected: dict[str, Any]) -> None:
+def assert_close(hasher: SiGAH, expected: dict[str, Any], atol: float = 2e-5) -> None:
     """Equal up to rounding, which a few steps do not let grow far."""
     for name, values in expected.items():
         found = getattr(hasher, name)
-        np.testing.assert_allclose(found, values, rtol=2e-4, atol=2e-5, err_msg=name)
+        np.testing.assert_allclose(found, values, rtol=2e-4, atol=atol, err_msg=name)
 
 
 def accumulated(params: SiGAH, X: Any, n_shares: int) -> dict[str, Any]:
@@ -102,7 +102,8 @@ def test_one_worker_is_fit_itself(ray: Any, blobs: Any, tmp_path: Path, write_pa
     there = fit(SiGAH(16, **settings), write_parquet(blobs), n_workers=1)
     here = SiGAH(16, **settings).fit(blobs)
     names = (*SiGAH.fitted_arrays, "dictionary_")
-    assert_close(there, {name: getattr(here, name) for name in names})
+    # 60 steps: a unit near 0 may fall to the other side of its kink
+    assert_close(there, {name: getattr(here, name) for name in names}, atol=2e-4)
     assert vars(there).keys() == vars(here).keys()
     assert [entry["step"] for entry in there.history_] == [50, 60]
     for mine, theirs in zip(there.history_, here.history_, strict=True):
