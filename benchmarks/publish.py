@@ -111,7 +111,8 @@ def draw() -> None:
         for results in everything
     ]
     decay = EXPERIMENTS["decay"]
-    measured = [one for one in Store(ROOT / "results").collect(decay) if not one.part]
+    every = Store(ROOT / "results").collect(decay)
+    measured = [one for one in every if one.data["name"] == "mnist" and not one.part]
     for name, panel in zip(("binary", "error"), decay.view(decay, measured)[2:4], strict=True):
         draw_plot(panel).savefig(IMAGES / f"decay-{name}.png", dpi=110)
     curves_figure(three).savefig(IMAGES / "curves.png", dpi=110)
