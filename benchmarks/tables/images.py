@@ -1,7 +1,8 @@
-"""The table of docs/images.md: methods on features of images, judged by labels."""
+"""The tables of docs/images.md: methods on features of images, judged by labels."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from sigah.lab.experiments import TABLE6, Store
@@ -9,33 +10,38 @@ from sigah.lab.experiments.views import entry
 from sigah.lab.report.markdown import pipe_table
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
-SET = "cifar-10-jpeg-vgg16-64"
+SETS = {  # by the name of their table
+    "images": "cifar-10-jpeg-vgg16-64",
+    "images-lite0": "cifar-10-jpeg-efficientnet-lite0-96",
+}
 RELEVANT = "label_map_by_relevant@1000"
 LONGEST = (  # heading, and metric of the longest codes
-    ("by the hits, 64", "label_map_by_hits@1000"),
-    ("asymmetric, 64", "asymmetric_label_map_by_relevant@1000"),
-    ("CPU seconds to fit, 64", "fit_cpu_seconds"),
+    ("by the hits", "label_map_by_hits@1000"),
+    ("asymmetric", "asymmetric_label_map_by_relevant@1000"),
+    ("CPU seconds to fit", "fit_cpu_seconds"),
 )
 
 
-def images_table() -> str:
+def images_table(name: str) -> str:
     """A line a method, the best by the longest codes first."""
-    (one,) = (one for one in Store(RESULTS).collect(TABLE6) if one.data["name"] == SET)
+    (one,) = (one for one in Store(RESULTS).collect(TABLE6) if one.data["name"] == name)
     paper = TABLE6.paper["cifar-10"]
+    lengths = [bits for bits in TABLE6.lengths if any(key[1] == bits for key in one.runs)]
     lines = []
     for case in TABLE6.cases:
-        if not (runs := [one.runs.get((case.label, bits), ()) for bits in TABLE6.lengths])[-1]:
+        if not (runs := [one.runs.get((case.label, bits), ()) for bits in lengths])[-1]:
             continue
         figures = [entry(some, RELEVANT).mean for some in runs]
         more = [entry(runs[-1], metric).mean for _, metric in LONGEST]
         seconds = more.pop()
         cells = ["" if figure is None else f"{figure:.3f}" for figure in (*figures, *more)]
-        theirs = "/".join(f"{figure:.3f}" for figure in paper.get(case.label, ()))
+        theirs = "/".join(f"{figure:.3f}" for figure in paper.get(case.label, ())[: len(lengths)])
         fitting = "" if seconds is None else f"{seconds:.0f}"
         lines.append((figures[-1], [case.label, str(len(runs[-1])), *cells, fitting, theirs]))
     lines.sort(key=lambda line: -(line[0] or 0))
-    headings = [f"{bits} bits" for bits in TABLE6.lengths] + [heading for heading, _ in LONGEST]
+    headings = [f"{bits} bits" for bits in lengths]
+    headings += [f"{heading}, {lengths[-1]}" for heading, _ in LONGEST]
     return pipe_table(["method", "seeds", *headings, "the paper"], [line for _, line in lines])
 
 
-TABLES = {"images": images_table}
+TABLES = {table: partial(images_table, name) for table, name in SETS.items()}
