@@ -2,7 +2,8 @@
 
 ``python benchmarks/retrieval.py COLLECTIONS`` runs this on the seven Glasgow test collections, a
 folder each. Their texts and queries are embedded by the packaged sentence encoder (512
-dimensions), and people have judged which texts serve which query: the measure is nDCG@10.
+dimensions), and people have judged which texts serve which query: the measures are nDCG@10, and the
+share of the ten texts nearest by full vectors that is found.
 
 The collections are small. Codebooks learned from a thousand texts would hold the texts themselves.
 So every method learns from the vectors of ``wordnet-text``, made by the same encoder: ours from all
