@@ -292,6 +292,8 @@ def test_the_instruction_suits_the_processor() -> None:
     for features, wanted in (
         ("+sse2,+ssse3,-avx2", "ssse3"),
         ("+avx2,+ssse3", "avx2"),
+        ("+avx512f,+avx2", "avx2"),
+        ("+avx2,+avx512bw", "avx512"),
         ("+neon", "neon"),
         ("-avx2", "none"),
         ("", "none"),

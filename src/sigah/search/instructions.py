@@ -29,7 +29,8 @@ __all__ = [
     "trailing_zeros",
 ]
 
-FORCED: str | None = None  # the instruction for look-ups, chosen by tests instead of the machine
+FEATURES = {"avx512": "+avx512bw", "avx2": "+avx2", "ssse3": "+ssse3", "neon": "+neon"}
+FORCED: str | None = None  # chosen by tests instead of the machine
 
 
 def splat(builder: Any, value: Any, kind: Any) -> Any:
@@ -53,14 +54,11 @@ def prefetch_line(builder: Any, address: Any) -> None:
 
 
 def instruction_for(features: str) -> str:
-    """The instruction that looks up bytes in a register, for LLVM's names of CPU features."""
+    """The instructions to choose from, for LLVM's names of CPU features."""
     if FORCED is not None:
         return FORCED
     has = set(features.split(","))
-    for feature, instruction in (("+avx2", "avx2"), ("+ssse3", "ssse3"), ("+neon", "neon")):
-        if feature in has:
-            return instruction
-    return "none"
+    return next((name for name, feature in FEATURES.items() if feature in has), "none")
 
 
 def look_up(builder: Any, instruction: str, table: Any, indices: Any) -> Any:
@@ -77,6 +75,7 @@ def look_up(builder: Any, instruction: str, table: Any, indices: Any) -> Any:
             found = builder.insert_element(found, entry, i32(lane))
         return found
     name, width = {
+        "avx512": ("llvm.x86.avx2.pshuf.b", 32),  # wider ones are not faster
         "avx2": ("llvm.x86.avx2.pshuf.b", 32),
         "ssse3": ("llvm.x86.ssse3.pshuf.b.128", 16),
         "neon": ("llvm.aarch64.neon.tbl1.v16i8", 16),
@@ -156,16 +155,17 @@ def ones(typing: Any, value: Any) -> Any:
 
 
 def multiply_pairs(builder: Any, instruction: str, first: Any, second: Any) -> Any:
-    """``<8 x i32>``: products of ``<16 x i16>``, each with that of its neighbour added."""
-    i16, i32 = ir.IntType(16), ir.IntType(32)
-    if instruction == "avx2":
-        whole, sums = ir.VectorType(i16, 16), ir.VectorType(i32, 8)
+    """``<n/2 x i32>``: products of ``<n x i16>``, each with that of its neighbour added."""
+    i32, n = ir.IntType(32), first.type.count
+    named = {("avx512", 32): "llvm.x86.avx512.pmaddw.d.512", ("avx2", 16): "llvm.x86.avx2.pmadd.wd"}
+    if name := named.get((instruction, n)):
+        sums = ir.VectorType(i32, n // 2)
         function = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(sums, [whole, whole]), "llvm.x86.avx2.pmadd.wd"
+            builder.module, ir.FunctionType(sums, [first.type, first.type]), name
         )
         return builder.call(function, [first, second])
-    wide = ir.VectorType(i32, 16)
+    wide = ir.VectorType(i32, n)
     products = builder.mul(builder.sext(first, wide), builder.sext(second, wide))
-    even = shuffle(builder, products, products, list(range(0, 16, 2)))
-    odd = shuffle(builder, products, products, list(range(1, 16, 2)))
+    even = shuffle(builder, products, products, list(range(0, n, 2)))
+    odd = shuffle(builder, products, products, list(range(1, n, 2)))
     return builder.add(even, odd)

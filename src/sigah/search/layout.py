@@ -15,6 +15,7 @@ __all__ = [
     "OUTPUTS",
     "POSITION_BITS",
     "POSITION_MASK",
+    "TERMS",
     "empty_planes",
     "to_groups",
     "to_planes",
@@ -25,7 +26,8 @@ LANES = 64  # codes in one vector of distances, and in one word of bits
 
 MAX_BITS = 65528  # the widest codes whose distances fit in uint16
 
-OUTPUTS = 32  # products that are added up together
+OUTPUTS = 32  # sums of products that are made together
+TERMS = 16  # the products of a sum come in multiples of so many
 
 MOST_OF_TABLES = 255  # the distances of small tables stay below
 

@@ -5,13 +5,16 @@ instead of four. Sums of whole numbers are exact. So a query has the same tables
 alone or among others.
 
 Weights lie in blocks of 32 outputs, ``int8`` or ``int16 (n_blocks, n_pairs, 32, 2)``: the first two
-numbers of all 32, then the next two, and so on. One instruction multiplies and adds eight pairs.
+numbers of all 32, then the next two, and so on; zeros fill up the last ``TERMS``. One instruction
+multiplies and adds eight pairs, or sixteen with AVX-512. It takes some cycles, so that several sums
+are made in turn.
 
 :mod:`sigah.search.compiled` imports this module when a kernel is first called.
 """
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -22,88 +25,102 @@ from numba.extending import intrinsic
 
 from sigah.search.instructions import instruction_for, multiply_pairs, splat
 from sigah.search.kernel_cache import compiled
-from sigah.search.layout import OUTPUTS
+from sigah.search.layout import OUTPUTS, TERMS
 
 __all__ = ["products", "query_tables"]
 
+CHAINS = TERMS // 2  # sums that do not wait for each other
 AT_ONCE = 2  # queries that share a block's numbers while these are in registers
 
 
-def _block_products(bits: int) -> Any:
-    """Make the kernel of one block, with weights of 8 or 16 bits."""
+def _block_products(bits: int, n_queries: int) -> Any:
+    """Make the kernel of one block, with weights of 8 or 16 bits, for some queries at once."""
 
     @intrinsic
     def block_products(
-        typing: Any, block: Any, n_pairs: Any, first: Any, second: Any, sums: Any, others: Any
+        typing: Any, block: Any, n_pairs: Any, queries: Any, sums: Any, stride: Any
     ) -> Any:
-        """Products of the block at an address with the two queries (int16) at addresses.
+        """Products of the block at an address with the queries (int16) at an address.
 
-        They are written to the addresses ``sums`` and ``others`` (int32), 32 each.
+        They are written to the address ``sums`` (int32), 32 of each query, ``stride`` bytes apart.
         """
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            block, n_pairs, first, second, sums, others = arguments
+            block, n_pairs, queries, sums, stride = arguments
             instruction = instruction_for(context.codegen().magic_tuple()[2])
             i16, i32, word = ir.IntType(16), ir.IntType(32), ir.IntType(64)
-            some = ir.VectorType(ir.IntType(bits), 16)
-            pairs, eight = ir.VectorType(i16, 16), ir.VectorType(i32, 8)
-            n_parts = OUTPUTS // 8
-            block = builder.inttoptr(block, some.as_pointer())
-            queries = [builder.inttoptr(query, i32.as_pointer()) for query in (first, second)]
-            zeros = ir.Constant(eight, [0] * 8)
+            width = 16 if instruction == "avx512" else 8  # outputs in a register
+            n_parts = OUTPUTS // width
+            n_chains = CHAINS // n_queries if instruction == "avx512" else 1  # as registers allow
+            weight = ir.VectorType(ir.IntType(bits), 2 * width)
+            pairs, outputs = ir.VectorType(i16, 2 * width), ir.VectorType(i32, width)
+            block = builder.inttoptr(block, weight.as_pointer())
+            queries = builder.inttoptr(queries, i32.as_pointer())
+            zeros = ir.Constant(outputs, [0] * width)
             totals = [
-                [cgutils.alloca_once_value(builder, zeros) for _ in range(n_parts)] for _ in queries
-            ]
-            with cgutils.for_range_slice(builder, word(0), n_pairs, word(1), word) as (i, _):
-                both = [
-                    builder.bitcast(
-                        splat(builder, builder.load(builder.gep(query, [i]), align=2), eight), pairs
-                    )
-                    for query in queries
+                [
+                    [cgutils.alloca_once_value(builder, zeros) for _ in range(n_chains)]
+                    for _ in range(n_parts)
                 ]
-                start = builder.mul(i, word(n_parts))
-                for part in range(n_parts):
-                    where = builder.gep(block, [builder.add(start, word(part))])
-                    weights = builder.load(where, align=bits // 8)
-                    weights = builder.sext(weights, pairs) if bits == 8 else weights
-                    for query, own in zip(both, totals, strict=True):
-                        found = multiply_pairs(builder, instruction, weights, query)
-                        builder.store(builder.add(builder.load(own[part]), found), own[part])
-            for own, address in zip(totals, (sums, others), strict=True):
-                target = builder.inttoptr(address, eight.as_pointer())
-                for part, total in enumerate(own):
-                    builder.store(builder.load(total), builder.gep(target, [word(part)]), align=4)
+                for _ in range(n_queries)
+            ]
+            step = word(n_chains)
+            with cgutils.for_range_slice(builder, word(0), n_pairs, step, word) as (i, _):
+                for chain in range(n_chains):
+                    nth = builder.add(i, word(chain))
+                    everywhere = []
+                    for q in range(n_queries):
+                        where = builder.add(builder.mul(n_pairs, word(q)), nth)
+                        pair = builder.load(builder.gep(queries, [where]), align=2)
+                        everywhere.append(builder.bitcast(splat(builder, pair, outputs), pairs))
+                    start = builder.mul(nth, word(n_parts))
+                    for part in range(n_parts):
+                        where = builder.gep(block, [builder.add(start, word(part))])
+                        weights = builder.load(where, align=bits // 8)
+                        weights = builder.sext(weights, pairs) if bits == 8 else weights
+                        for query, own in zip(everywhere, totals, strict=True):
+                            found = multiply_pairs(builder, instruction, weights, query)
+                            total = own[part][chain]
+                            builder.store(builder.add(builder.load(total), found), total)
+            for q, own in enumerate(totals):
+                place = builder.add(sums, builder.mul(stride, word(q)))
+                target = builder.inttoptr(place, outputs.as_pointer())
+                for part, chains in enumerate(own):
+                    total = reduce(builder.add, map(builder.load, chains))
+                    builder.store(total, builder.gep(target, [word(part)]), align=4)
             return context.get_dummy_value()
 
-        address = types.uintp
-        arguments = (address, types.int64, address, address, address, address)
-        return types.void(*arguments), generate
+        address, number = types.uintp, types.int64
+        return types.void(address, number, address, address, number), generate
 
     return block_products
 
 
-_block_products_8 = _block_products(8)
-_block_products_16 = _block_products(16)
+_one_8, _some_8 = _block_products(8, 1), _block_products(8, AT_ONCE)
+_one_16, _some_16 = _block_products(16, 1), _block_products(16, AT_ONCE)
 
 
 @compiled
 def products(blocks: Any, queries: Any, sums: Any) -> None:
     """Products ``int32 (q, 32 n_blocks)`` of all outputs with queries ``int16 (q, 2 n_pairs)``."""
-    n_pairs = blocks.shape[1]
+    n_pairs, stride = blocks.shape[1], 4 * sums.shape[1]
     block_bytes = n_pairs * OUTPUTS * 2 * blocks.itemsize
+    n_together = len(queries) // AT_ONCE * AT_ONCE
     for b in range(len(blocks)):
         block = blocks.ctypes.data + b * block_bytes
-        for q in range(0, len(queries), AT_ONCE):
-            other = min(q + 1, len(queries) - 1)
-            first, second = queries.ctypes.data, queries.ctypes.data
-            first += q * 4 * n_pairs
-            second += other * 4 * n_pairs
-            out = sums.ctypes.data + 4 * OUTPUTS * b
-            one, two = out + q * 4 * sums.shape[1], out + other * 4 * sums.shape[1]
+        first, out = queries.ctypes.data, sums.ctypes.data + 4 * OUTPUTS * b
+        for q in range(0, n_together, AT_ONCE):
+            some, to = first + q * 4 * n_pairs, out + q * stride
             if blocks.itemsize == 1:
-                _block_products_8(block, n_pairs, first, second, one, two)
+                _some_8(block, n_pairs, some, to, stride)
             else:
-                _block_products_16(block, n_pairs, first, second, one, two)
+                _some_16(block, n_pairs, some, to, stride)
+        for q in range(n_together, len(queries)):
+            some, to = first + q * 4 * n_pairs, out + q * stride
+            if blocks.itemsize == 1:
+                _one_8(block, n_pairs, some, to, stride)
+            else:
+                _one_16(block, n_pairs, some, to, stride)
 
 
 @compiled

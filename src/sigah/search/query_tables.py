@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sigah.search.compiled import product_kernels
-from sigah.search.layout import OUTPUTS
+from sigah.search.layout import OUTPUTS, TERMS
 from sigah.threads import run_together
 
 __all__ = ["QueryTables"]
@@ -113,7 +113,7 @@ def largest(numbers: NDArray[np.float32], axis: int) -> NDArray[np.float64]:
 def blocks(outputs: NDArray[Any], dtype: type) -> NDArray[Any]:
     """Rows ``(n, m)`` of weights as kernels take them; zeros fill up."""
     n, m = outputs.shape
-    padded = np.zeros((-(-n // OUTPUTS) * OUTPUTS, m + m % 2), dtype)
+    padded = np.zeros((-(-n // OUTPUTS) * OUTPUTS, -(-m // TERMS) * TERMS), dtype)
     padded[:n, :m] = np.rint(outputs)
-    split = padded.reshape(-1, OUTPUTS, (m + 1) // 2, 2)
+    split = padded.reshape(len(padded) // OUTPUTS, OUTPUTS, -1, 2)
     return np.ascontiguousarray(split.transpose(0, 2, 1, 3))
