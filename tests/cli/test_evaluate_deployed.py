@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sigah import ITQ, HammingIndex, TwoStageSearch, VectorIndex
+from sigah.advice import Recipe, write_recipe
 from sigah.cli import app
 from sigah.engines import export
 from sigah.evaluation import exact_neighbors, ndcg, recall
@@ -137,6 +138,57 @@ def test_an_index_of_vectors_has_the_same_report(
     assert "400 vectors in 6 bytes each (learned, l2)" in " ".join(done.output.split())
 
 
+def test_oversampling_is_the_shortlist_of_an_index_of_vectors(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = "rows.vectors queries.npy --vectors base.npy --oversampling 1,4,inf --json o.json"
+    done = run(folder, monkeypatch, *words.split())
+    assert done.exit_code == 0, done.output
+    assert "tables, oversampling 4" in " ".join(done.output.split())
+    rows = json.loads((folder / "o.json").read_text())["measurements"]
+    assert [row["oversampling"] for row in rows] == [1, 4, 40]  # of 400 vectors, for ten
+    index = VectorIndex.open(folder / "rows.vectors")
+    true = [dict.fromkeys(ids, 1) for ids in np.load("truth.npy")[:, :10].tolist()]
+    recalls = []
+    for shortlist in (10, 40, 400):
+        index.shortlist = shortlist
+        recalls.append(recall(index.search(np.load("queries.npy"), 10)[1], true, 10).mean)
+    assert [row["metrics"]["recall10@10"] for row in rows] == recalls
+    assert recalls[0] < recalls[1]
+
+
+def test_a_recipe_without_original_vectors_ranks_all_codes_by_score(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = Recipe("l2", "itq", bytes=2, bits=16, ranking="asymmetric", reads=0, k=10)
+    write_recipe(folder / "all.json", recipe)
+    words = "m.model i.index queries.npy --vectors base.npy --recipe all.json --json a.json"
+    done = run(folder, monkeypatch, *words.split())
+    assert done.exit_code == 0, done.output
+    (row,) = json.loads((folder / "a.json").read_text())["measurements"]
+    assert (row["by"], row["oversampling"]) == ("asymmetric", 40)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ("--recipe bytes.json", "INDEX rows.vectors has 6 bytes and metric l2, but the recipe"),
+        ("--recipe tables.json --by raw", "--by raw: the recipe tables.json says tables"),
+        ("--recipe raw.json --oversampling 3", "--oversampling 3: the recipe raw.json says 5"),
+    ],
+)
+def test_what_a_recipe_of_an_index_of_vectors_contradicts_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, more: str, says: str
+) -> None:
+    for name, n_bytes, reads in (("bytes", 8, 0), ("tables", 6, 0), ("raw", 6, 50)):
+        recipe = Recipe("l2", "vectors", n_bytes, bits=24, ranking="tables", reads=reads, k=10)
+        write_recipe(folder / f"{name}.json", recipe)
+    words = f"rows.vectors queries.npy --vectors base.npy {more}"
+    done = run(folder, monkeypatch, *words.split())
+    assert done.exit_code != 0
+    assert says in str(done.exception)
+
+
 def test_codes_in_an_engine_have_the_same_report(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,6 +209,19 @@ REFUSED = {
     "rows.vectors queries.npy base.npy": "INDEX rows.vectors holds vectors: it needs QUERIES after",
     "rows.vectors": "INDEX rows.vectors holds vectors: it needs QUERIES after it, and no more",
     "rows.vectors queries.npy --vectors base.npy --by decoded": "--by decoded: an index of vectors",
+    "rows.vectors queries.npy --vectors base.npy --by hamming": "--by hamming: an index of vectors",
+    "rows.vectors queries.npy --vectors base.npy --oversampling 0": "give numbers of at least 1",
+    "m.model i.index queries.npy --vectors base.npy --oversampling 4":
+        "--oversampling 4: ranking by Hamming distance has no candidates; leave it out, or say with"
+        " --by",
+    "m.model codes.faiss queries.npy --engine faiss --vectors base.npy --oversampling 4":
+        "--oversampling 4: ranking by Hamming distance has no candidates",
+    "m.model i.index queries.npy --truth truth.npy --vectors base.npy":
+        "--vectors base.npy: --truth says already which neighbours are right",
+    "m.model i.index queries.npy --truth truth.npy --query-ids id": "--query-ids id needs --qrels",
+    "m.model shifted.index queries.npy --vectors base.npy --qrels qrels.txt": "--vectors base.npy:"
+        " the index does not hold the codes of just these 400 rows, so they do not say what is true"
+        " in it; leave --vectors out",
     "rows.vectors queries.npy": "nothing says which neighbours are right: give --truth",
     "rows.vectors queries.npy --truth others.npy": "--truth others.npy: none of its results is",
     "m.model codes.faiss queries.npy --engine nix --truth truth.npy": "nix",

@@ -120,6 +120,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "search m.model codes.npy queries.npy --vectors base.npy": ("--vectors", "add --by raw"),
     "search other.model foreign.npy queries.npy --by decoded": ("--by decoded",),
     "search m.model codes.npy queries.npy --by asymmetric --oversampling 0": ("--oversampling",),
+    "search m.model codes.npy queries.npy --oversampling 5": ("--oversampling 5", "with --by"),
     "search m.model codes.npy queries.npy --filter nofile.txt": ("--filter nofile.txt", "no such"),
     "search m.model bytes.npy queries.npy": ("CODES|INDEX bytes.npy", "32 bits", "16"),
     # INDEX and ids

@@ -213,6 +213,9 @@ WRONG: dict[str, tuple[str, ...]] = {
     "search v.vectors few.npy --vectors nan.npy --ranked 300": (
         "--vectors nan.npy: it contains NaN", "in row 250",
     ),
+    "search v.vectors few.npy --vectors base.npy --ranked 3 -k 5": (
+        "--ranked 3: at least -k 5 vectors must be ranked",
+    ),
     "search v.vectors few.npy --ranked 20": ("--ranked 20 needs --vectors",),
     "calibrate v.vectors queries.npy truth.npy --ranked 20": ("--ranked 20 needs --vectors",),
     "search v.vectors few.npy --vectors narrow.npy": ("--vectors narrow.npy", "8 dimensions"),

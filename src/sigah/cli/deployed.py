@@ -17,9 +17,16 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from sigah.cli.inputs import naming, read_model, reading
-from sigah.cli.searching import check_raw, open_codes_of_model
+from sigah.cli.inputs import naming, read_model
+from sigah.cli.searching import (
+    DEFAULT_OVERSAMPLING,
+    RANKINGS,
+    check_has_candidates,
+    check_raw,
+    open_codes_of_model,
+)
 from sigah.cli.subjects import CodeSubject, EngineSubject, Subject, VectorSubject
+from sigah.cli.vector_index import read_vector_index
 from sigah.cli.vectors import column_of_ids, file_named, read_vectors
 from sigah.engines import connect
 from sigah.engines.registry import parse_settings
@@ -31,7 +38,6 @@ from sigah.evaluation.results import write_results
 from sigah.evaluation.truth import cached_neighbors, content_hash
 from sigah.metric import check_same_metric
 from sigah.progress import phase
-from sigah.refinement import VectorIndex
 from sigah.rows import finite, open_array
 from sigah.rows.formats.hdf5 import metric_stated_in
 
@@ -42,8 +48,8 @@ __all__ = ["Recipe", "evaluate_deployed", "subject_of"]
 class Recipe:
     """How the index is searched, and what is true, as the user wrote it."""
 
-    by: str
-    oversampling: str
+    by: str | None
+    oversampling: str | None
     vectors: str | None
     truth: str | None
     qrels: str | None
@@ -57,9 +63,7 @@ def subject_of(
 ) -> Iterator[Subject]:
     """What the arguments name: a model and its codes or a target of an engine, or vectors."""
     if index is None:
-        with reading(base, "INDEX", "vectors"):
-            vectors = VectorIndex.open(base)
-        yield VectorSubject(vectors, base)
+        yield VectorSubject(read_vector_index(base), base)
     elif engine is None:
         yield CodeSubject(open_codes_of_model(base, Path(index)), base)
     else:
@@ -81,22 +85,17 @@ def evaluate_deployed(
 
     ``name`` is what the user calls the subject.
     """
-    by, has_candidates = subject.rankings(recipe.by)
-    check_raw(by, recipe.vectors)
-    widths = _oversamplings(recipe.oversampling) if has_candidates else [1.0]
-    if recipe.truth is recipe.qrels is recipe.vectors is None:
-        raise ValueError(
-            "nothing says which neighbours are right: give --truth (ids of true neighbours),"
-            " --qrels (relevance judgements) or --vectors (the encoded vectors, for exact truth)"
-        )
+    by = subject.ranking(recipe.by)
     k = min(recipe.k, subject.n)
+    widths = _oversamplings(recipe.oversampling, by, most=subject.n / k)
+    _check_used(recipe, by)
     with naming("QUERIES", queries):
         vectors = _read_rows(queries, "QUERIES", subject, header)
         looked_up = finite(np.asarray(vectors), 0)
     rows = None
     if recipe.vectors is not None:
         rows = _read_rows(recipe.vectors, "--vectors", subject, header)
-    truth, source = _truth(recipe, subject, rows, looked_up, k)
+    truth, source = _truth(recipe, subject, by, rows, looked_up, k)
     grades = None if recipe.qrels is None else _grades(recipe, subject, vectors)
     results: dict[str, Any] = {
         "data": {
@@ -125,9 +124,7 @@ def evaluate_deployed(
             naming("--qrels", recipe.qrels, only="judgements"),
         ):
             found = measure_search(search, looked_up, k, truth=truth, grades=grades, show=True)
-        results["measurements"].append(
-            {"by": by, "oversampling": width if has_candidates else None, **asdict(found)}
-        )
+        results["measurements"].append({"by": by, "oversampling": width, **asdict(found)})
         results |= provenance()
         if json_file is not None:  # after every recipe, so that an interruption loses none
             write_results(json_file, results)
@@ -146,18 +143,41 @@ def _read_rows(argument: str, name: str, subject: Subject, header: bool | None) 
     return vectors
 
 
-def _oversamplings(text: str) -> list[float]:
+def _oversamplings(text: str | None, by: str, most: float) -> list[float | None]:
+    """Candidates for each neighbour, to be measured in turn; None: as the index says itself."""
+    if text is None:
+        return [min(DEFAULT_OVERSAMPLING, most) if by in RANKINGS else None]
+    check_has_candidates(by, text)
     try:
         numbers = [float(word) for word in text.split(",")]
     except ValueError:
         numbers = []
-    if not numbers or not all(1 <= number < float("inf") for number in numbers):
+    if not numbers or not all(number >= 1 for number in numbers):
         raise ValueError(f"--oversampling {text}: give numbers of at least 1, separated by commas")
-    return numbers
+    return [min(number, most) for number in numbers]
+
+
+def _check_used(recipe: Recipe, by: str) -> None:
+    """Refuse what says nothing about the truth, and what no other option uses."""
+    check_raw(by, recipe.vectors)
+    if recipe.truth is recipe.qrels is recipe.vectors is None:
+        raise ValueError(
+            "nothing says which neighbours are right: give --truth (ids of true neighbours),"
+            " --qrels (relevance judgements) or --vectors (the encoded vectors, for exact truth)"
+        )
+    if recipe.vectors is not None and recipe.truth is not None and by != "raw":
+        raise ValueError(
+            f"--vectors {recipe.vectors}: --truth says already which neighbours are right; leave"
+            " one of them out, or add --by raw to rank by these vectors"
+        )
+    if recipe.query_ids is not None and recipe.qrels is None:
+        raise ValueError(
+            f"--query-ids {recipe.query_ids} needs --qrels, the judgements that name queries by it"
+        )
 
 
 def _truth(
-    recipe: Recipe, subject: Subject, rows: Any, queries: NDArray[Any], k: int
+    recipe: Recipe, subject: Subject, by: str, rows: Any, queries: NDArray[Any], k: int
 ) -> tuple[NDArray[Any] | None, str | None]:
     """Ids of true neighbours and where they come from; None if only judgements are given."""
     if recipe.truth is not None:
@@ -173,11 +193,12 @@ def _truth(
     if rows is None:
         return None, None
     if not subject.has_rows_as_ids(len(rows)):
-        if recipe.qrels is not None:
+        if recipe.qrels is not None and by == "raw":
             return None, None
+        cure = "give --truth" if recipe.qrels is None else "leave --vectors out"
         raise ValueError(
             f"--vectors {recipe.vectors}: the index does not hold the codes of just these"
-            f" {len(rows):,} rows, so they do not say what is true in it; give --truth"
+            f" {len(rows):,} rows, so they do not say what is true in it; {cure}"
         )
     metric = subject.metric
     with phase("finding the true neighbours", show=True), naming("--vectors", recipe.vectors):

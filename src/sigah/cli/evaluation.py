@@ -15,7 +15,7 @@ from sigah.cli.data import fetch_with_bar
 from sigah.cli.inputs import naming, read_model
 from sigah.cli.options import Header, Metric, Overwrite
 from sigah.cli.outputs import check_output
-from sigah.cli.recipes import RecipeFile, check_model, take_recipe
+from sigah.cli.recipes import RecipeFile, check_index, check_model, take_recipe
 from sigah.cli.vectors import read_vectors
 from sigah.hashers.registry import knows_metric, methods_for_any_vectors
 from sigah.lab import datasets
@@ -86,16 +86,21 @@ def evaluate(
         bool, typer.Option("--resume", help="Keep the runs that the --json file already has.")
     ] = False,
     by: Annotated[
-        str, typer.Option(help="With MODEL: how candidates are ranked, as in `sigah search`.")
-    ] = "hamming",
+        str | None,
+        typer.Option(
+            help="With MODEL: how candidates are ranked, as in `sigah search`; with an index of"
+            " vectors: raw, or by default its tables."
+        ),
+    ] = None,
     oversampling: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="NUMBERS",
-            help="With --by: candidates for each neighbour; several numbers, separated by commas,"
-            " are measured in turn.",
+            help="With --by, or with an index of vectors: candidates for each neighbour; several"
+            " numbers, separated by commas, are measured in turn; inf: all. Default: 10, or the"
+            " shortlist of an index of vectors.",
         ),
-    ] = "10",
+    ] = None,
     vectors: Annotated[
         str | None,
         typer.Option(help="With MODEL: the encoded vectors, for --by raw and for exact truth."),
@@ -150,12 +155,16 @@ def evaluate(
             settled = take_recipe(context, recipe, "codes" if kind == "model" else "vectors")
             made = settled.recipe
             k = settled.default("k", k, made.k)
-            if kind == "model" or made.reads:
-                by = settled.option("by", "--by", by, made.by)
+            by = settled.option("by", "--by", by, made.by)
+            if made.reads or by == "asymmetric":
                 wide = f"{made.oversampling(k or 10):g}"
                 oversampling = settled.option("oversampling", "--oversampling", oversampling, wide)
             if kind == "model":
                 check_model(read_model(Path(base)), settled, f"MODEL {base}")
+            else:
+                from sigah.cli.vector_index import read_vector_index
+
+                check_index(read_vector_index(Path(base)), settled, f"INDEX {base}")
         _refuse(context, OF_METHODS, "fits methods; leave it out to measure MODEL")
         _evaluate_deployed(
             [base, queries, deployed_queries],

@@ -10,7 +10,7 @@ import typer
 from sigah.advice.recipe import FACTORIES, OF_HASHERS, Recipe, read_recipe
 from sigah.cli.inputs import naming
 
-__all__ = ["RecipeFile", "Settled", "check_model", "take_recipe"]
+__all__ = ["RecipeFile", "Settled", "check_index", "check_model", "take_recipe"]
 
 RecipeFile = Annotated[
     Path | None,
@@ -85,3 +85,14 @@ def check_model(hasher: Any, settled: Settled, name: str = "MODEL") -> None:
                 f"{name} has {what} {own}, but the recipe {settled.path} says {wanted}; fit the"
                 " model with the recipe"
             )
+
+
+def check_index(index: Any, settled: Settled, name: str = "INDEX") -> None:
+    """Refuse an index of vectors that is not the one of the recipe."""
+    recipe = settled.recipe
+    if (index.n_bytes, index.metric) != (recipe.bytes, recipe.metric):
+        raise ValueError(
+            f"{name} has {index.n_bytes} bytes and metric {index.metric}, but the recipe"
+            f" {settled.path} says {recipe.bytes} and {recipe.metric}; build the index with the"
+            " recipe"
+        )

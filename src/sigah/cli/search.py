@@ -37,6 +37,7 @@ from sigah.cli.outputs import check_output, show_neighbours
 from sigah.cli.recipes import RecipeFile, check_model, take_recipe
 from sigah.cli.searching import (
     RANKINGS,
+    check_has_candidates,
     check_ranking,
     check_raw,
     index_of,
@@ -73,9 +74,11 @@ def search(
         ),
     ] = "hamming",
     oversampling: Annotated[
-        float,
-        typer.Option(min=1, help="Candidates for each neighbour, with --by; inf: all codes."),
-    ] = 10,
+        float | None,
+        typer.Option(
+            min=1, help="Candidates for each neighbour, with --by; default: 10; inf: all codes."
+        ),
+    ] = None,
     vectors: Annotated[
         str | None, typer.Option(help="The encoded vectors, for --by raw; ids are their rows.")
     ] = None,
@@ -97,9 +100,12 @@ def search(
         settled = take_recipe(context, recipe, "codes")
         k = settled.default("k", k, settled.recipe.k)
         by = settled.option("by", "--by", by, settled.recipe.by)
-        wide = settled.recipe.oversampling(k)
-        oversampling = settled.option("oversampling", "--oversampling", oversampling, wide)
+        if by != "hamming":
+            wide = settled.recipe.oversampling(k)
+            oversampling = settled.option("oversampling", "--oversampling", oversampling, wide)
     check_raw(by, vectors)
+    if oversampling is not None:
+        check_has_candidates(by, oversampling)
     if by != "raw" and vectors is not None:
         raise ValueError("--vectors is for --by raw only; leave it out or add --by raw")
     opened = open_codes_of_model(model, base)

@@ -16,9 +16,19 @@ from sigah.cli.inputs import has_keys, naming, read_codes, read_index, read_mode
 from sigah.hashers import BinaryHasher
 from sigah.search import HammingIndex, KeyedIndex, TwoStageSearch
 
-__all__ = ["RANKINGS", "Opened", "check_ranking", "check_raw", "index_of", "open_codes_of_model"]
+__all__ = [
+    "DEFAULT_OVERSAMPLING",
+    "RANKINGS",
+    "Opened",
+    "check_has_candidates",
+    "check_ranking",
+    "check_raw",
+    "index_of",
+    "open_codes_of_model",
+]
 
 RANKINGS = ("asymmetric", "spherical", "decoded", "raw")
+DEFAULT_OVERSAMPLING = 10.0
 
 Find = Callable[[Any, int], tuple[NDArray[Any], NDArray[Any]]]
 
@@ -36,6 +46,15 @@ def check_raw(by: str, vectors: str | None) -> None:
     """Refuse raw ranking without vectors."""
     if by == "raw" and vectors is None:
         raise ValueError("--by raw needs --vectors, the vectors that were encoded")
+
+
+def check_has_candidates(by: str, oversampling: object) -> None:
+    """Refuse a number of candidates where Hamming distances rank all codes."""
+    if by == "hamming":
+        raise ValueError(
+            f"--oversampling {oversampling}: ranking by Hamming distance has no candidates; leave"
+            " it out, or say with --by what ranks them"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,11 +86,12 @@ class Opened:
         )
 
     def search(
-        self, by: str, oversampling: float, vectors: Any = None, allowed: Any = None
+        self, by: str, oversampling: float | None, vectors: Any = None, allowed: Any = None
     ) -> Find:
         """A function from queries and ``k`` to distances and ids or keys.
 
-        ``vectors`` are needed for raw ranking only; ``allowed`` is a filter of the index.
+        ``oversampling`` is None by default, and for Hamming distances. ``vectors`` are needed for
+        raw ranking only; ``allowed`` is a filter of the index.
         """
         if by == "hamming":
             index, hasher = self.index, self.hasher
@@ -79,7 +99,11 @@ class Opened:
         rows = vectors if by == "raw" else None
         with naming("--by", by):
             ranked = TwoStageSearch(
-                self.numbered, self.hasher, by, oversampling=oversampling, vectors=rows
+                self.numbered,
+                self.hasher,
+                by,
+                oversampling=oversampling or DEFAULT_OVERSAMPLING,
+                vectors=rows,
             )
 
         def find(some: Any, k: int) -> Any:

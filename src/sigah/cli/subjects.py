@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from copy import copy
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sigah.cli.searching import RANKINGS, Find, Opened, check_ranking
+from sigah.cli.searching import Find, Opened, check_ranking
 from sigah.engines import Engine, VectorSearch
 from sigah.refinement import VectorIndex
 
@@ -43,14 +44,16 @@ class Subject(ABC):
     def about(self) -> dict[str, Any]:
         """The method and all sizes, as JSON can hold them."""
 
-    def rankings(self, by: str) -> tuple[str, bool]:
-        """How it ranks, by its own name, and whether candidates must be given."""
-        check_ranking(by)
-        return by, by != "hamming"
+    def ranking(self, by: str | None) -> str:
+        """How it ranks, by its own name; None: by what it holds."""
+        return check_ranking(by or "hamming")
 
     @abstractmethod
-    def search(self, by: str, oversampling: float, rows: Any) -> Find:
-        """A function from queries and ``k`` to distances and ids."""
+    def search(self, by: str, oversampling: float | None, rows: Any) -> Find:
+        """A function from queries and ``k`` to distances and ids.
+
+        ``oversampling`` is None if nothing says how many candidates are ranked.
+        """
 
     @abstractmethod
     def has_rows_as_ids(self, n: int) -> bool:
@@ -91,7 +94,7 @@ class CodeSubject(Subject):
             "bytes_per_vector": float(kept / max(1, self.n)),
         }
 
-    def search(self, by: str, oversampling: float, rows: Any) -> Find:
+    def search(self, by: str, oversampling: float | None, rows: Any) -> Find:
         return self.opened.search(by, oversampling, rows)
 
     def has_rows_as_ids(self, n: int) -> bool:
@@ -130,21 +133,27 @@ class VectorSubject(Subject):
             "bytes_per_vector": per_vector,
         }
 
-    def rankings(self, by: str) -> tuple[str, bool]:
-        if by in set(RANKINGS) - {"raw"}:
+    def ranking(self, by: str | None) -> str:
+        if by in (None, "tables"):
+            return "tables"
+        if check_ranking(by) != "raw":
             raise ValueError(
                 f"--by {by}: an index of vectors ranks by its bytes; leave --by out, or say --by"
                 " raw to rank the best by --vectors once more"
             )
-        check_ranking(by)
-        return ("raw", True) if by == "raw" else ("tables", False)
+        return by
 
-    def search(self, by: str, oversampling: float, rows: Any) -> Find:
+    def search(self, by: str, oversampling: float | None, rows: Any) -> Find:
+        index = copy(self.index)  # with a shortlist of its own
+        if oversampling is None:
+            return index.search
+
         def find(some: Any, k: int) -> Any:
-            if by != "raw":
-                return self.index.search(some, k)
-            ranked = min(self.n, math.ceil(oversampling * k)) if oversampling < math.inf else self.n
-            return self.index.search(some, k, vectors=rows, n_ranked=ranked)
+            ranked = math.ceil(round(oversampling * k, 6))
+            if by == "raw":
+                return index.search(some, k, vectors=rows, n_ranked=ranked)
+            index.shortlist = ranked
+            return index.search(some, k)
 
         return find
 
@@ -188,12 +197,12 @@ class EngineSubject(Subject):
             "bytes_per_vector": None if size is None else size / max(1, self.n),
         }
 
-    def rankings(self, by: str) -> tuple[str, bool]:
-        if by != "hamming":
+    def ranking(self, by: str | None) -> str:
+        if by not in (None, "hamming"):
             raise ValueError(f"--by {by}: an engine ranks by Hamming distance; leave --by out")
-        return by, False
+        return "hamming"
 
-    def search(self, by: str, oversampling: float, rows: Any) -> Find:
+    def search(self, by: str, oversampling: float | None, rows: Any) -> Find:
         def find(some: Any, k: int) -> Any:
             with self._lock:
                 return self.engine.search(some, k)

@@ -24,7 +24,7 @@ from sigah.cli.options import (
     check_metric,
 )
 from sigah.cli.outputs import check_output, show_neighbours
-from sigah.cli.recipes import RecipeFile, take_recipe
+from sigah.cli.recipes import RecipeFile, check_index, take_recipe
 from sigah.cli.search import at_most, in_blocks
 from sigah.cli.vectors import column_of_ids, has_column, read_vectors
 from sigah.progress import phase
@@ -34,7 +34,7 @@ from sigah.rows import finite, open_array
 from sigah.search.checks import check_ids
 from sigah.search.layout import MAX_BITS
 
-__all__ = ["app"]
+__all__ = ["app", "read_vector_index"]
 
 app = typer.Typer(
     help="Keep vectors in a few bytes each: build, add, remove, search, calibrate, statistics.",
@@ -118,7 +118,7 @@ def add(index: Index, vectors: Vectors, ids: Ids = None, header: Header = None) 
 
     Example: sigah vectors add glove.vectors today.npy
     """
-    held = _read_index(index)
+    held = read_vector_index(index)
     rows = _read_rows(vectors, "VECTORS", held, header)
     numbers = _read_ids(ids, rows)
     with phase("adding vectors", show=True):
@@ -134,7 +134,7 @@ def remove(index: Index, ids: Annotated[str, typer.Argument(metavar="IDS", help=
 
     Example: sigah vectors remove glove.vectors 7,11,13
     """
-    held = _read_index(index)
+    held = read_vector_index(index)
     unwanted = read_ids(ids, "IDS")
     with naming("INDEX", index):
         held.remove(unwanted)
@@ -168,15 +168,11 @@ def search(
     inputs = (index, queries, vectors, chosen, recipe)
     check_output(out, "neighbours", inputs, overwrite=overwrite)
     _check_ranked(ranked, vectors)
-    held = _read_index(index)
+    held = read_vector_index(index)
     if recipe is not None:
         settled = take_recipe(context, recipe, "vectors")
         made = settled.recipe
-        if (held.n_bytes, held.metric) != (made.bytes, made.metric):
-            raise ValueError(
-                f"INDEX {index} has {held.n_bytes} bytes and metric {held.metric}, but the recipe"
-                f" {recipe} says {made.bytes} and {made.metric}; build the index with the recipe"
-            )
+        check_index(held, settled, f"INDEX {index}")
         k = settled.default("k", k, made.k)
         if made.reads and vectors is None:
             raise ValueError(f"--recipe {recipe}: it ranks by --vectors, the original vectors")
@@ -187,6 +183,8 @@ def search(
     allowed = None if chosen is None else held.select(read_ids(chosen, "--filter"))
     rows = None if vectors is None else _read_rows(vectors, "--vectors", held, header)
     k = at_most(k, len(held), "vectors")
+    if recipe is None and ranked is not None and ranked < k:
+        raise ValueError(f"--ranked {ranked}: at least -k {k} vectors must be ranked")
 
     def find(some: Any, first: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         checked = finite(some, first, largest=held.refined.largest)
@@ -219,7 +217,7 @@ def calibrate(
     Example: sigah vectors calibrate glove.vectors glove-50:queries truth.npz --recall 0.9
     """
     _check_ranked(ranked, vectors)
-    held = _read_index(index)
+    held = read_vector_index(index)
     looked_up = _read_rows(queries, "QUERIES", held, header)
     wanted = _read_truth(truth)
     rows = None if vectors is None else _read_rows(vectors, "--vectors", held, header)
@@ -240,7 +238,7 @@ def calibrate(
 @app.command()
 def stats(index: Index) -> None:
     """Print the number of vectors in an index, their bytes and its settings, as JSON."""
-    held = _read_index(index)
+    held = read_vector_index(index)
     told = {
         "vectors": len(held),
         "dimensions": held.refined.n_features,
@@ -255,7 +253,7 @@ def stats(index: Index) -> None:
     typer.echo(json.dumps(told, indent=2))
 
 
-def _read_index(path: Path) -> VectorIndex:
+def read_vector_index(path: Path) -> VectorIndex:
     """The index in a file, mapped."""
     with reading(path, "INDEX", "vectors"):
         return VectorIndex.open(path)
