@@ -69,6 +69,9 @@ WRONG: dict[str, tuple[str, ...]] = {
     "encode m.model base.npy -o c.txt": ("--out c.txt", ".npy or .parquet"),
     "encode m.model base.npy -o c.npy --ids key": ("--ids key", ".parquet files only"),
     "encode m.model base.npy -o c.parquet --ids key": ("--ids key", "Parquet and Arrow"),
+    "encode m.model source.parquet -o c.parquet --ids kay": (
+        "--ids kay", "no column 'kay'; there is key, vector",
+    ),
     # outputs
     "fit base.npy": ("Missing option", "--out"),
     "fit base.npy -o no/such/m": ("--out no/such/m", "folder does not exist", "create it"),

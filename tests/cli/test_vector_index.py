@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow
+import pyarrow.feather
 import pyarrow.parquet
 import pytest
 
@@ -78,6 +79,32 @@ def test_ids_are_a_column_of_the_file(workplace: Path, run: Any) -> None:
     status, _, err = run("vectors", "add", "v.vectors", "rows.parquet", "--ids", "name")
     assert status == 1
     assert "--ids name: its ids must be whole numbers" in err
+
+
+@pytest.mark.parametrize("kind", ["parquet", "feather"])
+def test_a_mistyped_column_of_ids_lists_at_most_ten_that_exist(
+    workplace: Path, run: Any, kind: str
+) -> None:
+    column = pyarrow.FixedSizeListArray.from_arrays(RAW[:40].ravel(), RAW.shape[1])
+    labels = {f"label{i}": np.arange(40) for i in range(12)}
+    table = pyarrow.table({"id": np.arange(40), "vector": column, **labels})
+    write = {"parquet": pyarrow.parquet.write_table, "feather": pyarrow.feather.write_feather}
+    write[kind](table, f"rows.{kind}")
+    for command in ("build -o w", "add v.vectors"):
+        words = f"vectors {command} rows.{kind} --ids idd"
+        status, _, err = run(*words.split())
+        assert status == 1
+        assert "--ids idd: no such file, and not a list of ids" in err
+        assert err.endswith(
+            "; VECTORS has the columns id, vector, label0, label1, label2, label3, label4, label5,"
+            " label6, label7 and 4 more\n"
+        )
+    status, _, err = run(*f"vectors build rows.{kind}:vec -o w".split())
+    assert f"VECTORS rows.{kind}:vec: there is no column 'vec'; there is rows" in err
+    assert run("vectors", "build", f"rows.{kind}", "--ids", "1,2", "-o", "w")[2].endswith(
+        "2 ids for 40 vectors; VECTORS has the columns id, vector, label0, label1, label2, label3,"
+        " label4, label5, label6, label7 and 4 more\n"
+    )
 
 
 def test_added_vectors_are_found_until_they_are_removed(workplace: Path, run: Any) -> None:

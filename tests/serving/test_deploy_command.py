@@ -106,7 +106,9 @@ REFUSED = {
     "create there docs.index old.model": "there exists already",
     "search served few.npy": "FOLDER served: there is no deployment",
     "add there few.parquet --ids name": "--ids name: key 'doc/0' is in the index already",
-    "add there few.parquet --ids title": "there are 1 ids for 9 vectors",
+    "add there few.parquet --ids title": "there are 1 ids for 9 vectors; VECTORS has the columns",
+    "reencode there new.model few.parquet --ids title": "--ids title: there are 1 ids for 9 vectors"
+        "; VECTORS has the columns",
     "add there few.npy --ids a,b": "--ids a,b: there are 2 ids for 9 vectors",
     "update there more.parquet --ids name": "--ids name: key 'doc/300' is not in the index",
     "remove there doc/1,x": "IDS doc/1,x: key 'x' is not in the index",

@@ -21,6 +21,7 @@ from sigah.files.folders import is_code_folder
 from sigah.hashers import DecoderMixin, ScoringHasher, TrainingInterrupted
 from sigah.hashers.registry import make_hasher, method_class, method_names
 from sigah.progress import phase
+from sigah.rows.ids import IdColumn
 
 __all__ = ["encode", "fit", "inspect", "methods"]
 
@@ -168,11 +169,11 @@ def encode(
     if recipe is not None:
         check_model(hasher, take_recipe(context, recipe, "codes"), f"MODEL {model}")
     source = read_vectors(vectors, hasher=hasher, header=header)
+    if ids is not None:
+        with naming("--ids", ids):
+            IdColumn.of(source, ids)
     try:
-        with (
-            naming("VECTORS", vectors, only="Input X "),
-            naming("--ids", ids, only="only Parquet and Arrow"),
-        ):
+        with naming("VECTORS", vectors, only="Input X "):
             done = streams.encode(hasher, source, out, ids=ids, overwrite=overwrite, show=True)
     except KeyboardInterrupt:
         typer.echo(f"interrupted: the same command resumes ({out})", err=True)

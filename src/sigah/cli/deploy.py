@@ -24,7 +24,7 @@ from sigah.cli.inputs import (
 from sigah.cli.options import FORMS, IDS, Filter, Header, Neighbours, Out, Overwrite, Vectors
 from sigah.cli.outputs import check_output, show_neighbours
 from sigah.cli.search import at_most, in_blocks
-from sigah.cli.vectors import column_of_ids, has_column, read_vectors
+from sigah.cli.vectors import column_note, column_of_ids, has_column, read_vectors
 from sigah.progress import phase
 from sigah.refinement import VectorIndex
 from sigah.rows import finite
@@ -292,7 +292,14 @@ def _read_ids(ids: str | None, rows: Any, serving: Any) -> Any:
         return None
     if has_column(rows, ids):
         return ids
-    return read_keys(ids, "--ids") if isinstance(serving.index, KeyedIndex) else read_ids(ids)
+    note = column_note(rows)
+    keyed = isinstance(serving.index, KeyedIndex)
+    named = read_keys(ids, "--ids") if keyed else read_ids(ids, note=note)
+    if len(named) != rows.shape[0]:
+        raise ValueError(
+            f"--ids {ids[:60]}: there are {len(named):,} ids for {rows.shape[0]:,} vectors{note}"
+        )
+    return named
 
 
 def _change(folder: Path, how: str, vectors: str, ids: str, header: bool | None) -> None:
@@ -303,10 +310,6 @@ def _change(folder: Path, how: str, vectors: str, ids: str, header: bool | None)
     named: Any = _read_ids(ids, rows, serving)
     if named is ids:
         named = column_of_ids(rows, ids, "--ids")
-    if len(named) != rows.shape[0]:
-        raise ValueError(
-            f"--ids {ids[:60]}: there are {len(named):,} ids for {rows.shape[0]:,} vectors"
-        )
     with (
         phase("writing changes", show=True),
         naming("VECTORS", vectors, only="vectors"),

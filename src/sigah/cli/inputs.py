@@ -171,8 +171,11 @@ def read_chosen(argument: str, index: HammingIndex | KeyedIndex, name: str) -> N
     return read_keys(argument, name) if isinstance(index, KeyedIndex) else read_ids(argument, name)
 
 
-def read_ids(argument: str, name: str = "--ids") -> NDArray[np.int64]:
-    """Ids: whole numbers separated by commas, or the ids in a file."""
+def read_ids(argument: str, name: str = "--ids", *, note: str = "") -> NDArray[np.int64]:
+    """Ids: whole numbers separated by commas, or the ids in a file.
+
+    ``note`` ends the error about a word that is neither.
+    """
     if not argument.strip():
         raise ValueError(f"{name} is empty; give ids: whole numbers separated by commas")
     if NUMBERS.fullmatch(argument):  # first: a list may be too long for a file name
@@ -181,7 +184,7 @@ def read_ids(argument: str, name: str = "--ids") -> NDArray[np.int64]:
     if not is_file(path):
         raise ValueError(
             f"{name} {argument[:60]}: no such file, and not a list of ids; give whole numbers"
-            " separated by commas, a .npy file, or a text file with one id per line"
+            f" separated by commas, a .npy file, or a text file with one id per line{note}"
         )
     with naming(name, argument):
         if path.suffix.lower() == ".npy":

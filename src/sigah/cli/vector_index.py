@@ -26,7 +26,7 @@ from sigah.cli.options import (
 from sigah.cli.outputs import check_output, show_neighbours
 from sigah.cli.recipes import RecipeFile, check_index, take_recipe
 from sigah.cli.search import at_most, in_blocks
-from sigah.cli.vectors import column_of_ids, has_column, read_vectors
+from sigah.cli.vectors import column_note, column_of_ids, has_column, read_vectors
 from sigah.progress import phase
 from sigah.refinement import VectorIndex
 from sigah.refinement.vector_index import LEAST_BYTES
@@ -284,9 +284,12 @@ def _read_ids(ids: str | None, rows: Any) -> NDArray[np.int64] | None:
         with naming("--ids", ids):
             numbers = check_ids(column_of_ids(rows, ids, "--ids"), name="its ids")
     else:
-        numbers = read_ids(ids)
-    if len(numbers) != n:
-        raise ValueError(f"--ids {ids[:60]}: there are {len(numbers):,} ids for {n:,} vectors")
+        note = column_note(rows)
+        numbers = read_ids(ids, note=note)
+        if len(numbers) != n:
+            raise ValueError(
+                f"--ids {ids[:60]}: there are {len(numbers):,} ids for {n:,} vectors{note}"
+            )
     values, counts = np.unique(numbers, return_counts=True)
     if len(values) < n:
         raise ValueError(f"--ids {ids[:60]}: id {values[counts.argmax()]} is given twice")

@@ -11,10 +11,10 @@ from sigah.cli.inputs import is_file, naming
 from sigah.cli.options import suggestion
 from sigah.files.targets import KINDS
 from sigah.hashers import BinaryHasher
-from sigah.rows import MissingLibraryError
-from sigah.rows.ids import IdColumn
+from sigah.rows.ids import IdColumn, columns_beside
+from sigah.rows.lazy import listed
 
-__all__ = ["column_of_ids", "file_named", "has_column", "read_vectors"]
+__all__ = ["column_note", "column_of_ids", "file_named", "has_column", "read_vectors"]
 
 
 def read_vectors(
@@ -51,13 +51,13 @@ def column_of_ids(vectors: Any, column: str | None, option: str) -> Sequence[Any
 
 def has_column(vectors: Any, word: str) -> bool:
     """Whether a word of ``--ids`` names a column beside vectors, rather than a file or ids."""
-    if is_file(Path(word)):
-        return False
-    try:
-        IdColumn.of(vectors, word)
-    except (ValueError, MissingLibraryError):
-        return False
-    return True
+    return not is_file(Path(word)) and word in columns_beside(vectors)
+
+
+def column_note(vectors: Any) -> str:
+    """``; VECTORS has the columns ...`` if it has any: the end of an error about ``--ids``."""
+    names = columns_beside(vectors)
+    return f"; VECTORS has the columns {listed(names)}" if names else ""
 
 
 def file_named(argument: str) -> Path:

@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from sigah.rows.formats.tables import column_of_lists, rows_of_lists
-from sigah.rows.lazy import naming, require
+from sigah.rows.lazy import listed, naming, require
 from sigah.rows.readers import vector_files
 
 __all__ = ["Part", "parquet_files", "read_part", "split"]
@@ -89,7 +89,7 @@ def split(
             vectors, _ = column_of_lists(file, stored.schema_arrow, vectors)
             known = stored.schema_arrow.names
             if ids is not None and ids not in known:
-                raise ValueError(f"there is no column {ids!r} of ids; there is {', '.join(known)}")
+                raise ValueError(f"there is no column {ids!r} of ids; there is {listed(known)}")
             counts = [stored.metadata.row_group(i).num_rows for i in range(stored.num_row_groups)]
         groups: list[int] = []
         start = held = 0

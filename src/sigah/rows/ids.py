@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from sigah.rows.formats.tables import open_column
+from sigah.rows.formats.tables import columns_of, open_column
 from sigah.rows.lazy import require
 from sigah.rows.sources import files_of
 
-__all__ = ["IdColumn"]
+__all__ = ["IdColumn", "columns_beside"]
 
 PURPOSE = "Parquet files"
 
@@ -78,3 +78,9 @@ class IdColumn:
             return joined[:count]
 
         return take
+
+
+def columns_beside(rows: object) -> list[str]:
+    """The names of the columns of the first file that rows are read from; none if it has none."""
+    files = files_of(rows)
+    return columns_of(files[0]) if files else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,13 @@ __all__ = [
     "MissingLibraryError",
     "as_vectors",
     "is_numeric",
+    "listed",
     "naming",
     "require",
 ]
 
 Array = NDArray[Any]
+MOST_NAMES = 10  # in a message
 
 
 class LazyRows:
@@ -116,6 +118,20 @@ def naming(file: Path) -> Iterator[None]:
     except Exception as error:  # NumPy, zipfile, HDF5 and their helpers raise a dozen types
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{file}: {reason}") from error
+
+
+def listed(names: Iterable[str]) -> str:
+    """The first ten of some names, for messages.
+
+    Examples
+    --------
+    >>> from sigah.rows.lazy import listed
+    >>> listed("abc"), listed(map(str, range(14)))
+    ('a, b, c', '0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 4 more')
+    """
+    first = list(names)
+    more = len(first) - MOST_NAMES
+    return ", ".join(first[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def require(library: str, purpose: str) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sigah.rows.lazy import Array, LazyRows, is_numeric, require
+from sigah.rows.lazy import Array, LazyRows, is_numeric, listed, require
 
 __all__ = ["metric_stated_in", "open_hdf5"]
 
@@ -61,7 +61,7 @@ def _dataset(h5py: Any, stored: Any, file: Path, name: str | None) -> Any:
             (tables if is_numeric(node.dtype) else others)[path] = node
 
     stored.visititems(collect)
-    choices = ", ".join(f"{file.name}:{path}" for path in tables) or "no table of numbers"
+    choices = listed(f"{file.name}:{path}" for path in tables) or "no table of numbers"
     if name is None:
         vectors = [table for table in tables.values() if len(table.shape) == 2]
         if len(vectors) != 1:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from sigah.rows.formats.hdf5 import open_hdf5
-from sigah.rows.lazy import Array, LazyRows
+from sigah.rows.lazy import Array, LazyRows, listed
 
 __all__ = ["open_mat"]
 
@@ -67,7 +67,7 @@ def open_mat(file: Path, name: str | None) -> Array | LazyRows:
         return open_hdf5(file, name, by_columns=True)
     # the text that version 5 begins with has no zeros, the first number of version 4 has
     found = dict(_matrices_4(content) if 0 in head[:4] else _matrices_5(content))
-    choices = ", ".join(f"{file.name}:{variable}" for variable in found) or "no full matrix"
+    choices = listed(f"{file.name}:{variable}" for variable in found) or "no full matrix"
     if name is None:
         if len(found) != 1:
             raise ValueError(f"holds {len(found)} matrices, name the one to read: {choices}")

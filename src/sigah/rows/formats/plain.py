@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sigah.rows.lazy import Array
+from sigah.rows.lazy import Array, listed
 
 __all__ = ["open_idx", "open_idx_rows", "open_npy", "open_npz"]
 
@@ -33,7 +33,7 @@ def open_npz(file: Path, member: str | None) -> Array:
     """Read one array of an archive."""
     with zipfile.ZipFile(file) as archive:
         names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-        choices = ", ".join(f"{file.name}:{name}" for name in names) or "nothing"
+        choices = listed(f"{file.name}:{name}" for name in names) or "nothing"
         if member is None and len(names) != 1:
             raise ValueError(f"holds {len(names)} arrays, name the one to read: {choices}")
         name = names[0] if member is None else member

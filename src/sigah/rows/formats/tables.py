@@ -13,11 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from sigah.rows.lazy import Array, LazyRows, naming, require
+from sigah.rows.lazy import Array, LazyRows, listed, naming, require
 
-__all__ = ["column_of_lists", "open_arrow", "open_column", "open_parquet", "rows_of_lists"]
+__all__ = [
+    "column_of_lists",
+    "columns_of",
+    "open_arrow",
+    "open_column",
+    "open_parquet",
+    "rows_of_lists",
+]
 
 BATCH_BYTES = 8 << 20
+TABLES = (".parquet", ".arrow", ".feather")
 PAGE_BYTES = 1 << 20  # read at a time; otherwise a whole column of a row group is
 
 Pieces = Callable[[int], Iterator[Any]]  # the column of one piece in batches, as Arrow arrays
@@ -43,8 +51,7 @@ def open_parquet(file: Path, name: str | None) -> LazyRows:
 
 def open_arrow(file: Path, name: str | None) -> LazyRows:
     """Open the column ``name`` of an Arrow (Feather) file, or its only column of lists."""
-    pyarrow, ipc = require("pyarrow", "Arrow files"), require("pyarrow.ipc", "Arrow files")
-    stored = ipc.open_file(pyarrow.memory_map(str(file)))
+    stored = _open_arrow(file)
     column, number = column_of_lists(file, stored.schema, name)
 
     def decode(piece: int) -> Iterator[Any]:
@@ -52,6 +59,20 @@ def open_arrow(file: Path, name: str | None) -> LazyRows:
 
     groups = [stored.get_batch(i).num_rows for i in range(stored.num_record_batches)]
     return _rows(file, groups, _dimension(groups, decode), number, decode)
+
+
+def columns_of(file: Path) -> list[str]:
+    """The names of the columns of a Parquet or Arrow file; none of a file of another format."""
+    kind = file.suffix.lower()
+    if kind not in TABLES:
+        return []
+    with naming(file):
+        if kind == ".parquet":
+            schema = require("pyarrow.parquet", "Parquet files").read_schema(file)
+        else:
+            schema = _open_arrow(file).schema
+    names: list[str] = schema.names
+    return names
 
 
 def open_column(file: Path, name: str) -> tuple[Any, Iterator[Any]]:
@@ -63,7 +84,7 @@ def open_column(file: Path, name: str) -> tuple[Any, Iterator[Any]]:
         If the file is of another format or has no such column.
     """
     kind = file.suffix.lower()
-    if kind not in (".parquet", ".arrow", ".feather"):
+    if kind not in TABLES:
         raise ValueError(f"only Parquet and Arrow files have named columns of ids, not {file}")
     with naming(file):
         if kind == ".parquet":
@@ -71,12 +92,11 @@ def open_column(file: Path, name: str) -> tuple[Any, Iterator[Any]]:
             schema = stored.schema_arrow
             batches = stored.iter_batches(columns=[name])
         else:
-            pyarrow, ipc = require("pyarrow", "Arrow files"), require("pyarrow.ipc", "Arrow files")
-            stored = ipc.open_file(pyarrow.memory_map(str(file)))
+            stored = _open_arrow(file)
             schema = stored.schema
             batches = (stored.get_batch(i) for i in range(stored.num_record_batches))
         if schema.names.count(name) != 1:
-            raise ValueError(f"there is no column {name!r}; there is {', '.join(schema.names)}")
+            raise ValueError(f"there is no column {name!r}; there is {listed(schema.names)}")
 
     def values() -> Iterator[Any]:
         with naming(file):
@@ -90,7 +110,7 @@ def column_of_lists(file: Path, schema: Any, name: str | None) -> tuple[str, np.
     """The name of the column to read, and the type of its numbers."""
     numbers = {field.name: _number(field.type) for field in schema}
     known = {column: number for column, number in numbers.items() if number is not None}
-    choices = ", ".join(f"{file.name}:{column}" for column in known) or "no list of numbers"
+    choices = listed(f"{file.name}:{column}" for column in known) or "no list of numbers"
     if len(numbers) != len(schema):
         raise ValueError("two columns have the same name")
     if name is None:
@@ -105,6 +125,11 @@ def column_of_lists(file: Path, schema: Any, name: str | None) -> tuple[str, np.
             f"the column {name!r} holds {kind}, not lists of numbers; there is {choices}"
         )
     return name, known[name]
+
+
+def _open_arrow(file: Path) -> Any:
+    pyarrow, ipc = require("pyarrow", "Arrow files"), require("pyarrow.ipc", "Arrow files")
+    return ipc.open_file(pyarrow.memory_map(str(file)))
 
 
 def _number(kind: Any) -> np.dtype[Any] | None:
