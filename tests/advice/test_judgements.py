@@ -147,6 +147,13 @@ def test_intervals_cover_what_other_queries_keep() -> None:
     assert 180 <= hits <= 199
 
 
+def test_queries_that_lose_nothing_do_not_say_that_others_do_not() -> None:
+    truth = np.tile([0, 1], (100, 1))
+    _, kept = Judged.of([{0: 1}] * 100, truth).scores(truth)
+    assert 0.96 < kept.low < 0.98
+    assert kept.expected == kept.high == 1
+
+
 def test_missing_results_come_last() -> None:
     base = np.eye(4, dtype=np.float32)
     judged = Judged.of([{2: 1}], np.array([[2, 3]]))

@@ -55,6 +55,14 @@ def test_a_recall_of_one_in_a_sample_is_not_certain() -> None:
     assert 0.97 < told.low < told.expected < told.high < 1
 
 
+@pytest.mark.parametrize("n", [30, 300])
+def test_where_all_queries_find_all_the_interval_is_as_wide_as_that_of_a_proportion(n: int) -> None:
+    told = predict({1000: np.zeros((n, 10), int)}, 10, 1000)
+    # if the recall were `low`, so many queries would find all with a probability of a twelfth
+    assert 0.05 < told.low**n < 0.15
+    assert told.low < told.expected < told.high
+
+
 def test_shares_count_parts_of_neighbours_and_places() -> None:
     at = np.array([[0, 3, 1, 9], [5, 0, 2, 1]])
     assert share_found(at, 2, 1).tolist() == [0.5, 0.5]

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
-from sigah.evaluation import judgements_of, mean_interval, mrr, ndcg, read_qrels, recall
+from sigah.evaluation import judgements_of, mrr, ndcg, read_qrels, recall
 from sigah.evaluation.qrels import write_qrels
+from sigah.shares import share_interval
 
 METRICS = [ndcg, mrr, recall]
 
@@ -78,7 +79,7 @@ def test_queries_without_relevant_results_are_nan_and_left_out_of_mean_and_inter
     kept = scores.values[[0, 3]]
     assert kept[1] == 0  # a relevant result that was not found counts
     assert scores.mean == kept.mean()
-    assert scores.interval == mean_interval(kept)
+    assert scores.interval == share_interval(kept)
 
 
 @pytest.mark.parametrize("metric", METRICS)

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sigah.advice.orders import Ids, Vectors
-from sigah.advice.prediction import Interval
-from sigah.evaluation.intervals import mean_interval
+from sigah.advice.prediction import Interval, resampled
 from sigah.evaluation.relevance import Grades, QueryScores, check_grades, ndcg
 from sigah.search.scoring import compared, vector_distances
+from sigah.shares import ENDS
 
 __all__ = ["LEAST_JUDGED", "Found", "Judged", "grades_of_rows", "judged_queries"]
 
@@ -58,12 +58,14 @@ class Judged:
     def scores(self, ids: Ids) -> tuple[Interval, Interval]:
         """The nDCG of results, and its share of the nDCG of the full vectors.
 
-        The interval of the share is that of a ratio of means over the same queries.
+        The interval of the share is that of a ratio of means over the same queries, resampled.
         """
-        reached = ndcg(ids, self.grades, self.k)
-        share = reached.mean / self.full.mean
-        low, high = mean_interval((reached.values - share * self.full.values) / self.full.mean)
-        return _interval(reached), Interval(share + low, share, share + high)
+        reached, full = ndcg(ids, self.grades, self.k), self.full
+        share = reached.mean / full.mean
+        weights = resampled(len(full.values), seed=0)[1:]
+        kept = weights @ np.append(reached.values, (full.mean, 0))
+        low, high = np.quantile(kept / (weights @ np.append(full.values, [full.mean] * 2)), ENDS)
+        return _interval(reached), Interval(min(float(low), share), share, max(float(high), share))
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,10 +15,12 @@ better. Both effects go with ``1 / l``, and are alike: recall is too high by as 
 vectors that were learned from as it is too low among others. Both are measured on the sample, so
 what codebooks learned from any number of vectors give lies between them (:func:`towards_known`).
 
-The interval has four parts, in logits. Queries: everything is repeated on resampled queries. Size:
-what these predictions miss a doubling. Thinning: a share of what it loses. Learning: a share of the
-distance between known vectors and others. The constants are fitted to the residuals of three sets
-in ``benchmarks/advise.py``, and tested on three other ones.
+The interval has four parts, in logits. Queries: everything is repeated on resampled queries, among
+them half a query that finds all and half a query that finds nothing, as in
+:func:`sigah.shares.share_interval`: so the interval has a width even if every query finds all.
+Size: what these predictions miss a doubling. Thinning: a share of what it loses. Learning: a share
+of the distance between known vectors and others. The constants are fitted to the residuals of three
+sets in ``benchmarks/advise.py``, and tested on three other ones.
 """
 
 from __future__ import annotations
@@ -26,14 +28,24 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FITTED", "Constants", "Interval", "predict", "share_found", "towards_known"]
+from sigah.shares import ENDS
 
-RESAMPLES = 300
+__all__ = [
+    "FITTED",
+    "Constants",
+    "Interval",
+    "predict",
+    "resampled",
+    "share_found",
+    "towards_known",
+]
+
+RESAMPLES = 1000
 NORMAL = 1.96
 SLOPE_STEPS = 2.0  # doublings that the line beyond the last one is taken from
 
@@ -117,7 +129,7 @@ def predict(
     n = max(places)
     k = places[n].shape[1]
     doublings = max(0.0, math.log2(n_vectors / n))
-    weights = _weights(len(places[n]), seed)
+    weights = resampled(len(places[n]), seed)
     lost = _lost(places, shortlist, weights)
 
     def at(step: float) -> NDArray[np.float64]:
@@ -141,14 +153,17 @@ def predict(
         better = np.maximum(0.0, in_use - sampled)
     at_target = at_target + towards * better
     expected = float(at_target[0])
-    deviations = (
-        float(at_target[1:].std(ddof=1)),
+    others = NORMAL * math.hypot(
         constants.per_doubling * doublings,
         constants.of_lost * float(_between(doublings, lost)[0]),
         constants.of_known * float(better[0]),
     )
-    spread = NORMAL * math.hypot(*deviations)
-    return Interval(*(float(_expit(expected + side * spread)) for side in (-1, 0, 1)))
+    low, high = np.quantile(at_target[1:], ENDS)
+    return Interval(
+        low=_expit(expected - math.hypot(expected - low, others)),
+        expected=_expit(expected),
+        high=_expit(expected + math.hypot(high - expected, others)),
+    )
 
 
 def towards_known(learned: int, in_use: int, n_vectors: int) -> float:
@@ -197,19 +212,26 @@ def share_found(places: Places, k: float, shortlist: float) -> NDArray[np.float6
     return found
 
 
-def _weights(n_queries: int, seed: int) -> NDArray[np.float64]:
-    """Of the queries themselves, and of resampled ones: ``(1 + resamples, q)``."""
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(n_queries, np.full(n_queries, 1 / n_queries), RESAMPLES)
-    return np.vstack([np.ones(n_queries), drawn]) / n_queries
+@lru_cache(maxsize=2)
+def resampled(n_queries: int, seed: int) -> NDArray[np.float64]:
+    """Weights of queries, and of two more that count half: ``(1 + resamples, q + 2)``.
+
+    The first row has the queries as they are; in the others, they are drawn as in Rubin, "The
+    Bayesian bootstrap", 1981. A recall of 1 in a sample is not certainly 1: so the first of the two
+    more finds all, and the second one nothing.
+    """
+    once = np.append(np.ones(n_queries), (0.5, 0.5))
+    drawn = np.random.default_rng(seed).dirichlet(once, RESAMPLES)
+    weights = np.vstack([once / once.sum(), drawn])
+    weights.flags.writeable = False
+    return weights
 
 
 def _logits(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    # half a query more that finds all and half a query more that finds nothing: a recall of 1 in a
-    # sample is not certainly 1
-    n_queries = len(values)
-    p: Any = (weights @ values * n_queries + 0.5) / (n_queries + 1)
-    logits: NDArray[np.float64] = np.log(p) - np.log1p(-p)
+    found, missed = (
+        weights @ np.append(some, ends) for some, ends in ((values, (1, 0)), (1 - values, (0, 1)))
+    )
+    logits: NDArray[np.float64] = np.log(found) - np.log(missed)
     return logits
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sigah.checks import check_whole
-from sigah.evaluation.intervals import mean_interval
+from sigah.shares import share_interval
 
 __all__ = ["Grades", "QueryScores", "check_grades", "mrr", "ndcg", "recall"]
 
@@ -52,8 +52,8 @@ class QueryScores:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval of the mean: :func:`~sigah.evaluation.mean_interval`."""
-        return mean_interval(self.judged)
+        """The 95 % interval of the mean; it has a width even if all values are 1."""
+        return share_interval(self.judged)
 
 
 def ndcg(ranked_ids: ArrayLike, judgements: Sequence[Grades], k: int) -> QueryScores:

@@ -30,6 +30,7 @@ from sigah.search.layout import MAX_BITS, MISSING_ID
 from sigah.search.rerank import check_target, check_truth
 from sigah.search.scoring import compared, vector_distances
 from sigah.search.selection import MASK_REFUSED, Filter, is_mask
+from sigah.shares import share_interval
 
 __all__ = ["ShortlistCalibration", "VectorIndex"]
 
@@ -40,8 +41,6 @@ QUERY_BYTES = 1 << 21  # tables of queries at a time, for each thread: they stay
 CALIBRATION_QUERIES = 256
 CALIBRATION_ROWS = 1 << 26  # most rows that all calibration queries rank
 KEPT = 0.99  # share of the whole ranking that the default shortlist keeps
-Z = 1.96  # standard errors in an interval of 95 %
-
 CANDIDATES = 1 << 22  # that original vectors rank at a time
 
 Found = tuple[NDArray[np.float32], NDArray[np.int64]]  # distances and ids, (q, k)
@@ -547,12 +546,12 @@ class VectorIndex:
         )
         self.shortlist = best
         recall = float(shares[best].mean())
-        error = Z * float(shares[best].std(ddof=1)) / math.sqrt(len(rows)) if len(rows) > 1 else 1
+        low, high = share_interval(shares[best])
         return ShortlistCalibration(
             shortlist=best,
             recall=recall,
-            low=max(0.0, recall - error),
-            high=min(1.0, recall + error),
+            low=low,
+            high=high,
             reached=recall >= target_recall,
             target_recall=float(target_recall),
             curve=tuple(curve),
