@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["drawn_in", "principal_axes"]
+__all__ = ["centred", "drawn_in", "principal_axes"]
 
-FAR = 3  # times the root mean square of lengths is far out
-FAR_ROUNDS = 20
+FAR = 2  # times the median of lengths is far out
+MEAN_ROUNDS = 10
 
 
 def principal_axes(vectors: NDArray[np.float32], most: int) -> NDArray[np.float32]:
@@ -22,18 +22,32 @@ def principal_axes(vectors: NDArray[np.float32], most: int) -> NDArray[np.float3
     return np.ascontiguousarray(axes, np.float32)
 
 
-def drawn_in(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Vectors about 0, of which those that lie far out are made shorter.
+def centred(vectors: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """A mean of vectors ``(d,)``, and the vectors about it, those that lie far out made shorter.
 
-    Squared errors would otherwise let a few of them decide all that is learned. What is far depends
-    on the lengths of the result. More than a ninth of the vectors, alike in length, are never far
-    from the others, nor are a few distinct ones from many that are equal.
+    Squared errors would otherwise let those decide all that is learned. The mean is one of Huber's
+    ("Robust estimation of a location parameter", 1964): about it, the vectors as they are returned
+    have the mean 0.
+    """
+    mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+    for _ in range(MEAN_ROUNDS):
+        about = vectors - mean
+        drawn = drawn_in(about)
+        if drawn is about:
+            break
+        mean += drawn.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return mean, drawn_in(vectors - mean)
+
+
+def drawn_in(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Vectors about 0, of which none is longer than twice the median length.
+
+    The median is that of distinct vectors: a few of them among many that are equal are not far out.
     """
     lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors), dtype=np.float64)
-    distinct = np.unique(lengths)
-    most = np.inf
-    for _ in range(FAR_ROUNDS):
-        most = FAR * np.sqrt(np.square(np.minimum(distinct, most)).mean())
-    if distinct[-1] <= most:
+    probe = np.random.default_rng(0).standard_normal(vectors.shape[1], np.float32)
+    _, distinct = np.unique(np.einsum("nd,d->n", vectors, probe), return_index=True)
+    most = FAR * float(np.median(lengths[distinct]))
+    if lengths.max() <= most:
         return vectors
     return (vectors * (most / np.maximum(lengths, most))[:, np.newaxis]).astype(np.float32)

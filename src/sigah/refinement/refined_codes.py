@@ -28,7 +28,7 @@ from sigah.refinement.codebooks import (
     product_starts,
     starts_of_halves,
 )
-from sigah.refinement.principal_axes import drawn_in, principal_axes
+from sigah.refinement.principal_axes import centred, principal_axes
 from sigah.rows.blocks import LARGEST, Rows
 from sigah.rows.dtypes import check_rows
 from sigah.rows.sampling import sample_rows
@@ -200,10 +200,11 @@ class RefinedCodes:
         drawn = sample_rows(source, TRAINING_ROWS, random_state)
         vectors = as_compared(drawn, self.metric)
         has_direction = (vectors != 0).any(axis=1)
-        mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
-        vectors = vectors - mean
         if self.metric == "l2":
-            vectors = drawn_in(vectors)
+            mean, vectors = centred(vectors)
+        else:
+            mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+            vectors = vectors - mean
         axes = principal_axes(vectors, max(LEAST_AXES, AXES_PER_BYTE * self.n_bytes))
         p = axes.shape[1]
         targets = vectors @ axes
