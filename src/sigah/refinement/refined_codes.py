@@ -43,7 +43,8 @@ ROUNDS = 6  # rounds over all bytes
 FEWER_ROWS = 1 << 15  # are enough for halves, levels and squares
 LEVEL_ROUNDS = 20
 CHOICES = 3  # rounds over the bytes of a new vector
-LEVELS = 16  # of the length of a decoded vector, in the high half of the last byte
+LEVELS = 20  # of the length of a decoded vector, in the last byte beside 12 codewords
+BELOW = 5  # of them are below the lengths that are learned from: unknown vectors are shorter
 LEAST_AXES, AXES_PER_BYTE = 256, 8  # principal axes that codewords have: twice as many gain little
 
 
@@ -72,8 +73,8 @@ class RefinedCodes:
     of a hasher, or half of the bytes, learned from the vectors for this purpose.
 
     A sum of table entries gives the inner product with that approximation. The metrics l2 and
-    cosine also need its length, for which half of the last byte is kept: the length itself for
-    cosine; for l2 what a sum over bytes (``squares_``) leaves of its square.
+    cosine also need its length, of which the last byte keeps a level: of the length itself for
+    cosine; for l2 of what a sum over bytes (``squares_``) leaves of its square.
 
     Compare Jegou, Tavenard, Douze and Amsaleg, "Searching in one billion vectors: re-rank with
     source coding", ICASSP 2011. :mod:`sigah.refinement.codebooks` says how the codebooks are
@@ -97,8 +98,8 @@ class RefinedCodes:
     axes_ : ndarray of float32, shape (d, p)
         Principal axes, in which codewords are kept.
     codebooks_ : ndarray of float32, shape (n_bytes, 256, p)
-    levels_ : ndarray of float32, shape (16,)
-        Values of the half byte, ascending; empty for the metric ip.
+    levels_ : ndarray of float32, shape (20,)
+        Ascending; empty for the metric ip. Models of older files have 16.
     squares_ : ndarray of float32, shape (n_bytes, 256)
         What each byte adds to the squared length; empty unless the metric is l2.
     halves_ : ndarray of float32, shape (n_code, 2, 16, p)
@@ -209,7 +210,7 @@ class RefinedCodes:
         p = axes.shape[1]
         targets = vectors @ axes
         variance = _error(vectors) or 1.0
-        sizes = self._sizes
+        sizes = self._sizes(LEVELS)
         with bar(show=verbose) as progress:
             task = progress.add_task("refinement", total=2 + ROUNDS, detail="")
             halves = np.zeros((self.n_code, 2, HALF, p), np.float32)
@@ -233,12 +234,12 @@ class RefinedCodes:
                 progress.advance(task)
                 progress.update(task, detail=f"error {_error(residual) / variance:.3f}")
         codebooks[: self.n_code] += of_halves(halves)
-        # the high half of the last byte holds the level: it does not change the codeword
-        codebooks[-1] = np.tile(codebooks[-1, : sizes[-1]], (VALUES // sizes[-1], 1))
+        # the last byte is a codeword and, times their number, a level, which changes no codeword
+        codebooks[-1] = np.resize(codebooks[-1, : sizes[-1]], codebooks[-1].shape)
         self._forget_tables()
         self.mean_, self.axes_, self.codebooks_ = mean, axes, codebooks
         self.halves_ = halves if self.hasher is None else halves[:0]
-        self.levels_ = np.empty(0, np.float32)
+        self.levels_ = np.zeros(LEVELS * self._has_levels, np.float32)
         self.squares_ = np.empty((0, VALUES), np.float32)
         some = _fewer(len(targets))
         # as new vectors get them
@@ -317,7 +318,7 @@ class RefinedCodes:
         rows = self._without_levels(self._codes(block, targets, self.halves_), targets)
         if self._has_levels:
             levels = nearest_level(self._kept_of_length(rows), self.levels_)
-            rows[:, -1] |= (levels * (VALUES // LEVELS)).astype(np.uint8)
+            rows[:, -1] += (levels * (VALUES // len(self.levels_))).astype(np.uint8)
         return rows
 
     def decode(self, rows: ArrayLike) -> NDArray[np.float32]:
@@ -366,7 +367,7 @@ class RefinedCodes:
         if self.metric == "l2":
             mean = np.zeros_like(mean)
             offsets = self._squares_from_mean.copy()
-            offsets[-1] += self.levels_[LEVEL_OF_BYTE]
+            offsets[-1] += self._level_of_byte
         elif self.metric == "cosine":
             offsets = (-self._products_with_mean).astype(np.float32)
         else:  # queries need not be like vectors
@@ -400,8 +401,8 @@ class RefinedCodes:
     def _factors(self) -> NDArray[np.float32] | None:
         if self.metric != "cosine":
             return None
-        lengths = np.maximum(self.levels_, np.finfo(np.float32).tiny)
-        return np.divide(1, lengths, dtype=np.float32)[LEVEL_OF_BYTE]
+        lengths = np.maximum(self._level_of_byte, np.finfo(np.float32).tiny)
+        return np.divide(1, lengths, dtype=np.float32)
 
     def content(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Header and arrays for a file; :meth:`from_content` takes them."""
@@ -438,7 +439,7 @@ class RefinedCodes:
             "mean_": (d,),
             "axes_": (d, p),
             "codebooks_": (refined.n_bytes, VALUES, p),
-            "levels_": (LEVELS * refined._has_levels,),
+            "levels_": (len(refined.levels_) if refined._has_levels else 0,),
             "squares_": (refined.n_bytes * (refined.metric == "l2"), VALUES),
         }
         if refined.hasher is None:
@@ -466,10 +467,15 @@ class RefinedCodes:
     def _has_levels(self) -> bool:
         return self.metric != "ip"
 
-    @property
-    def _sizes(self) -> list[int]:
-        last = VALUES // LEVELS if self._has_levels else VALUES
+    def _sizes(self, n_levels: int) -> list[int]:
+        """How many codewords each byte has."""
+        last = VALUES // n_levels if self._has_levels else VALUES
         return [VALUES] * (self.n_bytes - 1) + [last]
+
+    @property
+    def _level_of_byte(self) -> NDArray[np.float32]:
+        levels = np.repeat(self.levels_, VALUES // len(self.levels_))
+        return np.pad(levels, (0, VALUES - len(levels)), mode="edge")
 
     @property
     def largest(self) -> float:
@@ -496,12 +502,19 @@ class RefinedCodes:
     def _without_levels(
         self, codes: NDArray[np.uint8], targets: NDArray[np.float32]
     ) -> NDArray[np.uint8]:
-        """Rows of vectors, given in the principal axes; the high half of the last byte is 0."""
+        """Rows of vectors, given in the principal axes; all have the lowest level."""
         rows = np.zeros((len(codes), self.n_bytes), np.uint8)
         rows[:, : self.n_code] = codes
         residual = targets - decoded(codes, self.codebooks_[: self.n_code])
         for round_ in range(CHOICES):
-            choose(residual, rows, self.codebooks_, self.n_code, self._sizes, anew=not round_)
+            choose(
+                residual,
+                rows,
+                self.codebooks_,
+                self.n_code,
+                self._sizes(len(self.levels_)),
+                anew=not round_,
+            )
         return rows
 
     def _lengths(self, rows: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -521,6 +534,7 @@ class RefinedCodes:
         code gives what it can by itself, most of it by halves: scans see nothing else.
         """
         code, more = rows[:, : self.n_code], rows[:, self.n_code :]
+        sizes = self._sizes(LEVELS)
         left = self._squared_distances_from_mean(rows)[:, np.newaxis]
         mean = left.mean(dtype=np.float64)
         left = (left - mean).astype(np.float32)
@@ -530,17 +544,17 @@ class RefinedCodes:
         for _ in range(CODE_ROUNDS):
             improve_halves(left, code, halves, given=True)
         for _ in range(CODE_ROUNDS):
-            improve(left, code, of_code, self.n_code, self._sizes)
+            improve(left, code, of_code, self.n_code, sizes)
         for _ in range(CODE_ROUNDS):
-            improve(left, more, of_more, more.shape[1], self._sizes[self.n_code :])
+            improve(left, more, of_more, more.shape[1], sizes[self.n_code :])
         of_code += of_halves(halves)
         of_code[0] += np.float32(mean)
-        of_more[-1] = np.tile(of_more[-1, : self._sizes[-1]], (LEVELS, 1))
+        of_more[-1] = np.resize(of_more[-1, : sizes[-1]], of_more[-1].shape)
         parts = np.concatenate([of_code, of_more])[:, :, 0]
         return (parts + self._of_mean).astype(np.float32)
 
     def _kept_of_length(self, rows: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """What the half byte holds of the length of decoded vectors."""
+        """What levels are of: the length of decoded vectors, or a part of it."""
         if self.metric == "cosine":
             return self._lengths(rows)
         parts = decoded(rows, self._squares_from_mean[:, :, np.newaxis])[:, 0]
@@ -549,7 +563,6 @@ class RefinedCodes:
 
 MADE = ("_query_tables", "_factors", "_squares_from_mean")  # when first needed, from the arrays
 ARRAYS = ("mean_", "axes_", "codebooks_", "levels_", "squares_")
-LEVEL_OF_BYTE = np.arange(VALUES) // (VALUES // LEVELS)
 
 
 def _refinement(
@@ -582,19 +595,24 @@ def _fewer(n: int) -> slice:
 
 
 def levels_of(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Sixteen levels, ascending, that round values with a small squared error.
+    """Levels, ascending, that round values with a small squared error; the first are below all.
 
-    They start as the means of equally many values and move as in Lloyd, "Least squares quantization
-    in PCM", 1982.
+    The others start as the means of equally many values and move as in Lloyd, "Least squares
+    quantization in PCM", 1982. Those below reach as far down as the values reach up from them.
     """
-    parts = np.array_split(np.sort(values), LEVELS)
+    n = LEVELS - BELOW
+    parts = np.array_split(np.sort(values), n)
     levels = np.array([part.mean() if len(part) else values.max() for part in parts])
     for _ in range(LEVEL_ROUNDS):
         found = nearest_level(values, levels)
-        counts = np.bincount(found, minlength=LEVELS)
-        sums = np.bincount(found, values, minlength=LEVELS)
+        counts = np.bincount(found, minlength=n)
+        sums = np.bincount(found, values, minlength=n)
         levels = np.where(counts, sums / np.maximum(counts, 1), levels)
-    return levels.astype(np.float32)
+    reach = levels[-1] - levels[0]
+    if levels[0] > 0:  # lengths, and a length near zero would make a vector look near
+        reach = min(reach, levels[0] / 2)
+    below = levels[0] - reach * np.arange(BELOW, 0, -1) / BELOW
+    return np.concatenate([below, levels]).astype(np.float32)
 
 
 def nearest_level(values: NDArray[np.float32], levels: NDArray[np.floating]) -> NDArray[np.intp]:
