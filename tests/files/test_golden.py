@@ -53,11 +53,6 @@ def test_models_encode_and_rebuild_as_they_did(folder: Path, name: str, entry: A
     if "rebuilt_mean" in entry:
         rebuilt = hasher.reconstruct(codes).mean(axis=0)
         np.testing.assert_allclose(rebuilt, entry["rebuilt_mean"], atol=2e-4)
-    if index.metric == "cosine":  # a model of earlier versions has 16 levels for new vectors too
-        encoded, levels = index.refined.encode(queries), index.refined.levels_
-        lengths = np.linalg.norm(index.refined.decode(encoded), axis=1, keepdims=True)
-        nearest = np.abs(lengths - levels).argmin(axis=1)
-        np.testing.assert_array_equal(encoded[:, -1] // (256 // len(levels)), nearest)
 
 
 @pytest.mark.parametrize(("folder", "name", "ids"), entries("codes"))
@@ -105,13 +100,11 @@ def test_indexes_of_vectors_answer_as_they_did(
     assert ids.tolist() == entry["neighbours"]
     rebuilt = index.reconstruct(index.ids).mean(axis=0)
     np.testing.assert_allclose(rebuilt, entry["rebuilt_mean"], atol=2e-4)
-    again = index.refined.encode(queries)  # models of earlier versions have 16 levels
-    index.upsert(queries, range(len(queries)))
-    found, _ = index.search(queries, 1)
-    decoded = index.refined.decode(again)
-    np.testing.assert_array_equal(index.reconstruct(range(len(queries))), decoded)
-    least = {"cosine": 0.3, "l2": 0.3 * np.square(queries).sum(axis=1).max()}[index.metric]
-    assert found.max() < least
+    if index.metric == "cosine":  # a model of earlier versions has 16 levels for new vectors too
+        encoded, levels = index.refined.encode(queries), index.refined.levels_
+        lengths = np.linalg.norm(index.refined.decode(encoded), axis=1, keepdims=True)
+        nearest = np.abs(lengths - levels).argmin(axis=1)
+        np.testing.assert_array_equal(encoded[:, -1] // (256 // len(levels)), nearest)
 
 
 @pytest.mark.parametrize(
