@@ -53,7 +53,7 @@ LADDER = (
     ("pq", 16), ("sq8", None), ("rabitq", None),
 )  # fmt: skip
 K, N_QUERIES, DEPTH, SEED = 10, 1000, 200, 0
-MOST_RECALL = 0.998
+MOST_RECALL, MOST_OF_BOOKS = 0.998, 0.96  # beyond, a logit is a matter of single queries
 LEAST_PER_DOUBLING = 0.05  # few sets say less: with it, those tuned on cover each other
 RECALLS, BUDGETS, READS = (0.8, 0.9, 0.95), (16, 32, 64, 128), (0, 50, 200)
 
@@ -116,7 +116,7 @@ def residuals(predicted: list[Measured], true: list[Measured], n: int) -> list[d
                 continue
             truth = measured[one.contender, one.ranking].places[n]
             recall = float(prediction.share_found(truth, K, shortlist).mean())
-            if recall > MOST_RECALL:  # a logit there is a matter of single queries
+            if recall > MOST_RECALL:
                 continue
             told = partial(predict, one.places, shortlist, n, known=one.known)
             found = told(towards=towards, constants=plain)
@@ -138,7 +138,8 @@ def residuals(predicted: list[Measured], true: list[Measured], n: int) -> list[d
 def fit(rows: list[dict[str, float]]) -> Constants:
     """Constants from residuals: least squares, then deviations by their likelihood.
 
-    That of codebooks is the least one that covers 98 % of their residuals: few sets say less.
+    That of codebooks is the least one that covers 98 % of their residuals below a recall of .96: few
+    sets say less, and above it a deviation in logits would be much too wide for all others.
     """
 
     def of(name: str, some: list[dict[str, float]]) -> np.ndarray:
@@ -163,7 +164,7 @@ def fit(rows: list[dict[str, float]]) -> Constants:
         if best is None or cost < best[0]:
             best = cost, float(one[0]), float(one[1])
     _, per_doubling, of_lost = best
-    books = [row for row in rows if row["known"]]
+    books = [row for row in rows if row["known"] and row["true"] < logit(MOST_OF_BOOKS)]
     left = of("true", books) - of("thinned", books) + back * of("lost", books)
     beyond = (left / prediction.NORMAL) ** 2 - variance(books, per_doubling, of_lost)
     needed = np.sqrt(np.maximum(beyond, 0)) / of("known", books)

@@ -65,10 +65,10 @@ class Constants:
         codebooks know and others.
     """
 
-    taken_back: float = 0.87
+    taken_back: float = 0.85
     per_doubling: float = 0.05
     of_lost: float = 0.1
-    of_known: float = 0.32
+    of_known: float = 0.28
 
 
 FITTED = Constants()
