@@ -138,8 +138,8 @@ def residuals(predicted: list[Measured], true: list[Measured], n: int) -> list[d
 def fit(rows: list[dict[str, float]]) -> Constants:
     """Constants from residuals: least squares, then deviations by their likelihood.
 
-    That of codebooks is the least one that covers 98 % of their residuals below a recall of .96: few
-    sets say less, and above it a deviation in logits would be much too wide for all others.
+    That of codebooks is the least one that covers 98 % of their residuals below a recall of .96:
+    few sets say less, and above it a deviation in logits would be much too wide for all others.
     """
 
     def of(name: str, some: list[dict[str, float]]) -> np.ndarray:

@@ -97,26 +97,27 @@ def test_distances_are_those_from_what_the_rows_decode_to(
 def test_levels_round_better_than_equal_parts() -> None:
     values = np.random.default_rng(0).lognormal(size=5000).astype(np.float32)
     levels = levels_of(values)
-    assert len(levels) == 20
+    assert len(levels) == 16
     assert (np.diff(levels) > 0).all()
-    parts = np.array([part.mean() for part in np.array_split(np.sort(values), 15)])
+    parts = np.array([part.mean() for part in np.array_split(np.sort(values), 16)])
 
     def error(of: np.ndarray) -> float:
         return float(np.square(values - of[nearest_level(values, of)]).mean())
 
     assert error(levels) < 0.5 * error(parts)
-    assert (levels_of(np.ones(3, np.float32)) == 1).all()
+    for n_below in (0, 5):
+        assert (levels_of(np.ones(3, np.float32), 20, n_below) == 1).all()
 
 
 def test_five_levels_are_below_all_that_is_learned_from() -> None:
     random = np.random.default_rng(0)
     lengths = random.uniform(0.6, 0.9, 1000).astype(np.float32)
     for shift in (0, -0.75):
-        levels = levels_of(lengths + np.float32(shift))
+        levels = levels_of(lengths + np.float32(shift), 20, 5)
         assert (levels < 0.6 + shift).sum() == 5
         np.testing.assert_allclose(levels[0], 2 * levels[5] - levels[-1], rtol=1e-4)
         np.testing.assert_allclose(np.diff(levels[:6]), (levels[-1] - levels[5]) / 5, rtol=1e-3)
-    nearly_zero = levels_of(lengths - np.float32(0.59))
+    nearly_zero = levels_of(lengths - np.float32(0.59), 20, 5)
     assert nearly_zero[0] > 0, "a vector of such a length would look near to everything"
 
 
@@ -418,7 +419,9 @@ def test_what_all_vectors_have_in_common_costs_no_digits(metric: str) -> None:
     rows = index._index.get(index.ids)
     q, x = queries.astype(np.float64), refined.mean_.astype(np.float64)
     x = x + sum(refined.codebooks_[j, rows[:, j]] for j in range(24)) @ refined.axes_.T
-    levels = refined.levels_[np.minimum(rows[:, -1] // 12, 19)].astype(np.float64)
+    n = len(refined.levels_)
+    assert n == (20 if metric == "cosine" else 16)
+    levels = refined.levels_[np.minimum(rows[:, -1] // (256 // n), n - 1)].astype(np.float64)
     if metric == "l2":
         squares = sum(refined.squares_[j, rows[:, j]].astype(np.float64) for j in range(24))
         expected = np.square(q).sum(axis=1)[:, np.newaxis] - 2 * q @ x.T + squares + levels

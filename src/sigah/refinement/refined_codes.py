@@ -43,8 +43,10 @@ ROUNDS = 6  # rounds over all bytes
 FEWER_ROWS = 1 << 15  # are enough for halves, levels and squares
 LEVEL_ROUNDS = 20
 CHOICES = 3  # rounds over the bytes of a new vector
-LEVELS = 20  # of the length of a decoded vector, in the last byte beside 12 codewords
-BELOW = 5  # of them are below the lengths that are learned from: unknown vectors are shorter
+LEVELS = 16  # of the length of a decoded vector, in the last byte beside 16 codewords
+# Unknown vectors are shorter: levels below those that are learned, where one codeword in four can
+# be spared for them. For l2, what is kept of a length hardly depends on that.
+BELOW, BYTES_FOR_BELOW = 5, 16
 LEAST_AXES, AXES_PER_BYTE = 256, 8  # principal axes that codewords have: twice as many gain little
 
 
@@ -98,8 +100,8 @@ class RefinedCodes:
     axes_ : ndarray of float32, shape (d, p)
         Principal axes, in which codewords are kept.
     codebooks_ : ndarray of float32, shape (n_bytes, 256, p)
-    levels_ : ndarray of float32, shape (20,)
-        Ascending; empty for the metric ip. Models of older files have 16.
+    levels_ : ndarray of float32, shape (16,) or (20,)
+        Ascending; 20 for cosine and at least 16 bytes, empty for the metric ip.
     squares_ : ndarray of float32, shape (n_bytes, 256)
         What each byte adds to the squared length; empty unless the metric is l2.
     halves_ : ndarray of float32, shape (n_code, 2, 16, p)
@@ -210,7 +212,8 @@ class RefinedCodes:
         p = axes.shape[1]
         targets = vectors @ axes
         variance = _error(vectors) or 1.0
-        sizes = self._sizes(LEVELS)
+        n_levels = LEVELS - 1 + BELOW if self._has_levels_below else LEVELS
+        sizes = self._sizes(n_levels)
         with bar(show=verbose) as progress:
             task = progress.add_task("refinement", total=2 + ROUNDS, detail="")
             halves = np.zeros((self.n_code, 2, HALF, p), np.float32)
@@ -239,7 +242,7 @@ class RefinedCodes:
         self._forget_tables()
         self.mean_, self.axes_, self.codebooks_ = mean, axes, codebooks
         self.halves_ = halves if self.hasher is None else halves[:0]
-        self.levels_ = np.zeros(LEVELS * self._has_levels, np.float32)
+        self.levels_ = np.zeros(n_levels * self._has_levels, np.float32)
         self.squares_ = np.empty((0, VALUES), np.float32)
         some = _fewer(len(targets))
         # as new vectors get them
@@ -251,7 +254,7 @@ class RefinedCodes:
             if self.metric == "cosine" and has_direction[some].any():
                 # zeros decode to nearly nothing: divided by such a length, it would look near
                 lengths = lengths[has_direction[some]]
-            self.levels_ = levels_of(lengths)
+            self.levels_ = levels_of(lengths, n_levels, BELOW * self._has_levels_below)
         return self
 
     def _learned_halves(
@@ -467,6 +470,10 @@ class RefinedCodes:
     def _has_levels(self) -> bool:
         return self.metric != "ip"
 
+    @property
+    def _has_levels_below(self) -> bool:
+        return self.metric == "cosine" and self.n_bytes >= BYTES_FOR_BELOW
+
     def _sizes(self, n_levels: int) -> list[int]:
         """How many codewords each byte has."""
         last = VALUES // n_levels if self._has_levels else VALUES
@@ -534,7 +541,7 @@ class RefinedCodes:
         code gives what it can by itself, most of it by halves: scans see nothing else.
         """
         code, more = rows[:, : self.n_code], rows[:, self.n_code :]
-        sizes = self._sizes(LEVELS)
+        sizes = self._sizes(len(self.levels_))
         left = self._squared_distances_from_mean(rows)[:, np.newaxis]
         mean = left.mean(dtype=np.float64)
         left = (left - mean).astype(np.float32)
@@ -594,13 +601,15 @@ def _fewer(n: int) -> slice:
     return slice(None, None, -(-n // FEWER_ROWS))
 
 
-def levels_of(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Levels, ascending, that round values with a small squared error; the first are below all.
+def levels_of(
+    values: NDArray[np.float32], n_levels: int = LEVELS, n_below: int = 0
+) -> NDArray[np.float32]:
+    """Levels, ascending, that round values with a small squared error; ``n_below`` are below all.
 
     The others start as the means of equally many values and move as in Lloyd, "Least squares
     quantization in PCM", 1982. Those below reach as far down as the values reach up from them.
     """
-    n = LEVELS - BELOW
+    n = n_levels - n_below
     parts = np.array_split(np.sort(values), n)
     levels = np.array([part.mean() if len(part) else values.max() for part in parts])
     for _ in range(LEVEL_ROUNDS):
@@ -611,7 +620,7 @@ def levels_of(values: NDArray[np.float32]) -> NDArray[np.float32]:
     reach = levels[-1] - levels[0]
     if levels[0] > 0:  # lengths, and a length near zero would make a vector look near
         reach = min(reach, levels[0] / 2)
-    below = levels[0] - reach * np.arange(BELOW, 0, -1) / BELOW
+    below = levels[0] - reach * np.arange(n_below, 0, -1) / max(1, n_below)
     return np.concatenate([below, levels]).astype(np.float32)
 
 
