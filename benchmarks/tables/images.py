@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from sigah.lab.experiments import TABLE6, Store
+from sigah.lab.experiments import TABLE6, TABLE6_GIST, Store
 from sigah.lab.experiments.views import entry
 from sigah.lab.report.markdown import pipe_table
 
@@ -14,9 +14,10 @@ SETS = {  # by the name of their table
     "images": "cifar-10-jpeg-vgg16-64",
     "images-lite0": "cifar-10-jpeg-efficientnet-lite0-96",
 }
-RELEVANT = "label_map_by_relevant@1000"
+GIST = "cifar-10-jpeg-gist-512-32"
+RELEVANT, HITS = "label_map_by_relevant@1000", "label_map_by_hits@1000"
 LONGEST = (  # heading, and metric of the longest codes
-    ("by the hits", "label_map_by_hits@1000"),
+    ("by the hits", HITS),
     ("asymmetric", "asymmetric_label_map_by_relevant@1000"),
     ("CPU seconds to fit", "fit_cpu_seconds"),
 )
@@ -44,4 +45,21 @@ def images_table(name: str) -> str:
     return pipe_table(["method", "seeds", *headings, "the paper"], [line for _, line in lines])
 
 
-TABLES = {table: partial(images_table, name) for table, name in SETS.items()}
+def gist_table() -> str:
+    """By both divisors at all lengths: the paper's figures may be by either."""
+    (one,) = (one for one in Store(RESULTS).collect(TABLE6_GIST) if one.data["name"] == GIST)
+    paper, lengths = TABLE6_GIST.paper["cifar-10"], TABLE6_GIST.lengths
+    columns = [(metric, bits) for metric in (HITS, RELEVANT) for bits in lengths]
+    lines = []
+    for case in TABLE6_GIST.cases:
+        found = [entry(one.runs[case.label, bits], metric).mean or 0 for metric, bits in columns]
+        theirs = "/".join(f"{figure:.3f}" for figure in paper.get(case.label, ()))
+        lines.append([case.label, *(f"{figure:.3f}" for figure in found), theirs])
+    headings = [f"by the hits, {bits}" for bits in lengths]
+    headings += [f"by the relevant, {bits}" for bits in lengths]
+    return pipe_table(["method", *headings, "the paper"], lines)
+
+
+TABLES = {"images-gist": gist_table} | {
+    table: partial(images_table, name) for table, name in SETS.items()
+}
