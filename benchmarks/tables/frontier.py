@@ -13,7 +13,7 @@ from typing import Any
 from sigah.lab.report.markdown import pipe_table
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "frontier.json"
-SETS = ("wordnet-text", "mnist", "glove-50", "photo-sift")
+SETS = ("wordnet-text", "mnist", "glove-50", "photo-sift", "photo-gist-960")
 SHOWN = "wordnet-text"  # in the picture
 BYTES = 16
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM, RIGHT = 760, 400, 56, 24, 52, 30
