@@ -17,8 +17,8 @@ from sigah.files import FileFormatError
 from sigah.files.description import describe
 from sigah.metric import METRICS
 from sigah.refinement import RefinedCodes, refined_codes, vector_index
+from sigah.refinement.levels import levels_of, nearest_level
 from sigah.refinement.principal_axes import centred, drawn_in, principal_axes
-from sigah.refinement.refined_codes import levels_of, nearest_level
 
 N, DIM, K = 3000, 32, 10
 

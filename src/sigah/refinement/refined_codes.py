@@ -28,6 +28,7 @@ from sigah.refinement.codebooks import (
     product_starts,
     starts_of_halves,
 )
+from sigah.refinement.levels import BELOW, BYTES_FOR_BELOW, LEVELS, levels_of, nearest_level
 from sigah.refinement.principal_axes import centred, principal_axes
 from sigah.rows.blocks import LARGEST, Rows
 from sigah.rows.dtypes import check_rows
@@ -41,12 +42,7 @@ START_ROUNDS = 2  # show which of two starts is the better one
 CODE_ROUNDS = 4  # rounds over the codewords of the code alone, at the start
 ROUNDS = 6  # rounds over all bytes
 FEWER_ROWS = 1 << 15  # are enough for halves, levels and squares
-LEVEL_ROUNDS = 20
 CHOICES = 3  # rounds over the bytes of a new vector
-LEVELS = 16  # of the length of a decoded vector, in the last byte beside 16 codewords
-# Unknown vectors are shorter: levels below those that are learned, where one codeword in four can
-# be spared for them. For l2, what is kept of a length hardly depends on that.
-BELOW, BYTES_FOR_BELOW = 5, 16
 LEAST_AXES, AXES_PER_BYTE = 256, 8  # principal axes that codewords have: twice as many gain little
 
 
@@ -599,31 +595,3 @@ def _error(residual: NDArray[np.float32]) -> float:
 def _fewer(n: int) -> slice:
     """Every so many of ``n`` rows."""
     return slice(None, None, -(-n // FEWER_ROWS))
-
-
-def levels_of(
-    values: NDArray[np.float32], n_levels: int = LEVELS, n_below: int = 0
-) -> NDArray[np.float32]:
-    """Levels, ascending, that round values with a small squared error; ``n_below`` are below all.
-
-    The others start as the means of equally many values and move as in Lloyd, "Least squares
-    quantization in PCM", 1982. Those below reach as far down as the values reach up from them.
-    """
-    n = n_levels - n_below
-    parts = np.array_split(np.sort(values), n)
-    levels = np.array([part.mean() if len(part) else values.max() for part in parts])
-    for _ in range(LEVEL_ROUNDS):
-        found = nearest_level(values, levels)
-        counts = np.bincount(found, minlength=n)
-        sums = np.bincount(found, values, minlength=n)
-        levels = np.where(counts, sums / np.maximum(counts, 1), levels)
-    reach = levels[-1] - levels[0]
-    if levels[0] > 0:  # lengths, and a length near zero would make a vector look near
-        reach = min(reach, levels[0] / 2)
-    below = levels[0] - reach * np.arange(n_below, 0, -1) / max(1, n_below)
-    return np.concatenate([below, levels]).astype(np.float32)
-
-
-def nearest_level(values: NDArray[np.float32], levels: NDArray[np.floating]) -> NDArray[np.intp]:
-    """The nearest of ascending levels, for each value."""
-    return np.searchsorted((levels[1:] + levels[:-1]) / 2, values)
