@@ -109,6 +109,17 @@ def test_levels_round_better_than_equal_parts() -> None:
         assert (levels_of(np.ones(3, np.float32), 20, n_below) == 1).all()
 
 
+@pytest.mark.parametrize("metric", ["l2", "cosine"])
+@pytest.mark.parametrize("n_levels", [0, 3, 17, 300])
+def test_a_model_with_another_number_of_levels_is_refused(
+    indexes: dict[str, VectorIndex], metric: str, n_levels: int
+) -> None:
+    header, arrays = indexes[metric].refined.content()
+    arrays["levels_"] = np.linspace(0.5, 1, n_levels, dtype=np.float32)
+    with pytest.raises(FileFormatError, match="levels contradict"):
+        RefinedCodes.from_content(header, arrays)
+
+
 def test_five_levels_are_below_all_that_is_learned_from() -> None:
     random = np.random.default_rng(0)
     lengths = random.uniform(0.6, 0.9, 1000).astype(np.float32)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BELOW", "BYTES_FOR_BELOW", "LEVELS", "levels_of", "nearest_level"]
+__all__ = ["BELOW", "BYTES_FOR_BELOW", "LEVELS", "WITH_BELOW", "levels_of", "nearest_level"]
 
 LEVELS = 16  # in the last byte, beside 16 codewords
 # Unknown vectors are shorter: levels below those that are learned, where one codeword in four can
 # be spared for them. For l2, what is kept of a length hardly depends on that.
 BELOW, BYTES_FOR_BELOW = 5, 16
+WITH_BELOW = LEVELS - 1 + BELOW
 ROUNDS = 20
 
 

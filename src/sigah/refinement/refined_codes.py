@@ -28,7 +28,14 @@ from sigah.refinement.codebooks import (
     product_starts,
     starts_of_halves,
 )
-from sigah.refinement.levels import BELOW, BYTES_FOR_BELOW, LEVELS, levels_of, nearest_level
+from sigah.refinement.levels import (
+    BELOW,
+    BYTES_FOR_BELOW,
+    LEVELS,
+    WITH_BELOW,
+    levels_of,
+    nearest_level,
+)
 from sigah.refinement.principal_axes import centred, principal_axes
 from sigah.rows.blocks import LARGEST, Rows
 from sigah.rows.dtypes import check_rows
@@ -208,7 +215,7 @@ class RefinedCodes:
         p = axes.shape[1]
         targets = vectors @ axes
         variance = _error(vectors) or 1.0
-        n_levels = LEVELS - 1 + BELOW if self._has_levels_below else LEVELS
+        n_levels = WITH_BELOW if self._has_levels_below else LEVELS
         sizes = self._sizes(n_levels)
         with bar(show=verbose) as progress:
             task = progress.add_task("refinement", total=2 + ROUNDS, detail="")
@@ -434,11 +441,12 @@ class RefinedCodes:
         for name in refined._names:
             setattr(refined, name, own[name])
         d, p = refined.n_features, refined.axes_.shape[1]
+        n_levels = WITH_BELOW if len(refined.levels_) == WITH_BELOW else LEVELS
         shapes = {
             "mean_": (d,),
             "axes_": (d, p),
             "codebooks_": (refined.n_bytes, VALUES, p),
-            "levels_": (len(refined.levels_) if refined._has_levels else 0,),
+            "levels_": (n_levels * refined._has_levels,),
             "squares_": (refined.n_bytes * (refined.metric == "l2"), VALUES),
         }
         if refined.hasher is None:
@@ -509,15 +517,9 @@ class RefinedCodes:
         rows = np.zeros((len(codes), self.n_bytes), np.uint8)
         rows[:, : self.n_code] = codes
         residual = targets - decoded(codes, self.codebooks_[: self.n_code])
+        sizes = self._sizes(len(self.levels_))
         for round_ in range(CHOICES):
-            choose(
-                residual,
-                rows,
-                self.codebooks_,
-                self.n_code,
-                self._sizes(len(self.levels_)),
-                anew=not round_,
-            )
+            choose(residual, rows, self.codebooks_, self.n_code, sizes, anew=not round_)
         return rows
 
     def _lengths(self, rows: NDArray[np.uint8]) -> NDArray[np.float32]:
