@@ -68,7 +68,7 @@ class Constants:
     taken_back: float = 0.85
     per_doubling: float = 0.05
     of_lost: float = 0.1
-    of_known: float = 0.28
+    of_known: float = 0.35
 
 
 FITTED = Constants()
