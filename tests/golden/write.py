@@ -17,6 +17,7 @@ from sigah import HammingIndex, VectorIndex
 from sigah.files import save_codes
 from sigah.files.folders import CODES_FOLDER, new_folder, write_manifest
 from sigah.hashers.registry import make_hasher
+from sigah.metric import METRICS
 
 METHODS = {
     "itq.model": ("itq", 8, ()),
@@ -99,22 +100,24 @@ def main(folder: Path) -> None:
 
 
 def write_vectors(folder: Path, vectors: np.ndarray) -> dict[str, Any]:
-    """Write an index of vectors, some of them removed, and return its answers."""
-    index = VectorIndex.build(vectors, 4, metric="cosine", random_state=0)
+    """Write indexes of vectors, some of them removed, and return their answers."""
+    return {f"{metric}.vectors": write_index(folder, vectors, metric) for metric in METRICS[:2]}
+
+
+def write_index(folder: Path, vectors: np.ndarray, metric: str) -> dict[str, Any]:
+    index = VectorIndex.build(vectors, 4, metric=metric, random_state=0)
     index.remove([3, 7])
-    index.save(folder / "cosine.vectors")
+    index.save(folder / f"{metric}.vectors")
     distances, found = index.search(vectors[slice(*QUERIES)], K)
     return {
-        "cosine.vectors": {
-            "metric": index.metric,
-            "n_bytes": index.n_bytes,
-            "fingerprint": index.refined.fingerprint,
-            "shortlist": index.shortlist,
-            "ids": index.ids.tolist(),
-            "distances": distances.tolist(),
-            "neighbours": found.tolist(),
-            "rebuilt_mean": index.reconstruct(index.ids).mean(axis=0).round(4).tolist(),
-        }
+        "metric": index.metric,
+        "n_bytes": index.n_bytes,
+        "fingerprint": index.refined.fingerprint,
+        "shortlist": index.shortlist,
+        "ids": index.ids.tolist(),
+        "distances": distances.tolist(),
+        "neighbours": found.tolist(),
+        "rebuilt_mean": index.reconstruct(index.ids).mean(axis=0).round(4).tolist(),
     }
 
 

@@ -17,7 +17,7 @@ from sigah.files import FileFormatError
 from sigah.files.description import describe
 from sigah.metric import METRICS
 from sigah.refinement import RefinedCodes, refined_codes, vector_index
-from sigah.refinement.levels import levels_of, nearest_level
+from sigah.refinement.levels import levels_of, nearest_level, nearest_with_level
 from sigah.refinement.principal_axes import centred, drawn_in, principal_axes
 
 N, DIM, K = 3000, 32, 10
@@ -130,6 +130,43 @@ def test_five_levels_are_below_all_that_is_learned_from() -> None:
         np.testing.assert_allclose(np.diff(levels[:6]), (levels[-1] - levels[5]) / 5, rtol=1e-3)
     nearly_zero = levels_of(lengths - np.float32(0.59), 20, 5)
     assert nearly_zero[0] > 0, "a vector of such a length would look near to everything"
+
+
+def test_codewords_that_are_about_as_near_are_chosen_by_their_level() -> None:
+    random = np.random.default_rng(0)
+    errors = random.uniform(1, 1.2, (500, 8)).astype(np.float32)
+    values = random.uniform(0, 10, (500, 8)).astype(np.float32)
+    levels = np.linspace(0, 10, 6, dtype=np.float32)
+    nearest, of_nearest = nearest_with_level(errors, values, levels, 0)
+    np.testing.assert_array_equal(nearest, errors.argmin(axis=1))
+    chosen, found = nearest_with_level(errors, values, levels, 10)
+    each = np.arange(500)
+    np.testing.assert_array_equal(found, nearest_level(values[each, chosen], levels))
+    off = np.square(levels[found] - values[each, chosen])
+    off_nearest = np.square(levels[of_nearest] - values[each, nearest])
+    assert off.mean() < 0.1 * off_nearest.mean()
+    cost = errors[each, chosen] + 10 * off
+    assert (cost <= errors[each, nearest] + 10 * off_nearest + 1e-5).all()
+
+
+def test_a_value_beyond_all_levels_does_not_decide_the_codeword() -> None:
+    errors = np.array([[1, 2, 3]], np.float32)
+    values = np.array([[1e6, 1e5, 1e4]], np.float32)
+    for levels in (np.linspace(0, 1, 16, dtype=np.float32), np.ones(16, np.float32)):
+        chosen, found = nearest_with_level(errors, values, levels, 100)
+        assert (chosen[0], found[0]) in {(0, 15), (0, 0)}
+
+
+def test_squared_distances_count_what_a_row_does_not_say() -> None:
+    """Most of these vectors lies beyond the principal axes that 4 bytes keep."""
+    rng = np.random.default_rng(0)
+    base, queries = (rng.normal(size=(n, 600)).astype(np.float32) for n in (2000, 50))
+    index = VectorIndex.build(base, 4, metric="l2", random_state=0)
+    distances, ids = index.search(queries, 10)
+    true = np.take_along_axis(distances_of(queries, base, "l2"), ids, axis=1)
+    decoded = np.square(queries[:, np.newaxis] - index.reconstruct(ids.ravel()).reshape(50, 10, -1))
+    assert decoded.sum(axis=2).mean() < 0.6 * true.mean()
+    assert abs(distances.mean() - true.mean()) < 0.25 * true.mean()
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -431,7 +468,7 @@ def test_what_all_vectors_have_in_common_costs_no_digits(metric: str) -> None:
     q, x = queries.astype(np.float64), refined.mean_.astype(np.float64)
     x = x + sum(refined.codebooks_[j, rows[:, j]] for j in range(24)) @ refined.axes_.T
     n = len(refined.levels_)
-    assert n == (20 if metric == "cosine" else 16)
+    assert n == (20 if metric == "cosine" else 32)
     levels = refined.levels_[np.minimum(rows[:, -1] // (256 // n), n - 1)].astype(np.float64)
     if metric == "l2":
         squares = sum(refined.squares_[j, rows[:, j]].astype(np.float64) for j in range(24))

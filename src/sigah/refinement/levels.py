@@ -5,13 +5,23 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BELOW", "BYTES_FOR_BELOW", "LEVELS", "WITH_BELOW", "levels_of", "nearest_level"]
+__all__ = [
+    "BELOW",
+    "BYTES_FOR_BELOW",
+    "FINE",
+    "LEVELS",
+    "WITH_BELOW",
+    "levels_of",
+    "nearest_level",
+    "nearest_with_level",
+]
 
 LEVELS = 16  # in the last byte, beside 16 codewords
 # Unknown vectors are shorter: levels below those that are learned, where one codeword in four can
 # be spared for them. For l2, what is kept of a length hardly depends on that.
 BELOW, BYTES_FOR_BELOW = 5, 16
 WITH_BELOW = LEVELS - 1 + BELOW
+FINE = 32  # for l2: a sum over bytes says little of the squared lengths of some vectors
 ROUNDS = 20
 
 
@@ -41,3 +51,36 @@ def levels_of(
 def nearest_level(values: NDArray[np.float32], levels: NDArray[np.floating]) -> NDArray[np.intp]:
     """The nearest of ascending levels, for each value."""
     return np.searchsorted((levels[1:] + levels[:-1]) / 2, values)
+
+
+def nearest_with_level(
+    errors: NDArray[np.float32],
+    values: NDArray[np.float32],
+    levels: NDArray[np.float32],
+    weight: float,
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Codewords, and levels, that together have the smallest error.
+
+    Of codewords that are about equally near to a vector, one has a value that is close to a level.
+
+    Parameters
+    ----------
+    errors : ndarray of float32, shape (n, k)
+        Squared, of each vector and codeword.
+    values : ndarray of float32, shape (n, k)
+        What levels are of, if the vector has that codeword.
+    levels : ndarray of float32
+        Ascending.
+    weight : float
+        Of the squared error of a level.
+
+    Returns
+    -------
+    codewords, found : ndarray of int, shape (n,)
+    """
+    found = nearest_level(values, levels)
+    # a value beyond all levels must not decide what the vector looks like
+    most = np.diff(levels).max(initial=0) ** 2
+    costs = errors + weight * np.minimum(np.square(levels[found] - values), most)
+    codewords = np.argmin(costs, axis=1)
+    return codewords, found[np.arange(len(codewords)), codewords]

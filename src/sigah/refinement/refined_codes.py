@@ -31,10 +31,12 @@ from sigah.refinement.codebooks import (
 from sigah.refinement.levels import (
     BELOW,
     BYTES_FOR_BELOW,
+    FINE,
     LEVELS,
     WITH_BELOW,
     levels_of,
     nearest_level,
+    nearest_with_level,
 )
 from sigah.refinement.principal_axes import centred, principal_axes
 from sigah.rows.blocks import LARGEST, Rows
@@ -50,6 +52,10 @@ CODE_ROUNDS = 4  # rounds over the codewords of the code alone, at the start
 ROUNDS = 6  # rounds over all bytes
 FEWER_ROWS = 1 << 15  # are enough for halves, levels and squares
 CHOICES = 3  # rounds over the bytes of a new vector
+UNSEEN = 0.25  # of an error is as if it were in no query's direction
+# The last two bytes are chosen with the level. An error of the vector falls on the direction of a
+# query by about a hundredth, an error of the squared length as a whole.
+BYTES_WITH_LEVEL, LEVEL_WEIGHT, LEVEL_BLOCK = 2, 100, 2048
 LEAST_AXES, AXES_PER_BYTE = 256, 8  # principal axes that codewords have: twice as many gain little
 
 
@@ -79,7 +85,8 @@ class RefinedCodes:
 
     A sum of table entries gives the inner product with that approximation. The metrics l2 and
     cosine also need its length, of which the last byte keeps a level: of the length itself for
-    cosine; for l2 of what a sum over bytes (``squares_``) leaves of its square.
+    cosine; for l2 of what a sum over bytes (``squares_``) leaves of its square. The square then
+    counts what the row does not say of the vector, and so do distances.
 
     Compare Jegou, Tavenard, Douze and Amsaleg, "Searching in one billion vectors: re-rank with
     source coding", ICASSP 2011. :mod:`sigah.refinement.codebooks` says how the codebooks are
@@ -103,8 +110,9 @@ class RefinedCodes:
     axes_ : ndarray of float32, shape (d, p)
         Principal axes, in which codewords are kept.
     codebooks_ : ndarray of float32, shape (n_bytes, 256, p)
-    levels_ : ndarray of float32, shape (16,) or (20,)
-        Ascending; 20 for cosine and at least 16 bytes, empty for the metric ip.
+    levels_ : ndarray of float32, shape (n_levels,)
+        Ascending: 32 for l2, 20 for cosine and at least 16 bytes, else 16; empty for the metric ip.
+        Models of earlier versions have 16.
     squares_ : ndarray of float32, shape (n_bytes, 256)
         What each byte adds to the squared length; empty unless the metric is l2.
     halves_ : ndarray of float32, shape (n_code, 2, 16, p)
@@ -215,8 +223,7 @@ class RefinedCodes:
         p = axes.shape[1]
         targets = vectors @ axes
         variance = _error(vectors) or 1.0
-        n_levels = WITH_BELOW if self._has_levels_below else LEVELS
-        sizes = self._sizes(n_levels)
+        sizes = self._sizes(self._n_levels)
         with bar(show=verbose) as progress:
             task = progress.add_task("refinement", total=2 + ROUNDS, detail="")
             halves = np.zeros((self.n_code, 2, HALF, p), np.float32)
@@ -245,19 +252,24 @@ class RefinedCodes:
         self._forget_tables()
         self.mean_, self.axes_, self.codebooks_ = mean, axes, codebooks
         self.halves_ = halves if self.hasher is None else halves[:0]
-        self.levels_ = np.zeros(n_levels * self._has_levels, np.float32)
+        self.levels_ = np.zeros(self._n_levels * self._has_levels, np.float32)
         self.squares_ = np.empty((0, VALUES), np.float32)
         some = _fewer(len(targets))
-        # as new vectors get them
-        rows = self._without_levels(rows[some, : self.n_code], targets[some])
-        if self.metric == "l2":
-            self.squares_ = self._parts(rows)
-        if self._has_levels:
-            lengths = self._kept_of_length(rows)
-            if self.metric == "cosine" and has_direction[some].any():
+        vectors, targets = vectors[some], targets[some]
+        rows = self._without_levels(rows[some, : self.n_code], targets)  # as new vectors get them
+        if self.metric == "cosine":
+            lengths = self._lengths(rows)
+            if has_direction[some].any():
                 # zeros decode to nearly nothing: divided by such a length, it would look near
                 lengths = lengths[has_direction[some]]
-            self.levels_ = levels_of(lengths, n_levels, BELOW * self._has_levels_below)
+            self.levels_ = levels_of(lengths, self._n_levels, BELOW * self._has_levels_below)
+        elif self.metric == "l2":
+            y = decoded(rows, codebooks)
+            squares = self._kept_squares(
+                _squares(targets - y), _squares(y), _beyond(vectors, targets)
+            )
+            self.squares_ = self._parts(rows, squares)
+            self.levels_ = levels_of(squares - self._sum_of_parts(rows), self._n_levels)
         return self
 
     def _learned_halves(
@@ -320,12 +332,40 @@ class RefinedCodes:
         return rows
 
     def _encode(self, block: NDArray[np.float32]) -> NDArray[np.uint8]:
-        targets: Any = (as_compared(block, self.metric) - self.mean_) @ self.axes_
+        vectors = as_compared(block, self.metric) - self.mean_
+        targets: Any = vectors @ self.axes_
         rows = self._without_levels(self._codes(block, targets, self.halves_), targets)
-        if self._has_levels:
-            levels = nearest_level(self._kept_of_length(rows), self.levels_)
+        if self.metric == "cosine":
+            levels = nearest_level(self._lengths(rows), self.levels_)
             rows[:, -1] += (levels * (VALUES // len(self.levels_))).astype(np.uint8)
+        elif self.metric == "l2":
+            beyond = _beyond(vectors, targets)
+            for start in range(0, len(rows), LEVEL_BLOCK):
+                some = slice(start, start + LEVEL_BLOCK)
+                self._choose_with_level(rows[some], targets[some], beyond[some])
         return rows
+
+    def _choose_with_level(
+        self, rows: NDArray[np.uint8], targets: NDArray[np.float32], beyond: NDArray[np.float32]
+    ) -> None:
+        """Choose the last bytes of rows anew, and with them the level."""
+        y, known = decoded(rows, self.codebooks_), self._sum_of_parts(rows)
+        sizes = self._sizes(len(self.levels_))
+        for byte in range(max(self.n_code, self.n_bytes - BYTES_WITH_LEVEL), self.n_bytes):
+            codewords = self.codebooks_[byte, : sizes[byte]]
+            parts = self._squares_from_mean[byte, : sizes[byte]]
+            y -= codewords[rows[:, byte]]
+            known -= parts[rows[:, byte]]
+            norms = _squares(codewords)
+            rest = targets - y
+            errors: Any = _squares(rest)[:, np.newaxis] - 2 * rest @ codewords.T + norms
+            squares: Any = _squares(y)[:, np.newaxis] + 2 * y @ codewords.T + norms
+            kept = self._kept_squares(errors, squares, beyond[:, np.newaxis])
+            kept -= known[:, np.newaxis] + parts
+            rows[:, byte], levels = nearest_with_level(errors, kept, self.levels_, self._weight)
+            y += codewords[rows[:, byte]]
+            known += parts[rows[:, byte]]
+        rows[:, -1] += (levels * sizes[-1]).astype(np.uint8)
 
     def decode(self, rows: ArrayLike) -> NDArray[np.float32]:
         """Approximations of the vectors behind rows; of unit vectors for the metric cosine.
@@ -351,8 +391,8 @@ class RefinedCodes:
         """Queries in the form that :meth:`sigah.search.HammingIndex.search_tables` takes.
 
         Scores are, up to ``shifts``: for ip the negative inner product with the decoded vector, for
-        l2 the squared distance from it, for cosine the negative cosine. Equal queries have equal
-        tables, alone or among others.
+        l2 about the squared distance from the vector, for cosine the negative cosine. Equal queries
+        have equal tables, alone or among others.
         """
         self._check_fitted()
         return self.queries_of(np.concatenate([block for _, block in self.rows(X).blocks()]))
@@ -441,7 +481,8 @@ class RefinedCodes:
         for name in refined._names:
             setattr(refined, name, own[name])
         d, p = refined.n_features, refined.axes_.shape[1]
-        n_levels = WITH_BELOW if len(refined.levels_) == WITH_BELOW else LEVELS
+        known = refined._n_levels, LEVELS  # models of earlier versions have 16
+        n_levels = known[len(refined.levels_) != known[0]]
         shapes = {
             "mean_": (d,),
             "axes_": (d, p),
@@ -477,6 +518,12 @@ class RefinedCodes:
     @property
     def _has_levels_below(self) -> bool:
         return self.metric == "cosine" and self.n_bytes >= BYTES_FOR_BELOW
+
+    @property
+    def _n_levels(self) -> int:
+        if self.metric == "l2":
+            return FINE
+        return WITH_BELOW if self._has_levels_below else LEVELS
 
     def _sizes(self, n_levels: int) -> list[int]:
         """How many codewords each byte has."""
@@ -529,18 +576,47 @@ class RefinedCodes:
         squares = np.square(y).sum(axis=1) + 2 * (y @ shift) + float(self.mean_ @ self.mean_)
         return np.sqrt(np.maximum(squares, 0))
 
-    def _squared_distances_from_mean(self, rows: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return np.square(decoded(rows, self.codebooks_)).sum(axis=1)
+    def _kept_squares(
+        self,
+        errors: NDArray[np.float32],
+        squares: NDArray[np.float32],
+        beyond: NDArray[np.float32],
+    ) -> NDArray[np.float32]:
+        """Squared distances from the mean, as they are kept of vectors.
 
-    def _parts(self, rows: NDArray[np.uint8]) -> NDArray[np.float32]:
+        Of ``errors``, a query near to a vector shares some, and none of what is ``beyond`` the
+        principal axes: that makes the vector as much farther from each query.
+
+        Parameters
+        ----------
+        errors, squares : ndarray of float32
+            Of the error and of the decoded vector, in the principal axes.
+        beyond : ndarray of float32
+            As :func:`_beyond` finds it.
+        """
+        if len(self.levels_) == FINE:
+            return squares + beyond + UNSEEN * errors
+        return squares  # as in models of earlier versions
+
+    @cached_property
+    def _weight(self) -> float:
+        """Of squared errors of levels, which have the unit of squared lengths."""
+        variance = float(np.square(self.codebooks_).sum(axis=2).mean(axis=1).sum())
+        return LEVEL_WEIGHT / max(variance, float(np.finfo(np.float32).tiny))
+
+    def _sum_of_parts(self, rows: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return decoded(rows, self._squares_from_mean[:, :, np.newaxis])[:, 0]
+
+    def _parts(self, rows: NDArray[np.uint8], squares: NDArray[np.float32]) -> NDArray[np.float32]:
         """The squared length as a sum over bytes, as well as a sum can give it.
 
-        What the mean has to do with it is such a sum. Of the squared distance from the mean, the
-        code gives what it can by itself, most of it by halves: scans see nothing else.
+        What the mean has to do with it is such a sum. Of ``squares``, which are of distances from
+        the mean, the code gives what it can by itself, most of it by halves: scans see nothing
+        else.
         """
         code, more = rows[:, : self.n_code], rows[:, self.n_code :]
         sizes = self._sizes(len(self.levels_))
-        left = self._squared_distances_from_mean(rows)[:, np.newaxis]
+        left = squares[:, np.newaxis]
         mean = left.mean(dtype=np.float64)
         left = (left - mean).astype(np.float32)
         halves = np.zeros((self.n_code, 2, HALF, 1), np.float32)
@@ -558,15 +634,9 @@ class RefinedCodes:
         parts = np.concatenate([of_code, of_more])[:, :, 0]
         return (parts + self._of_mean).astype(np.float32)
 
-    def _kept_of_length(self, rows: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """What levels are of: the length of decoded vectors, or a part of it."""
-        if self.metric == "cosine":
-            return self._lengths(rows)
-        parts = decoded(rows, self._squares_from_mean[:, :, np.newaxis])[:, 0]
-        return self._squared_distances_from_mean(rows) - parts
 
-
-MADE = ("_query_tables", "_factors", "_squares_from_mean")  # when first needed, from the arrays
+# when first needed, from the arrays
+MADE = ("_query_tables", "_factors", "_squares_from_mean", "_weight")
 ARRAYS = ("mean_", "axes_", "codebooks_", "levels_", "squares_")
 
 
@@ -588,6 +658,15 @@ def _refinement(
     rows = np.zeros((len(residual), len(sizes)), np.uint8)
     choose(residual, rows, codebooks, 0, sizes, anew=True)
     return rows, codebooks
+
+
+def _squares(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.square(vectors).sum(axis=1)
+
+
+def _beyond(vectors: NDArray[np.float32], targets: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The squared length of vectors about the mean that is outside of the principal axes."""
+    return np.maximum(_squares(vectors) - _squares(targets), 0)
 
 
 def _error(residual: NDArray[np.float32]) -> float:

@@ -377,7 +377,8 @@ class VectorIndex:
         vectors : array-like or callable, optional
             The original vectors, which rank the best candidates once more: an array or memory map
             whose row numbers are the ids, or a function from ids to their vectors ``(m, d)``.
-            Without them, distances are those from the approximations that rows decode to.
+            Without them, distances are those from the approximations that rows decode to; squared
+            distances also count what a row does not say of its vector.
         n_ranked : int, default=100
             How many candidates the original vectors rank, at least ``k``; only with ``vectors``.
 
