@@ -8,8 +8,10 @@ import pickle
 import re
 import socket
 import struct
+import time
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -115,6 +117,25 @@ def test_load_fetches_once_and_scales_pixels(
     datasets.load("tiny")
     datasets.fetch("tiny")
     assert len(host.requests) == asked == 4
+
+
+def test_of_two_that_want_a_set_one_fetches_it_and_the_other_waits(
+    host: Any, tiny: Callable[..., None], cache: Path
+) -> None:
+    tiny(IdxUrl(host.url, GZ_SHA256))
+    said: list[str] = []
+
+    def show(label: str, done: int, total: int | None) -> None:
+        said.append(label)
+        if label.startswith("storing"):
+            time.sleep(0.05)  # so that the other one comes meanwhile
+
+    with ThreadPoolExecutor() as pool:
+        both = [pool.submit(datasets.fetch, "tiny", progress=show) for _ in range(2)]
+        assert [one.result() for one in both] == [cache, cache]
+    assert_tiny_is_cached(cache)
+    assert len(host.requests) == 4
+    assert said.count("waiting for another process that fetches tiny") == 1
 
 
 def test_progress_reaches_the_whole(host: Any, tiny: Callable[..., None]) -> None:

@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import platformdirs
+from filelock import FileLock, Timeout
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
@@ -47,7 +48,8 @@ def fetch(entry: Dataset, *, progress: Progress | None = None) -> Path:
 
     The sources of the set are tried in turn. Cached arrays are verified and a damaged set is
     fetched again. Files are replaced atomically, so an interrupted fetch harms nothing; what it
-    had downloaded is used by the next one. Where a set has texts, they are fetched too.
+    had downloaded is used by the next one. Where a set has texts, they are fetched too. Of several
+    processes that want a set, one fetches it and the others wait.
     """
     try:
         _cached(entry, whole=True)
@@ -62,6 +64,22 @@ def fetch(entry: Dataset, *, progress: Progress | None = None) -> Path:
 
 
 def _fetch_arrays(entry: Dataset, progress: Progress) -> None:
+    folder = folder_of(entry.name)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.with_name(f"{folder.name}.lock"))
+    try:
+        turn = lock.acquire(timeout=0)
+    except Timeout:
+        progress(f"waiting for another process that fetches {entry.name}", 0, None)
+        turn = lock.acquire()
+    with turn:
+        try:
+            _cached(entry, whole=True)  # by now, if another process has fetched it
+        except (FileNotFoundError, ValueError):
+            _fetch_alone(entry, progress)
+
+
+def _fetch_alone(entry: Dataset, progress: Progress) -> None:
     folder, failures = folder_of(entry.name), []
     downloads = folder / "downloads"
     for source in entry.sources:
