@@ -120,6 +120,16 @@ def test_a_model_with_another_number_of_levels_is_refused(
         RefinedCodes.from_content(header, arrays)
 
 
+@pytest.mark.parametrize("length", [[], [1.0], [1.0, 0.0], [1.0, -1.0], [np.nan, 1.0], [1.0] * 3])
+def test_a_model_whose_length_contradicts_it_is_refused(
+    indexes: dict[str, VectorIndex], length: list[float]
+) -> None:
+    header, arrays = indexes["l2"].refined.content()
+    arrays["length_"] = np.array(length, np.float32)
+    with pytest.raises(FileFormatError, match="length contradict"):
+        RefinedCodes.from_content(header, arrays)
+
+
 def test_five_levels_are_below_all_that_is_learned_from() -> None:
     random = np.random.default_rng(0)
     lengths = random.uniform(0.6, 0.9, 1000).astype(np.float32)
@@ -155,6 +165,22 @@ def test_a_value_beyond_all_levels_does_not_decide_the_codeword() -> None:
     for levels in (np.linspace(0, 1, 16, dtype=np.float32), np.ones(16, np.float32)):
         chosen, found = nearest_with_level(errors, values, levels, 100)
         assert (chosen[0], found[0]) in {(0, 15), (0, 0)}
+
+
+def test_codes_find_candidates_of_the_right_length() -> None:
+    """Of the same directions, the short vectors are near to each other, and the long ones far."""
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(8200, 64)) * rng.choice([0.7, 1, 1.4], (8200, 1))
+    base, queries = vectors[:8000].astype(np.float32), vectors[8000:].astype(np.float32)
+    index = VectorIndex.build(base, 8, metric="l2", random_state=0)
+    assert len(index.refined.length_) == 2
+    index.shortlist = len(base)
+    everything = index.search(queries, K)[1]
+    index.shortlist = 400
+    assert recall(index.search(queries, K)[1], everything) > 0.85
+    far = base[:50] * 100  # their codes still say something of the direction
+    codes = index.refined.encode(far)[:, :4]
+    assert len(np.unique(codes, axis=0)) > 25
 
 
 def test_squared_distances_count_what_a_row_does_not_say() -> None:

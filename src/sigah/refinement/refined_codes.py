@@ -115,8 +115,12 @@ class RefinedCodes:
         Models of earlier versions have 16.
     squares_ : ndarray of float32, shape (n_bytes, 256)
         What each byte adds to the squared length; empty unless the metric is l2.
-    halves_ : ndarray of float32, shape (n_code, 2, 16, p)
+    halves_ : ndarray of float32, shape (n_code, 2, 16, p) or (n_code, 2, 16, p + 1)
         Codewords for the halves of a byte, by which vectors get their code; without a hasher only.
+        For l2, codes also see the squared distance from the mean, as one more axis, the first.
+    length_ : ndarray of float32, shape (2,) or (0,)
+        That distance becomes an axis less its mean, divided by the square root of the variance.
+        Empty where there is no such axis, and in models of earlier versions.
 
     See Also
     --------
@@ -141,6 +145,7 @@ class RefinedCodes:
     levels_: NDArray[np.float32]
     squares_: NDArray[np.float32]
     halves_: NDArray[np.float32]
+    length_: NDArray[np.float32]
 
     def __init__(
         self, hasher: BinaryHasher | None, n_bytes: int, *, metric: str | None = None
@@ -222,14 +227,25 @@ class RefinedCodes:
         axes = principal_axes(vectors, max(LEAST_AXES, AXES_PER_BYTE * self.n_bytes))
         p = axes.shape[1]
         targets = vectors @ axes
+        beyond = _beyond(vectors, targets)
         variance = _error(vectors) or 1.0
         sizes = self._sizes(self._n_levels)
         with bar(show=verbose) as progress:
             task = progress.add_task("refinement", total=2 + ROUNDS, detail="")
-            halves = np.zeros((self.n_code, 2, HALF, p), np.float32)
+            length = np.empty(0, np.float32)
+            halves_seen = np.zeros((self.n_code, 2, HALF, p), np.float32)
             if self.hasher is None:
-                halves = self._learned_halves(targets, axes, random_state)
-            rows = self._codes(drawn, targets, halves)
+                seen, seen_axes = targets, axes
+                if self.metric == "l2":
+                    squares = _squares(targets) + beyond
+                    unit = np.sqrt(variance / len(targets))
+                    length = np.array([squares.mean(dtype=np.float64), unit], np.float32)
+                    seen = _with_length(targets, squares, length)
+                    seen_axes = np.pad(axes, ((1, 0), (1, 0)))
+                    seen_axes[0, 0] = 1
+                halves_seen = self._learned_halves(seen, seen_axes, random_state)
+            rows = self._codes(drawn, targets, beyond, halves_seen, length)
+            halves = np.ascontiguousarray(halves_seen[..., -p:])
             progress.advance(task)
             residual = targets - decoded(rows, of_halves(halves))
             if self.hasher is not None:
@@ -251,11 +267,12 @@ class RefinedCodes:
         codebooks[-1] = np.resize(codebooks[-1, : sizes[-1]], codebooks[-1].shape)
         self._forget_tables()
         self.mean_, self.axes_, self.codebooks_ = mean, axes, codebooks
-        self.halves_ = halves if self.hasher is None else halves[:0]
+        self.halves_ = halves_seen if self.hasher is None else halves[:0]
+        self.length_ = length
         self.levels_ = np.zeros(self._n_levels * self._has_levels, np.float32)
         self.squares_ = np.empty((0, VALUES), np.float32)
         some = _fewer(len(targets))
-        vectors, targets = vectors[some], targets[some]
+        targets = targets[some]
         rows = self._without_levels(rows[some, : self.n_code], targets)  # as new vectors get them
         if self.metric == "cosine":
             lengths = self._lengths(rows)
@@ -265,9 +282,7 @@ class RefinedCodes:
             self.levels_ = levels_of(lengths, self._n_levels, BELOW * self._has_levels_below)
         elif self.metric == "l2":
             y = decoded(rows, codebooks)
-            squares = self._kept_squares(
-                _squares(targets - y), _squares(y), _beyond(vectors, targets)
-            )
+            squares = self._kept_squares(_squares(targets - y), _squares(y), beyond[some])
             self.squares_ = self._parts(rows, squares)
             self.levels_ = levels_of(squares - self._sum_of_parts(rows), self._n_levels)
         return self
@@ -291,12 +306,19 @@ class RefinedCodes:
         self,
         vectors: NDArray[np.float32],
         targets: NDArray[np.float32],
+        beyond: NDArray[np.float32],
         halves: NDArray[np.float32],
+        length: NDArray[np.float32],
     ) -> NDArray[np.uint8]:
         """The codes of vectors, which are ``targets`` in the principal axes."""
         if self.hasher is not None:
             return self.hasher.transform(vectors)
         rows, residual = np.zeros((len(targets), self.n_code), np.uint8), targets.copy()
+        if len(length):
+            residual = _with_length(targets, _squares(targets) + beyond, length)
+            # of a vector that lies far out, the code should say more than that
+            least, most = (of(halves[..., 0], axis=2).sum() for of in (np.min, np.max))
+            residual[:, 0] = residual[:, 0].clip(least, most)
         for round_ in range(CHOICES):
             choose_halves(residual, rows, halves, anew=not round_)
         return rows
@@ -334,12 +356,13 @@ class RefinedCodes:
     def _encode(self, block: NDArray[np.float32]) -> NDArray[np.uint8]:
         vectors = as_compared(block, self.metric) - self.mean_
         targets: Any = vectors @ self.axes_
-        rows = self._without_levels(self._codes(block, targets, self.halves_), targets)
+        beyond = _beyond(vectors, targets)
+        codes = self._codes(block, targets, beyond, self.halves_, self.length_)
+        rows = self._without_levels(codes, targets)
         if self.metric == "cosine":
             levels = nearest_level(self._lengths(rows), self.levels_)
             rows[:, -1] += (levels * (VALUES // len(self.levels_))).astype(np.uint8)
         elif self.metric == "l2":
-            beyond = _beyond(vectors, targets)
             for start in range(0, len(rows), LEVEL_BLOCK):
                 some = slice(start, start + LEVEL_BLOCK)
                 self._choose_with_level(rows[some], targets[some], beyond[some])
@@ -478,6 +501,7 @@ class RefinedCodes:
         else:
             refined = cls(from_content(header["hasher"], of_hasher), header["n_bytes"])
         refined.halves_ = np.empty((0, 2, HALF, 0), np.float32)
+        refined.length_ = own.get("length_", np.empty(0, np.float32))
         for name in refined._names:
             setattr(refined, name, own[name])
         d, p = refined.n_features, refined.axes_.shape[1]
@@ -491,11 +515,15 @@ class RefinedCodes:
             "squares_": (refined.n_bytes * (refined.metric == "l2"), VALUES),
         }
         if refined.hasher is None:
-            shapes["halves_"] = (refined.n_code, 2, HALF, p)
+            has_length = len(refined.levels_) == FINE
+            shapes["length_"] = (2 * has_length,)
+            shapes["halves_"] = (refined.n_code, 2, HALF, p + has_length)
         for name, shape in shapes.items():
             array = getattr(refined, name)
             if array.dtype != np.float32 or array.shape != shape or not np.isfinite(array).all():
                 raise FileFormatError(f"its {name.rstrip('_')} contradict its header")
+        if len(refined.length_) and refined.length_[1] <= 0:
+            raise FileFormatError("its length contradicts its header")
         return refined
 
     def _about(self) -> dict[str, Any]:
@@ -509,7 +537,9 @@ class RefinedCodes:
 
     @property
     def _names(self) -> tuple[str, ...]:
-        return ARRAYS if self.hasher is not None else (*ARRAYS, "halves_")
+        if self.hasher is not None:
+            return ARRAYS
+        return (*ARRAYS, "halves_", *["length_"] * bool(len(self.length_)))
 
     @property
     def _has_levels(self) -> bool:
@@ -667,6 +697,17 @@ def _squares(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 def _beyond(vectors: NDArray[np.float32], targets: NDArray[np.float32]) -> NDArray[np.float32]:
     """The squared length of vectors about the mean that is outside of the principal axes."""
     return np.maximum(_squares(vectors) - _squares(targets), 0)
+
+
+def _with_length(
+    targets: NDArray[np.float32], squares: NDArray[np.float32], length: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """The squared distance from the mean as one more axis, and vectors in the principal axes.
+
+    It comes first: consecutive dimensions then stay together where those of axes do.
+    """
+    mean, unit = length
+    return np.column_stack([(squares - mean) / unit, targets])
 
 
 def _error(residual: NDArray[np.float32]) -> float:
