@@ -94,6 +94,22 @@ def test_a_hasher_that_finds_the_right_classes_mistakes_none(data: EvaluationDat
     assert galleries[2].description == f"query; {ORACLE}: 10 of 10 right"
 
 
+def test_of_many_classes_the_easiest_and_the_hardest_are_shown(data: EvaluationData) -> None:
+    names = [f"class {number:02}" for number in range(30)]
+    shares = np.full((30, 30), 0.001)
+    np.fill_diagonal(shares, np.random.default_rng(0).permutation(30) / 30)
+    confusion = dict(zip(names, shares.tolist(), strict=True))
+    record = record_found(Oracle(data), data)
+    record |= {"classes": names, "confusion": confusion}
+    table, heat, *_ = shown(record)
+    assert isinstance(table, Table) and isinstance(heat, HeatMap)
+    found = [cells[0].mean for _, cells in table.rows]
+    np.testing.assert_allclose(found, np.r_[29:19:-1, 9:-1:-1] / 30)
+    assert heat.rows == heat.columns == tuple(name for name, _ in table.rows)
+    np.testing.assert_allclose(np.diag(heat.values), found)
+    assert table.title.endswith(", 20 of 30 classes") and heat.title.endswith(", 20 of 30 classes")
+
+
 def test_frames_and_signs_follow_the_labels(data: EvaluationData) -> None:
     record = record_found(Oracle(data, wrong={2: 0}), data)
     assert record["confusion"]["red"] == [1, 0, 0]

@@ -23,10 +23,14 @@ __all__ = ["found_panels", "record_found"]
 
 QUERIES, SHOWN = 10, 10
 DEPTH = 100  # ranks of which the classes are counted
+MOST_CLASSES = 20  # that a reader can compare; of more, the easiest and the hardest are shown
 TIED = 2  # so many times as many codes as are shown, equally near or nearer, are worth a word
 BLOCK = 16  # pixels a side: JPEG compresses such blocks each by itself
 QUALITY = 80  # of JPEG
-BY_CLASS = "By class: shares among the first results, ties at their expected value; one seed."
+BY_CLASS = (
+    "By class: shares among the first results, ties at their expected value; one seed. Of more"
+    f" classes than {MOST_CLASSES}, as many easiest as hardest ones are shown."
+)
 SHOWS = (
     f"Pictures: the first query of each of up to {QUERIES} classes, and the first {SHOWN} images"
     " that each method finds, ties in the order of the base. Tied says how many codes are as near,"
@@ -195,32 +199,47 @@ def precision(record: Mapping[str, Any], asked: str) -> float:
     return float(row[record["classes"].index(asked)]) if asked in record["classes"] else 0.0
 
 
+def mean_precision(record: Mapping[str, Any]) -> float:
+    return float(np.mean([precision(record, asked) for asked in record["confusion"]]))
+
+
+def classes_shown(record: Mapping[str, Any]) -> tuple[list[str], str]:
+    """The classes that a page shows, and what its title says of the choice."""
+    names = list(record["confusion"])
+    if len(names) <= MOST_CLASSES:
+        return names, ""
+    half = MOST_CLASSES // 2
+    order = sorted(names, key=lambda asked: -precision(record, asked))
+    return order[:half] + order[-half:], f", {MOST_CLASSES} of {len(names)} classes"
+
+
 def confusion(records: Mapping[str, Any], one: Measured, bits: int) -> HeatMap:
     """Which classes are taken for which by the method that finds most of the right ones."""
-    means = {
-        label: np.mean([precision(record, asked) for asked in record["confusion"]])
-        for label, record in records.items()
-    }
-    best = max(means, key=means.__getitem__)
+    best = max(records, key=lambda label: mean_precision(records[label]))
     record = records[best]
+    rows, told = classes_shown(record)
+    columns = [name for name in record["classes"] if not told or name in rows]
+    if told:
+        columns.sort(key=rows.index)
+    places = [record["classes"].index(name) for name in columns]
     return HeatMap(
-        f"{one.title}: classes among the first {record['depth']} of {best}, {bits} bits",
+        f"{one.title}: classes among the first {record['depth']} of {best}, {bits} bits{told}",
         "class of the query",
         "class found",
-        tuple(record["confusion"]),
-        tuple(record["classes"]),
-        np.array(list(record["confusion"].values())),
+        tuple(rows),
+        tuple(columns),
+        np.array([np.take(record["confusion"][name], places) for name in rows]),
     )
 
 
 def precisions(records: Mapping[str, Any], one: Measured, bits: int) -> Table:
     """A row a class, a column a method: the share of the right class among what is found."""
     depth = next(iter(records.values()))["depth"]
-    asked = next(iter(records.values()))["confusion"]
+    asked, told = classes_shown(max(records.values(), key=mean_precision))
     rows = tuple(
         (name, tuple(Entry(mean=precision(r, name), seeds=1) for r in records.values()))
         for name in asked
     )
-    title = f"{one.title}: precision of the first {depth} by class, {bits} bits"
+    title = f"{one.title}: precision of the first {depth} by class, {bits} bits{told}"
     metrics = ("class_precision",) * len(records)
     return Table(title, tuple(records), metrics, rows, corner="class")
