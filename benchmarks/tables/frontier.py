@@ -72,15 +72,13 @@ def recall_table(name: str) -> str:
 def time_table() -> str:
     """Times of the kept indexes, in microseconds a query."""
     lines = []
-    for row in rows():
-        if "1 threads" in row:
-            times = [
-                row[f"{n} threads"][kind] for n in (1, 2) for kind in ("batch_us", "single_us")
-            ]
-            lines.append([
-                f"{row['set']}, {row['budget']} bytes: {row['method']}",
-                f"{row['recall10@10']:.3f}", *(f"{time:,.0f}" for time in times),
-            ])  # fmt: skip
+    timed = [row for row in rows() if "1 threads" in row]
+    for row in sorted(timed, key=lambda row: (SETS.index(row["set"]), row["budget"])):
+        times = [row[f"{n} threads"][kind] for n in (1, 2) for kind in ("batch_us", "single_us")]
+        lines.append([
+            f"{row['set']}, {row['budget']} bytes: {row['method']}",
+            f"{row['recall10@10']:.3f}", *(f"{time:,.0f}" for time in times),
+        ])  # fmt: skip
     head = ["index", "recall10@10", "batch, 1", "single, 1", "batch, 2", "single, 2"]
     return pipe_table(head, lines)
 
