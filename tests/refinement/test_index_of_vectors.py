@@ -149,7 +149,7 @@ def test_codewords_that_are_about_as_near_are_chosen_by_their_level() -> None:
     levels = np.linspace(0, 10, 6, dtype=np.float32)
     nearest, of_nearest = nearest_with_level(errors, values, levels, 0)
     np.testing.assert_array_equal(nearest, errors.argmin(axis=1))
-    chosen, found = nearest_with_level(errors, values, levels, 10)
+    chosen, found = nearest_with_level(errors, values, levels, 10**0.5)
     each = np.arange(500)
     np.testing.assert_array_equal(found, nearest_level(values[each, chosen], levels))
     off = np.square(levels[found] - values[each, chosen])
@@ -165,6 +165,28 @@ def test_a_value_beyond_all_levels_does_not_decide_the_codeword() -> None:
     for levels in (np.linspace(0, 1, 16, dtype=np.float32), np.ones(16, np.float32)):
         chosen, found = nearest_with_level(errors, values, levels, 100)
         assert (chosen[0], found[0]) in {(0, 15), (0, 0)}
+
+
+@pytest.mark.parametrize("scale", [1e-18, 1e-6, 1e6, 1e10, 1e14])
+def test_the_unit_of_vectors_changes_no_neighbour_but_by_rounding(
+    scale: float, indexes: dict[str, VectorIndex], base: np.ndarray, queries: np.ndarray
+) -> None:
+    """Squares of squared lengths would exceed what float32 can hold."""
+    scaled = (base.astype(np.float64) * scale).astype(np.float32)
+    index = VectorIndex.build(scaled, 12, metric="l2", random_state=0)
+    asked = (queries.astype(np.float64) * scale).astype(np.float32)
+    truth = exact_neighbors(base, queries, K).ids
+    expected = recall(indexes["l2"].search(queries, K)[1], truth)
+    assert recall(index.search(asked, K)[1], truth) > expected - 0.03
+
+
+@pytest.mark.parametrize("value", [0, 1, 1e14])
+def test_vectors_that_are_all_equal_are_all_as_near(value: float) -> None:
+    vectors = np.full((300, 24), value, np.float32)
+    index = VectorIndex.build(vectors, 8, metric="l2", random_state=0)
+    distances, ids = index.search(vectors[:2], 3)
+    assert ids.tolist() == [[0, 1, 2]] * 2
+    assert (distances <= 1e-5 * max(value, 1) ** 2).all()
 
 
 def test_codes_find_candidates_of_the_right_length() -> None:

@@ -72,7 +72,7 @@ def nearest_with_level(
     levels : ndarray of float32
         Ascending.
     weight : float
-        Of the squared error of a level.
+        Of the error of a level, before it is squared.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def nearest_with_level(
     """
     found = nearest_level(values, levels)
     # a value beyond all levels must not decide what the vector looks like
-    most = np.diff(levels).max(initial=0) ** 2
-    costs = errors + weight * np.minimum(np.square(levels[found] - values), most)
-    codewords = np.argmin(costs, axis=1)
+    most = np.diff(levels).max(initial=0)
+    off = weight * np.minimum(np.abs(levels[found] - values), most)  # its square is no overflow
+    codewords = np.argmin(errors + np.square(off), axis=1)
     return codewords, found[np.arange(len(codewords)), codewords]

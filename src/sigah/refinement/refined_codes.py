@@ -505,8 +505,9 @@ class RefinedCodes:
         for name in refined._names:
             setattr(refined, name, own[name])
         d, p = refined.n_features, refined.axes_.shape[1]
-        known = refined._n_levels, LEVELS  # models of earlier versions have 16
-        n_levels = known[len(refined.levels_) != known[0]]
+        n_levels = refined._n_levels
+        if len(refined.levels_) != n_levels:
+            n_levels = LEVELS  # as in models of earlier versions
         shapes = {
             "mean_": (d,),
             "axes_": (d, p),
@@ -539,7 +540,7 @@ class RefinedCodes:
     def _names(self) -> tuple[str, ...]:
         if self.hasher is not None:
             return ARRAYS
-        return (*ARRAYS, "halves_", *["length_"] * bool(len(self.length_)))
+        return (*ARRAYS, "halves_", "length_") if len(self.length_) else (*ARRAYS, "halves_")
 
     @property
     def _has_levels(self) -> bool:
@@ -630,9 +631,9 @@ class RefinedCodes:
 
     @cached_property
     def _weight(self) -> float:
-        """Of squared errors of levels, which have the unit of squared lengths."""
+        """Of errors of levels, which have the unit of squared lengths."""
         variance = float(np.square(self.codebooks_).sum(axis=2).mean(axis=1).sum())
-        return LEVEL_WEIGHT / max(variance, float(np.finfo(np.float32).tiny))
+        return float(np.sqrt(LEVEL_WEIGHT / variance)) if variance else 0.0
 
     def _sum_of_parts(self, rows: NDArray[np.uint8]) -> NDArray[np.float32]:
         return decoded(rows, self._squares_from_mean[:, :, np.newaxis])[:, 0]

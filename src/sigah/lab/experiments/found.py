@@ -218,9 +218,7 @@ def confusion(records: Mapping[str, Any], one: Measured, bits: int) -> HeatMap:
     best = max(records, key=lambda label: mean_precision(records[label]))
     record = records[best]
     rows, told = classes_shown(record)
-    columns = [name for name in record["classes"] if not told or name in rows]
-    if told:
-        columns.sort(key=rows.index)
+    columns = [name for name in (rows if told else record["classes"]) if name in record["classes"]]
     places = [record["classes"].index(name) for name in columns]
     return HeatMap(
         f"{one.title}: classes among the first {record['depth']} of {best}, {bits} bits{told}",
