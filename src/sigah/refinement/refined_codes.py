@@ -39,6 +39,13 @@ from sigah.refinement.levels import (
     nearest_with_level,
 )
 from sigah.refinement.principal_axes import centred, principal_axes
+from sigah.refinement.squared_distances import (
+    beyond_axes,
+    counted,
+    parts_of,
+    squared_lengths,
+    with_length,
+)
 from sigah.rows.blocks import LARGEST, Rows
 from sigah.rows.dtypes import check_rows
 from sigah.rows.sampling import sample_rows
@@ -52,7 +59,6 @@ CODE_ROUNDS = 4  # rounds over the codewords of the code alone, at the start
 ROUNDS = 6  # rounds over all bytes
 FEWER_ROWS = 1 << 15  # are enough for halves, levels and squares
 CHOICES = 3  # rounds over the bytes of a new vector
-UNSEEN = 0.25  # of an error is as if it were in no query's direction
 # The last two bytes are chosen with the level. An error of the vector falls on the direction of a
 # query by about a hundredth, an error of the squared length as a whole.
 BYTES_WITH_LEVEL, LEVEL_WEIGHT, LEVEL_BLOCK = 2, 100, 2048
@@ -227,7 +233,7 @@ class RefinedCodes:
         axes = principal_axes(vectors, max(LEAST_AXES, AXES_PER_BYTE * self.n_bytes))
         p = axes.shape[1]
         targets = vectors @ axes
-        beyond = _beyond(vectors, targets)
+        beyond = beyond_axes(vectors, targets)
         variance = _error(vectors) or 1.0
         sizes = self._sizes(self._n_levels)
         with bar(show=verbose) as progress:
@@ -237,10 +243,10 @@ class RefinedCodes:
             if self.hasher is None:
                 seen, seen_axes = targets, axes
                 if self.metric == "l2":
-                    squares = _squares(targets) + beyond
+                    squares = squared_lengths(targets) + beyond
                     unit = np.sqrt(variance / len(targets))
                     length = np.array([squares.mean(dtype=np.float64), unit], np.float32)
-                    seen = _with_length(targets, squares, length)
+                    seen = with_length(targets, squares, length)
                     seen_axes = np.pad(axes, ((1, 0), (1, 0)))
                     seen_axes[0, 0] = 1
                 halves_seen = self._learned_halves(seen, seen_axes, random_state)
@@ -282,8 +288,9 @@ class RefinedCodes:
             self.levels_ = levels_of(lengths, self._n_levels, BELOW * self._has_levels_below)
         elif self.metric == "l2":
             y = decoded(rows, codebooks)
-            squares = self._kept_squares(_squares(targets - y), _squares(y), beyond[some])
-            self.squares_ = self._parts(rows, squares)
+            squares = counted(squared_lengths(targets - y), squared_lengths(y), beyond[some])
+            parts = parts_of(rows, squares, self.n_code, sizes)
+            self.squares_ = (parts + self._of_mean).astype(np.float32)
             self.levels_ = levels_of(squares - self._sum_of_parts(rows), self._n_levels)
         return self
 
@@ -315,7 +322,7 @@ class RefinedCodes:
             return self.hasher.transform(vectors)
         rows, residual = np.zeros((len(targets), self.n_code), np.uint8), targets.copy()
         if len(length):
-            residual = _with_length(targets, _squares(targets) + beyond, length)
+            residual = with_length(targets, squared_lengths(targets) + beyond, length)
             # of a vector that lies far out, the code should say more than that
             least, most = (of(halves[..., 0], axis=2).sum() for of in (np.min, np.max))
             residual[:, 0] = residual[:, 0].clip(least, most)
@@ -356,7 +363,7 @@ class RefinedCodes:
     def _encode(self, block: NDArray[np.float32]) -> NDArray[np.uint8]:
         vectors = as_compared(block, self.metric) - self.mean_
         targets: Any = vectors @ self.axes_
-        beyond = _beyond(vectors, targets)
+        beyond = beyond_axes(vectors, targets)
         codes = self._codes(block, targets, beyond, self.halves_, self.length_)
         rows = self._without_levels(codes, targets)
         if self.metric == "cosine":
@@ -379,12 +386,13 @@ class RefinedCodes:
             parts = self._squares_from_mean[byte, : sizes[byte]]
             y -= codewords[rows[:, byte]]
             known -= parts[rows[:, byte]]
-            norms = _squares(codewords)
+            norms = squared_lengths(codewords)
             rest = targets - y
-            errors: Any = _squares(rest)[:, np.newaxis] - 2 * rest @ codewords.T + norms
-            squares: Any = _squares(y)[:, np.newaxis] + 2 * y @ codewords.T + norms
-            kept = self._kept_squares(errors, squares, beyond[:, np.newaxis])
-            kept -= known[:, np.newaxis] + parts
+            errors: Any = squared_lengths(rest)[:, np.newaxis] - 2 * rest @ codewords.T + norms
+            squares: Any = squared_lengths(y)[:, np.newaxis] + 2 * y @ codewords.T + norms
+            if len(self.levels_) == FINE:  # models of earlier versions count no more than squares
+                squares = counted(errors, squares, beyond[:, np.newaxis])
+            kept = squares - (known[:, np.newaxis] + parts)
             rows[:, byte], levels = nearest_with_level(errors, kept, self.levels_, self._weight)
             y += codewords[rows[:, byte]]
             known += parts[rows[:, byte]]
@@ -607,28 +615,6 @@ class RefinedCodes:
         squares = np.square(y).sum(axis=1) + 2 * (y @ shift) + float(self.mean_ @ self.mean_)
         return np.sqrt(np.maximum(squares, 0))
 
-    def _kept_squares(
-        self,
-        errors: NDArray[np.float32],
-        squares: NDArray[np.float32],
-        beyond: NDArray[np.float32],
-    ) -> NDArray[np.float32]:
-        """Squared distances from the mean, as they are kept of vectors.
-
-        Of ``errors``, a query near to a vector shares some, and none of what is ``beyond`` the
-        principal axes: that makes the vector as much farther from each query.
-
-        Parameters
-        ----------
-        errors, squares : ndarray of float32
-            Of the error and of the decoded vector, in the principal axes.
-        beyond : ndarray of float32
-            As :func:`_beyond` finds it.
-        """
-        if len(self.levels_) == FINE:
-            return squares + beyond + UNSEEN * errors
-        return squares  # as in models of earlier versions
-
     @cached_property
     def _weight(self) -> float:
         """Of errors of levels, which have the unit of squared lengths."""
@@ -637,33 +623,6 @@ class RefinedCodes:
 
     def _sum_of_parts(self, rows: NDArray[np.uint8]) -> NDArray[np.float32]:
         return decoded(rows, self._squares_from_mean[:, :, np.newaxis])[:, 0]
-
-    def _parts(self, rows: NDArray[np.uint8], squares: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The squared length as a sum over bytes, as well as a sum can give it.
-
-        What the mean has to do with it is such a sum. Of ``squares``, which are of distances from
-        the mean, the code gives what it can by itself, most of it by halves: scans see nothing
-        else.
-        """
-        code, more = rows[:, : self.n_code], rows[:, self.n_code :]
-        sizes = self._sizes(len(self.levels_))
-        left = squares[:, np.newaxis]
-        mean = left.mean(dtype=np.float64)
-        left = (left - mean).astype(np.float32)
-        halves = np.zeros((self.n_code, 2, HALF, 1), np.float32)
-        of_code = np.zeros((self.n_code, VALUES, 1), np.float32)
-        of_more = np.zeros((more.shape[1], VALUES, 1), np.float32)
-        for _ in range(CODE_ROUNDS):
-            improve_halves(left, code, halves, given=True)
-        for _ in range(CODE_ROUNDS):
-            improve(left, code, of_code, self.n_code, sizes)
-        for _ in range(CODE_ROUNDS):
-            improve(left, more, of_more, more.shape[1], sizes[self.n_code :])
-        of_code += of_halves(halves)
-        of_code[0] += np.float32(mean)
-        of_more[-1] = np.resize(of_more[-1, : sizes[-1]], of_more[-1].shape)
-        parts = np.concatenate([of_code, of_more])[:, :, 0]
-        return (parts + self._of_mean).astype(np.float32)
 
 
 # when first needed, from the arrays
@@ -689,26 +648,6 @@ def _refinement(
     rows = np.zeros((len(residual), len(sizes)), np.uint8)
     choose(residual, rows, codebooks, 0, sizes, anew=True)
     return rows, codebooks
-
-
-def _squares(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.square(vectors).sum(axis=1)
-
-
-def _beyond(vectors: NDArray[np.float32], targets: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The squared length of vectors about the mean that is outside of the principal axes."""
-    return np.maximum(_squares(vectors) - _squares(targets), 0)
-
-
-def _with_length(
-    targets: NDArray[np.float32], squares: NDArray[np.float32], length: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """The squared distance from the mean as one more axis, and vectors in the principal axes.
-
-    It comes first: consecutive dimensions then stay together where those of axes do.
-    """
-    mean, unit = length
-    return np.column_stack([(squares - mean) / unit, targets])
 
 
 def _error(residual: NDArray[np.float32]) -> float:
