@@ -156,3 +156,25 @@ def test_passwords_stay_out_of_messages(address: str) -> None:
 def test_a_bad_name_of_a_table_is_refused(table: str) -> None:
     with pytest.raises(ValueError, match=r"table must be a name .at most 50 bytes. or schema.name"):
         connect("pgvector", "postgresql://127.0.0.1:1/none", table=table)
+
+
+def test_settings_of_a_search_do_not_outlive_it(database: str) -> None:
+    codes, ids, queries = make_codes(64, n=500)
+    export("pgvector", database, codes, fingerprint="c0ffee", ids=ids)
+    with connect("pgvector", database, expansion=321) as engine:
+        engine.search(queries, 5)
+        shown = engine._connection.execute("SHOW hnsw.ef_search").fetchone()
+        assert shown == ("40",)
+        assert engine._connection.info.transaction_status.name == "IDLE"
+
+
+def test_vectors_reach_the_server_to_the_last_bit(database: str) -> None:
+    every = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    vectors = np.resize(every[np.isfinite(every)], (3968, 16))
+    codes = np.zeros((len(vectors), 1), np.uint8)
+    export("pgvector", database, codes, fingerprint="c0ffee", vectors=vectors, kind="flat")
+    with connect("pgvector", database) as engine:
+        held = engine.get(np.arange(len(vectors)))
+    kept = held.take(np.argsort(held.ids)).vectors
+    assert kept is not None
+    np.testing.assert_array_equal(kept.astype(np.float16), vectors)

@@ -22,6 +22,10 @@ LONGEST_NAME = 50  # bytes: PostgreSQL cuts names at 63 bytes, and index names a
 MOST_BITS = 64_000  # of a code in a graph
 OLDEST = (0, 8)  # first pgvector whose graph search continues if a filter leaves too few
 OPERATORS = {"l2": "<->", "cosine": "<=>", "ip": "<#>"}
+SETTINGS = (  # of a graph search; it goes on until enough are found
+    "SELECT set_config('hnsw.ef_search', %(expansion)s::text, true),"
+    " set_config('hnsw.iterative_scan', 'relaxed_order', true)"
+)
 
 
 class PgVector(Engine):
@@ -160,7 +164,7 @@ class PgVector(Engine):
         if rows.labels is not None:
             values["label"] = rows.labels.tolist()
         if rows.vectors is not None:
-            values["vector"] = map(str, rows.vectors.tolist())
+            values["vector"] = _halves(rows.vectors)
         names = ", ".join(values)
         with self._connection.transaction(), self._connection.cursor() as cursor:
             self._run(
@@ -237,7 +241,7 @@ class PgVector(Engine):
             n_ranked,
             {
                 "codes": _words(codes),
-                "vectors": [str(vector) for vector in vectors.tolist()],
+                "vectors": _halves(vectors.astype(np.float16)),
                 "labels": labels,
             },
         )
@@ -284,11 +288,12 @@ class PgVector(Engine):
     ) -> list[list[tuple[float, int]]]:
         expansion = min(max(self.expansion, width), MOST_EXPANSION)
         found: list[list[tuple[float, int]]] = [[] for _ in values["codes"]]
-        # a pipeline: statements do not wait for each other's answers
-        with self._connection.pipeline(), self._connection.transaction():
-            self._run(f"SET LOCAL hnsw.ef_search = {expansion:d}")
-            self._run("SET LOCAL hnsw.iterative_scan = relaxed_order")  # until enough are found
-            for place, distance, one in self._connection.execute(self._sql(statement), values):
+        # One message is one transaction: the server answers in one round trip, and the settings
+        # do not outlive it in a session that a pooler shares.
+        with self._psycopg.ClientCursor(self._connection) as cursor:
+            cursor.execute(self._sql(f"{SETTINGS}; {statement}"), values | {"expansion": expansion})
+            cursor.nextset()
+            for place, distance, one in cursor:
                 found[place - 1].append((distance, one))
         return found
 
@@ -332,3 +337,8 @@ class PgVector(Engine):
 def _words(codes: NDArray[np.uint8]) -> list[str]:
     """Codes as PostgreSQL reads them."""
     return [f"x{code.tobytes().hex()}" for code in codes]
+
+
+def _halves(vectors: NDArray[np.float16]) -> list[str]:
+    """Vectors as pgvector reads them; five digits tell any float16 from the next."""
+    return [f"[{','.join(map('{:.5g}'.format, vector))}]" for vector in vectors.tolist()]
