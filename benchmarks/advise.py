@@ -286,6 +286,8 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="Keep places of true neighbours in this folder.")
     parser.add_argument("--json", type=Path, default=RESULTS)
     given = parser.parse_args()
+    if given.keep:
+        given.keep.mkdir(parents=True, exist_ok=True)
     held: dict[str, Any] = {}
     for name in given.sets:
         try:
