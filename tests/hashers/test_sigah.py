@@ -371,6 +371,55 @@ def test_a_given_sharpness_is_not_learned(blobs: Any) -> None:
         assert moves or np.isclose(np.exp(before), 7)
 
 
+def test_softened_axes_weaken_large_variances_by_a_power() -> None:
+    """By singular values of the vectors, not by their covariance; and no more than 256 axes."""
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(400, 300)) @ rng.normal(size=(300, 300))
+    X[:, 7] = 0  # a dimension that says nothing
+    X -= X.mean(axis=0)
+    for power in (0.0, 0.5, 1.0):
+        axes = training.softened_axes(X.T @ X / len(X), power).astype(np.float64)
+        assert axes.shape == (300, 256)
+        values = np.linalg.svd(X, compute_uv=False)[:256]
+        spread = (X @ axes).std(axis=0)
+        expected = (values / values[0]) ** (1 - power) * values[0] / len(X) ** 0.5
+        np.testing.assert_allclose(spread, expected, rtol=1e-3)
+
+
+def test_whitening_decides_which_vectors_are_near(blobs: Any) -> None:
+    hasher = small(whitening=1.0)
+    x = blobs[:100] - blobs.mean(axis=0)
+    axes = training.softened_axes(np.cov(x.T, bias=True), 1.0)
+    trainer = training.Trainer(
+        training.Parameters(**hasher.get_params()),
+        batch(24, 16).numpy(), len(blobs), 0, torch.device("cpu"), axes,
+    )  # fmt: skip
+    views = x @ axes
+    views /= np.linalg.norm(views, axis=1, keepdims=True)
+    codes = trainer.hash_layer(torch.from_numpy(x))
+    distances = networks.squared_distances(torch.from_numpy(views))
+    distances.fill_diagonal_(networks.SELF_DISTANCE)
+    cosines = (codes @ codes.T / codes.shape[1]).fill_diagonal_(networks.SELF_COSINE)
+    others = len(x) - 1
+    k = max(2, round(training.neighbor_fraction(hasher.n_neighbors, len(blobs)) * others))
+    expected = networks.neighbor_loss(
+        torch.exp(trainer.log_sharpness) * cosines, distances, networks.kth_smallest(distances, k)
+    )
+    found = trainer.terms(torch.from_numpy(x))["neighbor"]
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e9])
+def test_whitened_training_takes_vectors_of_any_scale_and_equal_ones(
+    blobs: Any, scale: float
+) -> None:
+    hasher = small(whitening=0.5, n_steps=5).fit(blobs * np.float32(scale))
+    assert np.isfinite(hasher.weights_).all()
+    assert np.isfinite(hasher.partial_fit(blobs * np.float32(scale), n_steps=2).weights_).all()
+    equal = small(whitening=0.5, n_steps=2).fit(np.full((50, blobs.shape[1]), scale, np.float32))
+    assert np.isfinite(equal.weights_).all()
+
+
 def test_semantic_codes_tell_kinds_apart_better_than_nearness_alone() -> None:
     """Kinds lie in few directions; the others hold more variance, and say nothing."""
     rng = np.random.default_rng(0)
@@ -610,6 +659,9 @@ def test_torch_is_left_as_it_was(blobs: Any) -> None:
         ({"dictionary_ratio": "2"}, "dictionary_ratio must be 'auto' or a positive number"),
         ({"sharpness": 0}, "sharpness must be 'learned' or a positive number"),
         ({"sharpness": "soft"}, "sharpness must be 'learned' or a positive number"),
+        ({"whitening": -0.1}, "whitening must be a number of at least 0"),
+        ({"whitening": 1.5}, "whitening must be at most 1, or None"),
+        ({"whitening": "half"}, "whitening must be a number of at least 0"),
         ({"n_steps": 2.5}, "n_steps must be a whole number"),
         ({"n_steps": 0}, "n_steps must be a whole number of at least 1"),
         ({"batch_size": 1}, "batch_size must be a whole number of at least 2"),

@@ -101,6 +101,11 @@ class SiGAH(DecoderMixin, LinearHasher):
     sharpness : float or "learned", default="learned"
         How steeply the cosine of two codes counts in the neighbour term. A learned one starts
         at 10.
+    whitening : float or None, default=None
+        Which vectors of a batch are near, in the graph, the neighbour and the pair term. None: by
+        the distances of vectors. A number from 0 to 1: by their cosines at the mean, in the first
+        256 principal axes, each divided by that power of the deviation along it. With 1, all axes
+        count alike.
     learn_threshold : bool, default=True
         Learn c. Without it every hyperplane passes through the mean, as in Eq. (2).
     learning_rate : float
@@ -209,6 +214,7 @@ class SiGAH(DecoderMixin, LinearHasher):
         initialization: str = "itq",
         normalize: bool = False,
         sharpness: float | str = "learned",
+        whitening: float | None = None,
         learn_threshold: bool = True,
         learning_rate: float = 4e-3,
         generator_learning_rate: float = 1e-2,
@@ -241,6 +247,7 @@ class SiGAH(DecoderMixin, LinearHasher):
         self.initialization = initialization
         self.normalize = normalize
         self.sharpness = sharpness
+        self.whitening = whitening
         self.learn_threshold = learn_threshold
         self.learning_rate = learning_rate
         self.generator_learning_rate = generator_learning_rate
@@ -311,8 +318,12 @@ class SiGAH(DecoderMixin, LinearHasher):
         Near vectors of different kinds are not told from near ones of the same kind by distance
         alone, so the order of distances is worth less here. The neighbour term looks at the very
         nearest vectors of a batch only, and the pair term, which learns a radius, is left out.
-        Codes are relaxed, logits normalised, and the sharpness is fixed. Any of these settings can
-        be overridden by keyword.
+        Vectors are compared by cosine, after a few axes of large variance have lost some of their
+        weight (``whitening``). Codes are relaxed, logits normalised, and the sharpness is fixed.
+        Any of these settings can be overridden by keyword.
+
+        The fewer kinds there are, the less sharply codes should tell vectors apart: with ten kinds,
+        a ``sharpness`` of 5 or 6 is better than 8, with a hundred kinds 10.
 
         See Also
         --------
@@ -335,7 +346,8 @@ class SiGAH(DecoderMixin, LinearHasher):
             "pair": 0.0,
             "relaxation": "tanh",
             "normalize": True,
-            "sharpness": 10.0,
+            "sharpness": 8.0,
+            "whitening": 0.5,
             "batch_size": 1000,
         }
         return cls(n_bits, **{**stated, **parameters})

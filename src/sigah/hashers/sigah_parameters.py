@@ -62,6 +62,7 @@ class Parameters:
     initialization: str
     normalize: bool
     sharpness: float | str
+    whitening: float | None
     learning_rate: float
     generator_learning_rate: float
     weight_decay: float
@@ -92,6 +93,8 @@ class Parameters:
             sharpness = check_positive(asked, "sharpness", or_else="'learned'")
             if sharpness > MOST_SHARPNESS:
                 raise ValueError(f"sharpness must be at most {MOST_SHARPNESS}, got {asked!r}")
+        if self.whitening is not None and check_nonnegative(self.whitening, "whitening") > 1:
+            raise ValueError(f"whitening must be at most 1, or None, got {self.whitening!r}")
         for name, least in COUNTS.items():
             check_whole(getattr(self, name), name, least=least)
         check_positive(self.validation_fraction, "validation_fraction")

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from sigah.hashers.itq import itq_directions
 from sigah.hashers.sigah_decoder import gaussian_dictionary, sparse_units
@@ -40,6 +41,7 @@ EVALUATE_EVERY = 50  # steps between two entries of the history
 ENOUGH_NEIGHBORS = 8  # of a row in its batch, for the pair term to have its whole weight
 SHARPNESS = 10.0  # of codes' cosines in the neighbour term, at the start
 START_ROWS = 1 << 16  # rows that the rotation at the start is learned from
+MOST_AXES = 256  # that softened distances count
 SHORT = 64  # bits up to which the neighbour and the pair term have their whole weights
 # Queries, rows, and rows at a time, by which end and start of long codes are compared. Few rows
 # would favour the end: among many, the ten nearest are nearer, and the start tells them better.
@@ -86,9 +88,11 @@ class Trainer:
         n_rows: int,
         seed: int,
         device: torch.device,
+        axes: NDArray[np.float32] | None = None,
     ) -> None:
         self.params = params
         self.n_rows = n_rows
+        self.axes = None if axes is None else torch.from_numpy(axes).to(device)
         d, r = W.shape
         n = sparse_units(params.dictionary, params.dictionary_ratio, d)
         draws = torch.Generator().manual_seed(seed)
@@ -169,7 +173,8 @@ class Trainer:
             if p.adversarial:
                 terms |= self._play(x[few], synthetic, learn=learn)
         if p.graph or p.neighbor or p.pair:
-            distances = squared_distances(x).fill_diagonal_(SELF_DISTANCE)
+            compared = x if self.axes is None else F.normalize(x @ self.axes)
+            distances = squared_distances(compared).fill_diagonal_(SELF_DISTANCE)
             if p.graph:
                 # sigma is in units of the root mean squared distance of the first batch
                 self.sigma2 = self.sigma2 or (
@@ -285,13 +290,18 @@ def train(
     """
     began = time.perf_counter()
     device = choose_device(params.device)
-    if start is None:
+    axes = None
+    if start is None or params.whitening is not None:
         mean, covariance = rows.mean_and_covariance()
+        if params.whitening is not None:
+            axes = softened_axes(covariance, params.whitening)
+    if start is None:
         scale = float(np.sqrt(np.trace(covariance) / rows.dim)) or 1.0
         W = initial_projection(params, rows, mean, covariance / scale**2, random_state)
         seed = int(random_state.randint(2**31 - 1))
     else:
-        rows.mean()  # the pass that proves every value finite
+        if axes is None:
+            rows.mean()  # the pass that proves every value finite
         mean, scale, W, seed = start.mean, start.scale, start.W.copy(), start.dictionary_seed
     order = random_state.permutation(len(rows))
     n_held_out = max(2, round(params.validation_fraction * len(rows)))
@@ -314,7 +324,7 @@ def train(
     best, best_loss, worse, interrupted, steps = None, np.inf, 0, False, 0
     with quiet_cpu(), bar(show=params.verbose) as progress:
         first_W = W.copy()
-        trainer = Trainer(params, W, len(training), seed, device)
+        trainer = Trainer(params, W, len(training), seed, device, axes)
         if start is not None:
             trainer.go_on(start)
         task = progress.add_task("SiGAH", total=params.n_steps, detail="")
@@ -422,6 +432,15 @@ def initial_projection(
     )
     variance = np.einsum("ik,ij,jk->k", W, covariance, W, optimize=True)
     return (W / np.sqrt(np.maximum(variance, np.finfo(np.float32).tiny))).astype(np.float32)
+
+
+def softened_axes(covariance: NDArray[np.float64], power: float) -> NDArray[np.float32]:
+    """The first principal axes ``(d, p)``, divided by a power of the deviation along each."""
+    variances, axes = np.linalg.eigh(covariance)
+    variances, axes = variances[::-1][:MOST_AXES], axes[:, ::-1][:, :MOST_AXES]
+    kept = variances > variances[0] * np.finfo(np.float32).eps
+    relative = variances[kept] / variances[0]
+    return np.ascontiguousarray(axes[:, kept] * relative ** (-power / 2), np.float32)
 
 
 def decayed(
