@@ -31,7 +31,7 @@ PITFALLS = (
     " which; ties, many at 16 bits, have their expected value; queries are codes too, unless a"
     " table says asymmetric; the number of steps is fixed beforehand, and a method's docstring says"
     " where it is not the authors'; no method learns from a query or a label, but the settings of"
-    " SiGAH(D) were chosen with labels of training images of another set; CIFAR-10 is split as"
+    " SiGAH(D) were chosen with labels of training images of other sets; CIFAR-10 is split as"
     " published: base and training are its 50,000 training images, queries its 10,000 test"
     " images, 1,000 a class. Every method gets the same features, compared by cosine (GIST: by"
     " distance)."
