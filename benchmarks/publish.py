@@ -99,10 +99,17 @@ def pages() -> dict[Path, str]:
 
 def draw() -> None:
     """The figures of the documentation."""
-    for name, content in markdown_pictures(ROOT / "results", paper=True).items():
-        path = ROOT / "docs" / "results" / name
+    folder = ROOT / "docs" / "results"
+    pictures = {
+        folder / name: content
+        for name, content in markdown_pictures(ROOT / "results", paper=True).items()
+    }
+    for path, content in pictures.items():
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
+    for path in folder.glob("pictures/*"):
+        if path not in pictures:  # of runs that are no longer there
+            path.unlink()
     everything = [
         json.loads((ROOT / "results" / f"{name}.json").read_text()) for name in methods.SETS
     ]
