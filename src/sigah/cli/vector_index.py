@@ -282,7 +282,13 @@ def _read_ids(ids: str | None, rows: Any) -> NDArray[np.int64] | None:
     n = rows.shape[0]
     if has_column(rows, ids):
         with naming("--ids", ids):
-            numbers = check_ids(column_of_ids(rows, ids, "--ids"), name="its ids")
+            held = column_of_ids(rows, ids, "--ids")
+            if any(isinstance(one, str) for one in held):
+                raise ValueError(
+                    "its ids are strings, but those of an index of vectors are whole numbers; leave"
+                    " out --ids: then ids are row numbers, by which the column names what is found"
+                )
+            numbers = check_ids(held, name="its ids")
     else:
         note = column_note(rows)
         numbers = read_ids(ids, note=note)
