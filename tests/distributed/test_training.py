@@ -170,6 +170,8 @@ def test_what_cannot_be_trained_is_refused(ray: Any, blobs: Any, write_parquet: 
     source = write_parquet(blobs)
     for hasher, n_workers, message in (
         (SiGAH(16, early_stopping=True), 2, "does not support early_stopping"),
+        (SiGAH(16, device="cuda"), 2, "does not support device='cuda'; train with"),
+        (SiGAH.semantic(16), 2, "does not support normalize and whitening; train with"),
         (SiGAH(16, n_steps=0), 2, "n_steps must be a whole number"),
         (SiGAH(16), 0, "n_workers must be a whole number"),
         (SiGAH(16), 3, "3 workers need as many cores; the cluster has 2"),

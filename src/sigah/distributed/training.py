@@ -56,8 +56,8 @@ def fit(
     Parameters
     ----------
     hasher : SiGAH
-        Its parameters are used, but ``early_stopping`` and ``device="cuda"`` are refused.
-        ``verbose`` shows a progress bar.
+        Its parameters are used, but ``early_stopping``, ``normalize``, ``whitening`` and
+        ``device="cuda"`` are refused. ``verbose`` shows a progress bar.
     source : path
         A Parquet file, or a folder of them.
     n_workers : int
@@ -89,8 +89,17 @@ def fit(
     n_workers = check_whole(n_workers, "n_workers", least=1)
     hasher._take_plain_parameters()
     parameters = Parameters(**hasher.get_params())
-    if parameters.early_stopping or parameters.device == "cuda":
-        raise ValueError("training on a cluster does not support early_stopping or device='cuda'")
+    refused = {
+        "early_stopping": parameters.early_stopping,
+        "normalize": parameters.normalize,
+        "whitening": parameters.whitening is not None,
+        "device='cuda'": parameters.device == "cuda",
+    }
+    if asked := [name for name, given in refused.items() if given]:
+        raise ValueError(
+            f"training on a cluster does not support {' and '.join(asked)}; train with"
+            " hasher.fit on one machine"
+        )
     column, parts = split(source, vectors=vectors, ids=None, n_rows=PART_ROWS)
     n_rows = sum(part.n_rows for part in parts)
     if n_rows < max(2 * n_workers, n_bits):
