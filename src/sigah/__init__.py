@@ -41,7 +41,7 @@ if TYPE_CHECKING:
         StochasticGenerativeHashing,
         load,
     )
-    from sigah.refinement import VectorIndex
+    from sigah.refinement import KeyedVectorIndex, VectorIndex
     from sigah.search import HammingIndex, KeyedIndex, TwoStageSearch
 
 __version__ = "0.1.0"
@@ -66,6 +66,7 @@ __all__ = [
     "HashGAN",
     "KMeansHashing",
     "KeyedIndex",
+    "KeyedVectorIndex",
     "OrdinalConstrainedHashing",
     "PCARotation",
     "PixelDeepBit",
@@ -87,6 +88,7 @@ _HOMES = {
     "advise": "sigah.advice",
     "HammingIndex": "sigah.search",
     "KeyedIndex": "sigah.search",
+    "KeyedVectorIndex": "sigah.refinement",
     "TwoStageSearch": "sigah.search",
     "VectorIndex": "sigah.refinement",
 }

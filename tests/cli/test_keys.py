@@ -144,3 +144,102 @@ def test_evaluation_compares_keys_with_truth_and_judgements(made: Any, run: Any)
     assert status == 0, told
     (row,) = json.loads(Path("r.json").read_text())["measurements"]
     assert set(row["metrics"].values()) == {1.0}  # all codes are candidates
+
+
+@pytest.fixture
+def vectors(made: Any, run: Any) -> Any:
+    """An index of vectors with keys, in the current folder."""
+    words = ["vectors", "build", "base.parquet", "--ids", "key", "--bytes", 4, "--out", "v.vectors"]
+    status, printed, told = run(*words)
+    assert status == 0, told
+    assert printed == "v.vectors: 300 vectors in 4 bytes each, cosine with keys\n"
+    return made
+
+
+@pytest.mark.parametrize("ranking", [[], ["--vectors", "base.npy"]])
+def test_an_index_of_vectors_finds_the_keys_of_rows(
+    vectors: Any, run: Any, ranking: list[str]
+) -> None:
+    assert run("vectors", "build", "base.npy", "--bytes", 4, "--out", "rows.vectors")[0] == 0
+    for base, out in (("v.vectors", "keys.npz"), ("rows.vectors", "rows.npz")):
+        words = ["vectors", "search", base, "queries.npy", "-k", 4, *ranking, "--out", out]
+        assert run(*words)[0] == 0
+    (distances, keys), (expected, rows) = found("keys.npz"), found("rows.npz")
+    np.testing.assert_array_equal(distances, expected)
+    assert keys.tolist() == [[KEYS[row] for row in some] for some in rows]
+    words = ["vectors", "search", "v.vectors", "queries.npy", "-k", 1, "--filter", "chosen.txt"]
+    Path("chosen.txt").write_text(f"{KEYS[3]}\nabsent\n")
+    status, printed, _ = run(*words)
+    assert status == 0 and printed.count(KEYS[3]) == 10
+
+
+def test_an_index_of_vectors_is_changed_by_key(vectors: Any, run: Any) -> None:
+    _, base, _ = vectors
+
+    def at(key: str) -> Any:
+        return sigah.KeyedVectorIndex.open("v.vectors").search(base[:10], 1, filter=[key])
+
+    status, _, told = run("vectors", "add", "v.vectors", "more.parquet", "--ids", "key")
+    assert status == 1 and "--ids key: keys must be unique in the index" in told
+    status, _, told = run("vectors", "update", "v.vectors", "more.parquet", "--ids", "key")
+    assert status == 1 and "--ids key: key 'new' is not in the index" in told
+    status, printed, _ = run("vectors", "update", "v.vectors", "changed.parquet", "--ids", "key")
+    assert status == 0 and "300 vectors, 3 of them replaced" in printed
+    assert at(KEYS[0])[0][:, 0].argmin() == 5
+    status, printed, _ = run("vectors", "upsert", "v.vectors", "more.parquet", "--ids", "key")
+    assert status == 0 and "301 vectors, 1 of them new and 1 replaced" in printed
+    assert at("new")[0][:, 0].argmin() == 0 and at(KEYS[0])[0][:, 0].argmin() == 1
+    np.save("few.npy", base[:2])
+    Path("names.txt").write_text("one\ntwo\n")
+    assert run("vectors", "add", "v.vectors", "few.npy", "--ids", "names.txt")[0] == 0
+    assert run("vectors", "remove", "v.vectors", "new,two")[0] == 0
+    index = sigah.KeyedVectorIndex.open("v.vectors")
+    assert index.holds(["new", "one", "two"]).tolist() == [False, True, False]
+    told = json.loads(run("vectors", "stats", "v.vectors")[1])
+    assert (told["vectors"], told["keys"]) == (301, True)
+    assert told["bytes_per_vector"] > 4 + len(KEYS[0])
+
+
+def test_an_index_of_vectors_is_not_mixed_with_numbers(vectors: Any, run: Any) -> None:
+    assert run("vectors", "build", "base.npy", "--bytes", 4, "--out", "rows.vectors")[0] == 0
+    pyarrow.parquet.write_table(
+        parquet.read_table("more.parquet").append_column("id", [[7, 900]]), "ids.parquet"
+    )
+    for words, message in (
+        ("v.vectors base.npy", "INDEX has keys: give --ids, the keys of VECTORS or their column"),
+        ("v.vectors ids.parquet --ids id", "--ids id: its ids are numbers, but those of INDEX"),
+        (
+            "rows.vectors ids.parquet --ids key",
+            "--ids key: its ids are strings, but those of",
+        ),
+        ("v.vectors more.parquet --ids a,b,c", "--ids a,b,c: there are 3 ids for 2 vectors"),
+        ("v.vectors more.parquet --ids a,a", "--ids a,a: key 'a' is given twice"),
+    ):
+        status, _, told = run("vectors", "add", *words.split())
+        assert status == 1 and message in " ".join(told.split()), told
+    table([KEYS[0], None], np.zeros((2, 24), np.float32), Path("holes.parquet"))
+    status, _, told = run("vectors", "build", "holes.parquet", "--ids", "key", "-o", "w.vectors")
+    assert status == 1 and "--ids key:" in told
+
+
+def test_an_index_of_vectors_is_evaluated_and_calibrated_by_keys(vectors: Any, run: Any) -> None:
+    _, base, queries = vectors
+    cosine = queries @ (base / np.linalg.norm(base, axis=1, keepdims=True)).T
+    nearest = np.argsort(-cosine, axis=1)[:, :3]
+    truth = np.array([[KEYS[row] for row in rows] for rows in nearest])
+    np.save("truth.npy", truth)
+    lines = [f"{q}\t{keys[0]}\t1" for q, keys in enumerate(truth)]
+    Path("qrels.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *lines]))
+    words = ["evaluate", "v.vectors", "queries.npy", "-k", 3, "--by", "raw"]
+    words += ["--vectors", "base.npy", "--oversampling", N / 3, "--json", "r.json"]
+    status, _, told = run(*words, "--truth", "truth.npy", "--qrels", "qrels.tsv")
+    assert status == 0, told
+    (row,) = json.loads(Path("r.json").read_text())["measurements"]
+    assert set(row["metrics"].values()) == {1.0}  # all vectors are candidates
+    words = ["vectors", "calibrate", "v.vectors", "queries.npy", "truth.npy", "--recall", 0.2]
+    status, printed, told = run(*words)
+    assert status == 0 and "v.vectors: recall" in printed, told
+    truth[0, 0] = "none"
+    np.save("truth.npy", truth)
+    status, _, told = run(*words)
+    assert status == 1 and "TRUTH truth.npy: key 'none' is not in the index" in told

@@ -78,7 +78,7 @@ def test_ids_are_a_column_of_the_file(workplace: Path, run: Any) -> None:
     assert 1039 in VectorIndex.open("v.vectors")
     status, _, err = run("vectors", "add", "v.vectors", "rows.parquet", "--ids", "name")
     assert status == 1
-    assert "--ids name: its ids are strings" in err and "leave out --ids" in err
+    assert "--ids name: its ids are strings, but those of INDEX whole numbers" in err
 
 
 @pytest.mark.parametrize("kind", ["parquet", "feather"])
@@ -177,6 +177,7 @@ def test_stats_and_inspect_describe_the_index(workplace: Path, run: Any) -> None
         "n_bytes": 4,
         "code_bytes": 2,
         "bytes_per_vector": 4.0,
+        "keys": False,
         "method": "learned",
         "shortlist": 0,
         "file_bytes": Path("v.vectors").stat().st_size,

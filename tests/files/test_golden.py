@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import sigah
-from sigah import HammingIndex, VectorIndex, files, rows
+from sigah import HammingIndex, KeyedIndex, KeyedVectorIndex, VectorIndex, files, rows
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MANIFESTS = {
@@ -80,6 +80,23 @@ def test_indexes_answer_as_they_did(folder: Path, name: str, entry: Any, mmap: b
         distances, ids = index.search(queries[slice(*manifest["queries"])], manifest["k"])
         assert distances.tolist() == entry["distances"]
         assert ids.tolist() == entry["neighbours"]
+
+
+@pytest.mark.parametrize("mmap", [True, False])
+@pytest.mark.parametrize(("folder", "name", "entry"), entries("keyed"))
+def test_indexes_with_keys_answer_as_they_did(
+    folder: Path, name: str, entry: Any, mmap: bool
+) -> None:
+    manifest = MANIFESTS[folder.name]
+    items: Any = rows.open_vectors(folder / "vectors.npy")[:, :8]
+    kind: Any = KeyedVectorIndex
+    if name.endswith(".index"):
+        items, kind = packed(manifest["codes"]["hex"], len(items)), KeyedIndex
+    index = (kind.open if mmap else kind.load)(folder / name)
+    assert " ".join(index.keys) == entry["keys"]
+    distances, keys = index.search(items[slice(*manifest["queries"])], manifest["k"])
+    np.testing.assert_allclose(distances[:, 0], entry["nearest"], atol=1e-4)
+    assert [" ".join(some) for some in keys] == entry["neighbours"]
 
 
 @pytest.mark.parametrize("mmap", [True, False])

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from sigah import LSH, HammingIndex, KeyedIndex, VectorIndex, files, load
+from sigah import LSH, HammingIndex, KeyedIndex, KeyedVectorIndex, VectorIndex, files, load
 from sigah.files.folders import MANIFEST
 from sigah.files.indexes import save_index
 from sigah.files.models import save_model
@@ -126,7 +126,7 @@ def _journal(file: Path) -> None:
 
 @cache
 def _generations(folder: Path) -> None:
-    """Files of three generations: 1 has keys, 2 has ids, 3 has vectors; and an empty log."""
+    """Files of generations: 1 has keys, 2 ids, 3 vectors, 4 vectors with keys; an empty log."""
     rows = np.random.default_rng(0).normal(size=(40, 16)).astype(np.float32)
     hasher = LSH(16, random_state=0).fit(rows)
     codes = hasher.transform(rows)
@@ -137,7 +137,9 @@ def _generations(folder: Path) -> None:
     for number, index in enumerate((keyed, plain), 1):
         hasher.save(folder / f"{number}.model")
         index.save(folder / f"{number}.index")
-    VectorIndex.build(rows, n_bytes=4, random_state=0).save(folder / "3.vectors")
+    vectors = VectorIndex.build(rows, n_bytes=4, random_state=0)
+    vectors.save(folder / "3.vectors")
+    KeyedVectorIndex.of(vectors).save(folder / "4.vectors")
     ChangeLog.create(log_path(folder, 1))
 
 

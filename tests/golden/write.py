@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sigah import HammingIndex, VectorIndex
+from sigah import HammingIndex, KeyedIndex, KeyedVectorIndex, VectorIndex
 from sigah.files import save_codes
 from sigah.files.folders import CODES_FOLDER, new_folder, write_manifest
 from sigah.hashers.registry import make_hasher
@@ -83,6 +83,7 @@ def main(folder: Path) -> None:
             "n_bits": index.n_bits,
         }
     manifest = {
+        "keyed": write_keyed(folder, vectors, codes, hasher.fingerprint),
         "models": models,
         "vector_indexes": write_vectors(folder, vectors),
         "codes": {
@@ -97,6 +98,32 @@ def main(folder: Path) -> None:
         "k": K,
     }
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+
+
+def write_keyed(
+    folder: Path, vectors: np.ndarray, codes: np.ndarray, fingerprint: str
+) -> dict[str, Any]:
+    """Write indexes with keys, some of them removed, and return their answers."""
+    names = [f"ü{number}" for number in range(100)]
+    index = KeyedIndex(8 * codes.shape[1], fingerprint=fingerprint)
+    index.add(codes[:100], names)
+    narrow = vectors[:, :8]  # a smaller model
+    vector_index = KeyedVectorIndex.build(narrow[:100], names, 4, random_state=0)
+    told = {}
+    held: Any
+    for held, file, items in (
+        (index, "names.index", codes),
+        (vector_index, "names.vectors", narrow),
+    ):
+        held.remove(names[3:5])
+        held.save(folder / file)
+        distances, found = held.search(items[slice(*QUERIES)], K)
+        told[file] = {
+            "keys": " ".join(held.keys),
+            "nearest": distances[:, 0].tolist(),
+            "neighbours": [" ".join(some) for some in found],
+        }
+    return told
 
 
 def write_vectors(folder: Path, vectors: np.ndarray) -> dict[str, Any]:

@@ -99,6 +99,22 @@ def test_vectors_are_served_too(folder: Path) -> None:
     assert Deployment("served").current().index.n_bytes == 8
 
 
+def test_vectors_with_keys_are_served_too(folder: Path) -> None:
+    for size, out in ((4, "v"), (8, "w")):
+        words = ["vectors", "build", "docs.parquet", "--ids", "name"]
+        build = CliRunner().invoke(app, [*words, "--bytes", str(size), "--out", out])
+        assert build.exit_code == 0, build.output
+    assert "300 vectors, generation 1" in done("create served v")
+    done("upsert served few.npy --ids a,b,c,d,e,f,g,h,doc/2")
+    done("remove served doc/7")
+    assert "doc/2" in done("search served few.npy -k 1 --filter doc/2,doc/3")
+    done("reencode served w docs.parquet --ids name")
+    assert "307 vectors, generation 2" in done("switch served")
+    index = Deployment("served").current().index
+    assert index.n_bytes == 8 and "h" in index and "doc/7" not in index
+    assert run("reencode", "served", "v", "docs.npy").exit_code == 1  # keys are missing
+
+
 REFUSED = {
     "create served docs.index": "INDEX docs.index holds codes; give the MODEL that made them",
     "create served docs.index new.model": "MODEL new.model: model makes 64 bits",

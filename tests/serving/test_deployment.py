@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sigah import ITQ, LSH, HammingIndex, KeyedIndex, VectorIndex
+from sigah import ITQ, LSH, HammingIndex, KeyedIndex, KeyedVectorIndex, VectorIndex
 from sigah.files import FileFormatError
 from sigah.serving import Deployment
 from sigah.serving.changes import HEAD, ChangeLog
@@ -364,6 +364,26 @@ def test_queries_in_threads_never_fail_and_never_mix_two_models(tmp_path: Path) 
     follower._wait()
     for served in (deployment, follower, Deployment(tmp_path / "served")):
         same_answers(served, NEW, content_of_base())
+
+
+def test_vectors_with_keys_roll_over_and_back(tmp_path: Path) -> None:
+    first = KeyedVectorIndex.build(BASE, NAMES, 8, metric="l2", random_state=0)
+    served, content = Deployment.create(tmp_path / "served", first), content_of_base()
+    change_much(served, content, 0)
+    model = KeyedVectorIndex.build(BASE[:200], NAMES[:200], 12, metric="l2", random_state=1)
+    served.reencode(model, BASE, NAMES)
+    change_much(served, content, 10)
+    for turn, of in ((served.switch, model.index), (served.back, first.index)):
+        turn()
+        change_much(served, content, 20 + 10 * (of is first.index))
+        served.save()
+        wanted = VectorIndex.of(of)
+        wanted.add(np.array(list(content.values())))
+        expected = wanted.search(MORE[-20:], 10)[0]
+        for one in (served, Deployment(tmp_path / "served")):
+            np.testing.assert_array_equal(one.search(MORE[-20:], 10)[0], expected)
+            assert sorted(one.current().index.keys) == sorted(content)
+            assert one.stats()["kind"] == "keyed vectors"
 
 
 def test_numbers_and_vectors_roll_over_too(tmp_path: Path) -> None:

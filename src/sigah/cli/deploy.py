@@ -15,21 +15,19 @@ from sigah import files
 from sigah.cli.inputs import (
     naming,
     read_chosen,
-    read_ids,
+    read_ids_for,
     read_index,
-    read_keys,
     read_model,
-    reading,
+    read_vector_index,
 )
 from sigah.cli.options import FORMS, IDS, Filter, Header, Neighbours, Out, Overwrite, Vectors
 from sigah.cli.outputs import check_output, show_neighbours
 from sigah.cli.search import at_most, in_blocks
 from sigah.cli.vectors import column_note, column_of_ids, has_column, read_vectors
 from sigah.progress import phase
-from sigah.refinement import VectorIndex
 from sigah.rows import finite
-from sigah.search import KeyedIndex
 from sigah.serving import Deployment
+from sigah.serving.generation import OfVectors
 
 __all__ = ["app"]
 
@@ -68,8 +66,7 @@ def create(
     """
     held: Any
     if files.kind_of(index) == "vectors":
-        with reading(index, "INDEX", "vectors"):
-            held = VectorIndex.open(index)
+        held = read_vector_index(index)
     else:
         held = read_index(index)
         if model is None:
@@ -102,14 +99,14 @@ def search(
     if chosen is not None:
         allowed = index.select(read_chosen(chosen, index, "--filter"))
     k = at_most(k, len(index), _what(index))
-    largest = index.refined.largest if isinstance(index, VectorIndex) else np.inf
+    largest = index.refined.largest if isinstance(index, OfVectors) else np.inf
 
     def find(some: Any, first: int) -> tuple[NDArray[Any], NDArray[Any]]:
         return serving.search(finite(some, first, largest=largest), k, filter=allowed)
 
     with naming("QUERIES", queries, only="Input X "):
         found = in_blocks(looked_up, find)
-    by = index.metric if isinstance(index, VectorIndex) else "hamming"
+    by = index.metric if isinstance(index, OfVectors) else "hamming"
     show_neighbours(*found, out, len(index), by, _what(index))
 
 
@@ -179,9 +176,8 @@ def reencode(
     deployment = _open(folder)
     serving = deployment.current()
     new: Any
-    if isinstance(serving.index, VectorIndex):
-        with reading(model, "MODEL", "vectors"):
-            new = VectorIndex.open(model)
+    if isinstance(serving.index, OfVectors):
+        new = read_vector_index(model, "MODEL")
     else:
         new = read_model(model)
     rows = _read_rows(vectors, "VECTORS", serving, header)
@@ -264,7 +260,7 @@ def _open(folder: Path) -> Deployment:
 
 
 def _what(index: object) -> str:
-    return "vectors" if isinstance(index, VectorIndex) else "codes"
+    return "vectors" if isinstance(index, OfVectors) else "codes"
 
 
 def _tell(folder: Path, deployment: Deployment) -> None:
@@ -292,14 +288,7 @@ def _read_ids(ids: str | None, rows: Any, serving: Any) -> Any:
         return None
     if has_column(rows, ids):
         return ids
-    note = column_note(rows)
-    keyed = isinstance(serving.index, KeyedIndex)
-    named = read_keys(ids, "--ids") if keyed else read_ids(ids, note=note)
-    if len(named) != rows.shape[0]:
-        raise ValueError(
-            f"--ids {ids[:60]}: there are {len(named):,} ids for {rows.shape[0]:,} vectors{note}"
-        )
-    return named
+    return read_ids_for(ids, serving.index, rows.shape[0], note=column_note(rows))
 
 
 def _change(folder: Path, how: str, vectors: str, ids: str, header: bool | None) -> None:

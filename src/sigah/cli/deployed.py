@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from sigah.cli.inputs import naming, read_model
+from sigah.cli.inputs import naming, read_model, read_vector_index
 from sigah.cli.searching import (
     DEFAULT_OVERSAMPLING,
     RANKINGS,
@@ -26,7 +26,6 @@ from sigah.cli.searching import (
     open_codes_of_model,
 )
 from sigah.cli.subjects import CodeSubject, EngineSubject, Subject, VectorSubject
-from sigah.cli.vector_index import read_vector_index
 from sigah.cli.vectors import column_of_ids, file_named, read_vectors
 from sigah.engines import connect
 from sigah.engines.registry import parse_settings

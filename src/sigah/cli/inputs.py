@@ -16,9 +16,11 @@ from sigah import files
 from sigah.files.folders import is_code_folder
 from sigah.files.targets import KINDS
 from sigah.hashers import BinaryHasher, load
+from sigah.refinement import KeyedVectorIndex, VectorIndex
 from sigah.rows import MissingLibraryError, open_array
 from sigah.search import HammingIndex, KeyedIndex
 from sigah.search.checks import check_ids
+from sigah.search.keyed import Keyed
 from sigah.search.keys import check_keys
 
 __all__ = [
@@ -29,9 +31,11 @@ __all__ = [
     "read_chosen",
     "read_codes",
     "read_ids",
+    "read_ids_for",
     "read_index",
     "read_model",
     "read_numbered_codes",
+    "read_vector_index",
     "reading",
 ]
 
@@ -166,9 +170,27 @@ def read_keys(argument: str, name: str) -> NDArray[np.object_]:
         return np.array(check_keys(keys), object)
 
 
-def read_chosen(argument: str, index: HammingIndex | KeyedIndex, name: str) -> NDArray[Any]:
+def read_vector_index(path: Path, name: str = "INDEX") -> VectorIndex | KeyedVectorIndex:
+    """The index of vectors in a file, mapped; its ids are numbers or keys."""
+    with reading(path, name, "vectors"):
+        keyed = files.open_index(path, kind="vectors").has_keys
+        return KeyedVectorIndex.open(path) if keyed else VectorIndex.open(path)
+
+
+def read_chosen(argument: str, index: Any, name: str) -> NDArray[Any]:
     """Ids or keys, whichever an index has."""
-    return read_keys(argument, name) if isinstance(index, KeyedIndex) else read_ids(argument, name)
+    return read_keys(argument, name) if isinstance(index, Keyed) else read_ids(argument, name)
+
+
+def read_ids_for(argument: str, index: Any, n: int, *, note: str = "") -> NDArray[Any]:
+    """The ids or keys of ``n`` vectors, whichever an index has, from ``--ids``."""
+    keyed = isinstance(index, Keyed)
+    named = read_keys(argument, "--ids") if keyed else read_ids(argument, note=note)
+    if len(named) != n:
+        raise ValueError(
+            f"--ids {argument[:60]}: there are {len(named):,} ids for {n:,} vectors{note}"
+        )
+    return named
 
 
 def read_ids(argument: str, name: str = "--ids", *, note: str = "") -> NDArray[np.int64]:

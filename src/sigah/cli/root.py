@@ -86,7 +86,8 @@ COMMANDS = {
     ),
     "vectors": (
         "vector_index:app",
-        "Keep vectors in a few bytes each: build, add, remove, search, calibrate, statistics.",
+        "Keep vectors in a few bytes each: build, add, update, remove, search, calibrate,"
+        " statistics.",
     ),
     "deploy": (
         "deploy:app",

@@ -15,6 +15,7 @@ from sigah import files
 from sigah.cli.inputs import has_keys, naming, read_codes, read_index, read_model
 from sigah.hashers import BinaryHasher
 from sigah.search import HammingIndex, KeyedIndex, TwoStageSearch
+from sigah.search.keyed import Keyed
 
 __all__ = [
     "DEFAULT_OVERSAMPLING",
@@ -75,15 +76,7 @@ class Opened:
 
     def holds(self, name: str) -> bool:
         """Whether the index has an id or a key, as a file of texts names it."""
-        if isinstance(self.index, KeyedIndex):
-            return name in self.index
-        # 007 is not 7: rankings and judgements are compared as texts
-        return (
-            len(name) < 20
-            and name.isdecimal()
-            and str(int(name)) == name
-            and int(name) in self.index
-        )
+        return holds_text(self.index, name)
 
     def search(
         self, by: str, oversampling: float | None, vectors: Any = None, allowed: Any = None
@@ -111,6 +104,14 @@ class Opened:
             return distances, self.named(ids)
 
         return find
+
+
+def holds_text(index: Any, name: str) -> bool:
+    """Whether an index has an id or a key, as a file of texts names it."""
+    if isinstance(index, Keyed):
+        return name in index
+    # 007 is not 7: rankings and judgements are compared as texts
+    return len(name) < 20 and name.isdecimal() and str(int(name)) == name and int(name) in index
 
 
 def open_codes_of_model(model: Path, base: Path) -> Opened:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sigah.cli.searching import Find, Opened, check_ranking
+from sigah.cli.searching import Find, Opened, check_ranking, holds_text
 from sigah.engines import Engine, VectorSearch
-from sigah.refinement import VectorIndex
+from sigah.refinement import KeyedVectorIndex, VectorIndex
 
 __all__ = ["CodeSubject", "EngineSubject", "Subject", "VectorSubject"]
 
@@ -114,14 +114,16 @@ class CodeSubject(Subject):
 class VectorSubject(Subject):
     """An index of vectors, which has its model in it."""
 
-    def __init__(self, index: VectorIndex, path: Path) -> None:
-        self.index, self.path = index, path
+    def __init__(self, held: VectorIndex | KeyedVectorIndex, path: Path) -> None:
+        self.keyed = held if isinstance(held, KeyedVectorIndex) else None
+        self.index = index = held.index if isinstance(held, KeyedVectorIndex) else held
+        self.path, self.bytes_per_vector = path, held.bytes_per_vector
         self.n, self.dim, self.metric = len(index), index.refined.n_features, index.metric
         self.name = index.refined.method
         self.what = f"vectors in {index.n_bytes} bytes each ({self.name}, {self.metric})"
 
     def about(self) -> dict[str, Any]:
-        per_vector = self.index.bytes_per_vector
+        per_vector = self.bytes_per_vector
         return {
             "model": None,
             "method": self.name,
@@ -145,28 +147,31 @@ class VectorSubject(Subject):
 
     def search(self, by: str, oversampling: float | None, rows: Any) -> Find:
         index = copy(self.index)  # with a shortlist of its own
-        if oversampling is None:
-            return index.search
 
         def find(some: Any, k: int) -> Any:
-            ranked = math.ceil(round(oversampling * k, 6))
-            if by == "raw":
-                return index.search(some, k, vectors=rows, n_ranked=ranked)
-            index.shortlist = ranked
-            return index.search(some, k)
+            how: dict[str, Any] = {}
+            if oversampling is not None:
+                ranked = math.ceil(round(oversampling * k, 6))
+                if by == "raw":
+                    how = {"vectors": rows, "n_ranked": ranked}
+                else:
+                    index.shortlist = ranked
+            distances, ids = index.search(some, k, **how)
+            return distances, self.named(ids)
 
         return find
 
     def has_rows_as_ids(self, n: int) -> bool:
         return np.array_equal(self.index.ids, np.arange(n))
 
+    def named(self, ids: NDArray[np.int64]) -> NDArray[Any]:
+        return ids if self.keyed is None else self.keyed.keys_of(ids)
+
     def holds(self, name: str) -> bool:
-        return name.isdecimal() and len(name) < 20 and str(int(name)) == name and (
-            int(name) in self.index
-        )  # fmt: skip
+        return holds_text(self.index if self.keyed is None else self.keyed, name)
 
     def first(self) -> list[Any]:
-        found: list[Any] = self.index.ids[:3].tolist()
+        found: list[Any] = self.named(self.index.ids[:3]).tolist()
         return found
 
 

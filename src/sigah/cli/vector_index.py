@@ -1,4 +1,4 @@
-"""``sigah vectors build | add | remove | search | calibrate | stats``."""
+"""``sigah vectors build | add | upsert | update | remove | search | calibrate | stats``."""
 
 from __future__ import annotations
 
@@ -12,9 +12,18 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from sigah.cli.inputs import naming, naming_originals, read_ids, reading
+from sigah.cli.inputs import (
+    naming,
+    naming_originals,
+    read_chosen,
+    read_ids_for,
+    read_vector_index,
+)
 from sigah.cli.options import (
+    FORMS,
+    IDS,
     NUMBERS,
+    Filter,
     Header,
     Neighbours,
     Out,
@@ -28,16 +37,19 @@ from sigah.cli.recipes import RecipeFile, check_index, take_recipe
 from sigah.cli.search import at_most, in_blocks
 from sigah.cli.vectors import column_note, column_of_ids, has_column, read_vectors
 from sigah.progress import phase
-from sigah.refinement import VectorIndex
+from sigah.refinement import KeyedVectorIndex, VectorIndex
 from sigah.refinement.vector_index import LEAST_BYTES
 from sigah.rows import finite, open_array
 from sigah.search.checks import check_ids
+from sigah.search.keyed import Keyed, check_unique
+from sigah.search.keys import check_keys
 from sigah.search.layout import MAX_BITS
 
-__all__ = ["app", "read_vector_index"]
+__all__ = ["app"]
 
 app = typer.Typer(
-    help="Keep vectors in a few bytes each: build, add, remove, search, calibrate, statistics.",
+    help="Keep vectors in a few bytes each: build, add, update, remove, search, calibrate,"
+    " statistics.",
     no_args_is_help=True,
 )
 
@@ -49,14 +61,13 @@ Raw = Annotated[
         "--vectors", help="The original vectors, which rank the best once more; ids are their rows."
     ),
 ]
-Ids = Annotated[
-    str | None,
-    typer.Option(
-        "--ids",
-        metavar="COLUMN|IDS",
-        help=f"The column of a Parquet or Arrow file with the ids; or: {NUMBERS}",
-    ),
-]
+_ids = typer.Option(
+    "--ids",
+    metavar="COLUMN|IDS",
+    help=f"The column of a Parquet or Arrow file with the ids or keys; or ids or keys {FORMS}",
+)
+Ids = Annotated[str | None, _ids]
+IdsToReplace = Annotated[str, _ids]
 Ranked = Annotated[
     int | None,
     typer.Option("--ranked", min=1, help="How many candidates --vectors ranks; default: 100."),
@@ -80,7 +91,15 @@ def build(
             help="What makes vectors near: cosine, l2, or ip (the inner product).",
         ),
     ] = "cosine",
-    ids: Ids = None,
+    ids: Annotated[
+        str | None,
+        typer.Option(
+            "--ids",
+            metavar="COLUMN|IDS",
+            help="The column of a Parquet or Arrow file with the ids, or with keys (strings); or:"
+            f" {NUMBERS}",
+        ),
+    ] = None,
     seed: Seed = 0,
     recipe: RecipeFile = None,
     header: Header = None,
@@ -89,6 +108,8 @@ def build(
     """Learn from vectors and keep each in a few bytes; default ids: 0, 1, 2, ...
 
     Example: sigah vectors build glove-50 --bytes 16 --out glove.vectors
+
+    Example: sigah vectors build documents.parquet --ids name --out documents.vectors
     """
     check_output(out, "vectors", [vectors, ids, recipe], overwrite=overwrite)
     if recipe is not None:
@@ -98,18 +119,19 @@ def build(
         metric = settled.option("metric", "--metric", metric, made.metric)
         seed = settled.default("seed", seed, made.parameters.get("seed", seed))
     rows = read_vectors(vectors, header=header)
-    numbers = _read_ids(ids, rows)
+    named = _new_ids(ids, rows)
+    how: Any = {"n_bytes": n_bytes, "metric": metric, "random_state": seed, "verbose": True}
+    index: VectorIndex | KeyedVectorIndex
     with _naming_rows(vectors, ids):
-        index = VectorIndex.build(
-            rows,
-            n_bytes,
-            metric=metric,
-            ids=numbers,
-            random_state=seed,
-            verbose=True,
-        )
+        if isinstance(named, list):
+            index = KeyedVectorIndex.build(rows, named, **how)
+        else:
+            index = VectorIndex.build(rows, ids=named, **how)
     index.save(out, overwrite=overwrite)
-    typer.echo(f"{out}: {len(index):,} vectors in {index.n_bytes} bytes each, {index.metric}")
+    keyed = " with keys" if isinstance(index, Keyed) else ""
+    typer.echo(
+        f"{out}: {len(index):,} vectors in {index.n_bytes} bytes each, {index.metric}{keyed}"
+    )
 
 
 @app.command()
@@ -118,24 +140,40 @@ def add(index: Index, vectors: Vectors, ids: Ids = None, header: Header = None) 
 
     Example: sigah vectors add glove.vectors today.npy
     """
-    held = read_vector_index(index)
-    rows = _read_rows(vectors, "VECTORS", held, header)
-    numbers = _read_ids(ids, rows)
-    with phase("adding vectors", show=True):
-        with _naming_rows(vectors, ids):
-            held.add(rows, numbers)
-        held.save(index)
-    typer.echo(f"{index}: {len(held):,} vectors, {len(rows):,} of them new")
+    held, n = _change(index, vectors, ids, header, "add")
+    typer.echo(f"{index}: {len(held):,} vectors, {n:,} of them new")
 
 
 @app.command()
-def remove(index: Index, ids: Annotated[str, typer.Argument(metavar="IDS", help=NUMBERS)]) -> None:
-    """Remove vectors from an index file by id.
+def upsert(index: Index, vectors: Vectors, ids: IdsToReplace, header: Header = None) -> None:
+    """Replace the vectors of ids or keys that an index file has, and add the others.
+
+    Example: sigah vectors upsert documents.vectors today.parquet --ids name
+    """
+    before = len(read_vector_index(index))
+    held, n = _change(index, vectors, ids, header, "upsert")
+    new = len(held) - before
+    typer.echo(f"{index}: {len(held):,} vectors, {new:,} of them new and {n - new:,} replaced")
+
+
+@app.command()
+def update(index: Index, vectors: Vectors, ids: IdsToReplace, header: Header = None) -> None:
+    """Replace the vectors of ids or keys that an index file has; others are refused.
+
+    Example: sigah vectors update documents.vectors today.parquet --ids name
+    """
+    held, n = _change(index, vectors, ids, header, "update")
+    typer.echo(f"{index}: {len(held):,} vectors, {n:,} of them replaced")
+
+
+@app.command()
+def remove(index: Index, ids: Annotated[str, typer.Argument(metavar="IDS", help=IDS)]) -> None:
+    """Remove vectors from an index file by id or by key.
 
     Example: sigah vectors remove glove.vectors 7,11,13
     """
     held = read_vector_index(index)
-    unwanted = read_ids(ids, "IDS")
+    unwanted = read_chosen(ids, held, "IDS")
     with naming("INDEX", index):
         held.remove(unwanted)
     held.save(index)
@@ -148,10 +186,7 @@ def search(
     index: Index,
     queries: Queries,
     k: Neighbours = 10,
-    chosen: Annotated[
-        str | None,
-        typer.Option("--filter", metavar="IDS", help=f"Find only these ids. {NUMBERS}"),
-    ] = None,
+    chosen: Filter = None,
     vectors: Raw = None,
     ranked: Ranked = None,
     recipe: RecipeFile = None,
@@ -180,13 +215,13 @@ def search(
             raise ValueError(f"--vectors {vectors}: the recipe {recipe} reads no original vectors")
         ranked = settled.option("ranked", "--ranked", ranked, made.reads or ranked)
     looked_up = _read_rows(queries, "QUERIES", held, header)
-    allowed = None if chosen is None else held.select(read_ids(chosen, "--filter"))
+    allowed = None if chosen is None else held.select(read_chosen(chosen, held, "--filter"))
     rows = None if vectors is None else _read_rows(vectors, "--vectors", held, header)
     k = at_most(k, len(held), "vectors")
     if recipe is None and ranked is not None and ranked < k:
         raise ValueError(f"--ranked {ranked}: at least -k {k} vectors must be ranked")
 
-    def find(some: Any, first: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def find(some: Any, first: int) -> tuple[NDArray[np.float32], NDArray[Any]]:
         checked = finite(some, first, largest=held.refined.largest)
         with naming_originals("--vectors", vectors):
             return held.search(checked, k, filter=allowed, vectors=rows, n_ranked=ranked or RANKED)
@@ -204,7 +239,8 @@ def calibrate(
         Path,
         typer.Argument(
             metavar="TRUTH",
-            help="Ids of the true neighbours, (q, k): a .npy file, or a .npz file with `ids`.",
+            help="Ids or keys of the true neighbours, (q, k): a .npy file, or a .npz file with"
+            " `ids`.",
         ),
     ],
     recall: Annotated[float, typer.Option(help="Share of the true neighbours to find.")] = 0.95,
@@ -219,7 +255,7 @@ def calibrate(
     _check_ranked(ranked, vectors)
     held = read_vector_index(index)
     looked_up = _read_rows(queries, "QUERIES", held, header)
-    wanted = _read_truth(truth)
+    wanted = _read_truth(truth, held)
     rows = None if vectors is None else _read_rows(vectors, "--vectors", held, header)
     with (
         phase("calibrating", show=True),
@@ -228,7 +264,8 @@ def calibrate(
         naming_originals("--vectors", vectors),
         naming("QUERIES", queries, only="Input queries "),
     ):
-        found = held.calibrate(
+        searched = held.index if isinstance(held, KeyedVectorIndex) else held
+        found = searched.calibrate(
             looked_up, wanted, target_recall=recall, vectors=rows, n_ranked=ranked or RANKED
         )
     held.save(index)
@@ -246,20 +283,31 @@ def stats(index: Index) -> None:
         "n_bytes": held.n_bytes,
         "code_bytes": held.refined.n_code,
         "bytes_per_vector": held.bytes_per_vector,
+        "keys": isinstance(held, Keyed),
         "method": held.refined.method,
-        "shortlist": held.shortlist,
+        "shortlist": (held.index if isinstance(held, KeyedVectorIndex) else held).shortlist,
         "file_bytes": index.stat().st_size,
     }
     typer.echo(json.dumps(told, indent=2))
 
 
-def read_vector_index(path: Path) -> VectorIndex:
-    """The index in a file, mapped."""
-    with reading(path, "INDEX", "vectors"):
-        return VectorIndex.open(path)
+def _change(
+    index: Path, vectors: str, ids: str | None, header: bool | None, how: str
+) -> tuple[VectorIndex | KeyedVectorIndex, int]:
+    """Add or replace vectors in an index file: the index, and how many vectors these are."""
+    held = read_vector_index(index)
+    rows = _read_rows(vectors, "VECTORS", held, header)
+    named = _ids_for(held, ids, rows)
+    with phase("writing vectors", show=True):
+        with _naming_rows(vectors, ids):
+            getattr(held, how)(rows, named)
+        held.save(index)
+    return held, len(rows)
 
 
-def _read_rows(argument: str, name: str, index: VectorIndex, header: bool | None) -> Any:
+def _read_rows(
+    argument: str, name: str, index: VectorIndex | KeyedVectorIndex, header: bool | None
+) -> Any:
     """Vectors of the dimension of those in the index."""
     vectors = read_vectors(argument, name, header=header)
     if vectors.shape[1] != index.refined.n_features:
@@ -275,40 +323,55 @@ def _check_ranked(ranked: int | None, vectors: str | None) -> None:
         raise ValueError(f"--ranked {ranked} needs --vectors, the original vectors that rank")
 
 
-def _read_ids(ids: str | None, rows: Any) -> NDArray[np.int64] | None:
-    """The ids of vectors, from a column beside them or as given; checked before any is read."""
+def _new_ids(ids: str | None, rows: Any) -> NDArray[np.int64] | list[str] | None:
+    """The ids of vectors, or a list of their keys: from a column beside them, or numbers as given.
+
+    They are checked before any vector is read.
+    """
     if ids is None:
         return None
-    n = rows.shape[0]
-    if has_column(rows, ids):
-        with naming("--ids", ids):
-            held = column_of_ids(rows, ids, "--ids")
-            if any(isinstance(one, str) for one in held):
-                raise ValueError(
-                    "its ids are strings, but those of an index of vectors are whole numbers; leave"
-                    " out --ids: then ids are row numbers, by which the column names what is found"
-                )
-            numbers = check_ids(held, name="its ids")
-    else:
-        note = column_note(rows)
-        numbers = read_ids(ids, note=note)
-        if len(numbers) != n:
-            raise ValueError(
-                f"--ids {ids[:60]}: there are {len(numbers):,} ids for {n:,} vectors{note}"
-            )
+    if not has_column(rows, ids):
+        return _each_once(ids, read_ids_for(ids, None, rows.shape[0], note=column_note(rows)))
+    with naming("--ids", ids):
+        held = column_of_ids(rows, ids, "--ids")
+        if any(isinstance(one, str) for one in held):
+            return check_unique(check_keys(held, name="its keys"))
+        return _each_once(ids, check_ids(held, name="its ids"))
+
+
+def _ids_for(
+    index: VectorIndex | KeyedVectorIndex, ids: str | None, rows: Any
+) -> NDArray[Any] | list[str] | None:
+    """The ids or keys of vectors for an index, of its kind."""
+    keyed = isinstance(index, Keyed)
+    if ids is None and keyed:
+        raise ValueError("INDEX has keys: give --ids, the keys of VECTORS or their column")
+    if ids is None or has_column(rows, ids):
+        named = _new_ids(ids, rows)
+        if ids is not None and isinstance(named, list) != keyed:
+            column, index_has = ("numbers", "strings") if keyed else ("strings", "whole numbers")
+            raise ValueError(f"--ids {ids}: its ids are {column}, but those of INDEX {index_has}")
+        return named
+    named = read_ids_for(ids, index, rows.shape[0], note=column_note(rows))
+    return named if keyed else _each_once(ids, named)
+
+
+def _each_once(ids: str, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     values, counts = np.unique(numbers, return_counts=True)
-    if len(values) < n:
+    if len(values) < len(numbers):
         raise ValueError(f"--ids {ids[:60]}: id {values[counts.argmax()]} is given twice")
     return numbers
 
 
-def _read_truth(path: Path) -> NDArray[Any]:
-    """True neighbours: an array of ids, or the ``ids`` that a search wrote."""
+def _read_truth(path: Path, index: VectorIndex | KeyedVectorIndex) -> NDArray[Any]:
+    """Ids of true neighbours: an array of ids or of keys, or the ``ids`` that a search wrote."""
     if not path.is_file():
         raise FileNotFoundError(f"TRUTH {path}: no such file")
     with naming("TRUTH", path):
         name = f"{path}:ids" if path.suffix.lower() == ".npz" else path
         wanted = np.asarray(open_array(name))
+        if isinstance(index, KeyedVectorIndex) and wanted.dtype.kind == "U":
+            return index.ids_of(wanted)
         if wanted.dtype.kind not in "iu":
             raise ValueError(f"ids must be whole numbers, got {wanted.dtype}")
     return wanted
@@ -323,6 +386,7 @@ def _naming_rows(vectors: str, ids: str | None) -> Iterator[None]:
     else:
         with (
             naming("--ids", ids[:60], only="id"),
+            naming("--ids", ids[:60], only="key"),
             naming("VECTORS", vectors, only="vectors"),
             naming("VECTORS", vectors, only="Input vectors "),
         ):

@@ -28,6 +28,7 @@ from sigah.files.seals import (
     VECTORS_ALONE,
     VECTORS_BY_ROWS,
     VECTORS_FORMAT,
+    VECTORS_WITH_KEYS,
     Arrays,
     Header,
     canonical_json,
@@ -42,6 +43,7 @@ from sigah.files.unchanged import Unchanged
 __all__ = ["IndexFile", "is_index", "open_index", "save_index"]
 
 FORMATS = {"index": INDEX_FORMAT, "vectors": VECTORS_FORMAT}
+WITH_KEYS = {"index": INDEX_WITH_KEYS, "vectors": VECTORS_WITH_KEYS}
 ALIGNMENT = 64  # bytes, of the arrays of an index, for vector instructions
 
 
@@ -63,7 +65,8 @@ def save_index(
     arrays : mapping of str to array-like
         Those that kernels read where they are mapped come first; the size of each must be a
         multiple of 64 bytes, so that all are aligned.
-        With keys (``key_texts``) the file has version 2, which earlier versions of sigah refuse.
+        With keys (``key_texts``) the file has a version of its own, which earlier versions of sigah
+        refuse.
     kind : {"index", "vectors"}
         An index of codes, or an index of vectors, which also has the model in it.
     overwrite : bool, default=False
@@ -78,10 +81,12 @@ def save_index(
     """
     check_target(path, kind=kind, overwrite=overwrite)
     plain = plain_arrays(arrays)
-    version = INDEX_WITH_KEYS if "key_texts" in plain else FORMAT_VERSION
-    if kind == "vectors":
-        alone = header["refined"]["hasher"] is None
-        version = VECTORS_ALONE if alone else VECTORS_BY_ROWS
+    if "key_texts" in plain:
+        version = WITH_KEYS[kind]
+    elif kind == "vectors":
+        version = VECTORS_ALONE if header["refined"]["hasher"] is None else VECTORS_BY_ROWS
+    else:
+        version = FORMAT_VERSION
     header = {**header, **format_fields(FORMATS[kind], version)}
     checksum = fingerprint(header, plain)
     seal = {
@@ -127,8 +132,9 @@ class IndexFile:
 
     @property
     def has_keys(self) -> bool:
-        """Whether the ids stand for strings: :class:`sigah.search.KeyedIndex`."""
-        return bool(self.header["format_version"] == INDEX_WITH_KEYS)
+        """Whether the ids stand for strings: ``KeyedIndex``, ``KeyedVectorIndex``."""
+        kind = "index" if self.header["format"] == INDEX_FORMAT else "vectors"
+        return bool(self.header["format_version"] == WITH_KEYS[kind])
 
     @property
     def whole_planes(self) -> bool:

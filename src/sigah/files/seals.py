@@ -29,6 +29,7 @@ __all__ = [
     "VECTORS_ALONE",
     "VECTORS_BY_ROWS",
     "VECTORS_FORMAT",
+    "VECTORS_WITH_KEYS",
     "Arrays",
     "Header",
     "begin_digest",
@@ -50,11 +51,12 @@ CODES_WITH_IDS = 2  # the version of codes whose checksum also covers ids
 INDEX_WITH_KEYS = 2  # the version of indexes whose ids stand for strings
 VECTORS_BY_ROWS = 2  # the version of indexes of vectors whose refinement bytes lie row by row
 VECTORS_ALONE = 3  # the version of those without a hasher
+VECTORS_WITH_KEYS = 4  # the version of those whose ids stand for strings
 KNOWN_VERSIONS = {
     MODEL_FORMAT: (1,),
     CODES_FORMAT: (1, CODES_WITH_IDS),
     INDEX_FORMAT: (1, INDEX_WITH_KEYS),
-    VECTORS_FORMAT: (1, VECTORS_BY_ROWS, VECTORS_ALONE),
+    VECTORS_FORMAT: (1, VECTORS_BY_ROWS, VECTORS_ALONE, VECTORS_WITH_KEYS),
 }
 
 METADATA_KEY = "sigah"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from sigah.refinement.keyed_vector_index import KeyedVectorIndex
 from sigah.refinement.refined_codes import Queries, RefinedCodes
 from sigah.refinement.vector_index import ShortlistCalibration, VectorIndex
 
-__all__ = ["Queries", "RefinedCodes", "ShortlistCalibration", "VectorIndex"]
+__all__ = ["KeyedVectorIndex", "Queries", "RefinedCodes", "ShortlistCalibration", "VectorIndex"]

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sigah.checks import check_random_state, check_whole
 from sigah.files import FileFormatError, save_index
-from sigah.files.indexes import open_index
+from sigah.files.indexes import IndexFile, open_index
 from sigah.hashers import BinaryHasher
 from sigah.metric import check_metric, check_same_metric
 from sigah.progress import phase
@@ -26,6 +26,7 @@ from sigah.rows.sampling import sample_rows
 from sigah.search import HammingIndex, IndexSnapshot, Selection
 from sigah.search.checks import check_k
 from sigah.search.compiled import score_kernels
+from sigah.search.keys import KEY_ARRAYS
 from sigah.search.layout import MAX_BITS, MISSING_ID
 from sigah.search.rerank import check_target, check_truth
 from sigah.search.scoring import compared, vector_distances
@@ -42,6 +43,7 @@ CALIBRATION_QUERIES = 256
 CALIBRATION_ROWS = 1 << 26  # most rows that all calibration queries rank
 KEPT = 0.99  # share of the whole ranking that the default shortlist keeps
 CANDIDATES = 1 << 22  # that original vectors rank at a time
+OF_ROWS = {"planes", "extra", "ids", *KEY_ARRAYS}  # the other arrays of a file are of the model
 
 Found = tuple[NDArray[np.float32], NDArray[np.int64]]  # distances and ids, (q, k)
 Source = Any | Callable[[NDArray[np.int64]], ArrayLike]
@@ -116,6 +118,7 @@ class VectorIndex:
 
     See Also
     --------
+    KeyedVectorIndex : Strings in place of ids.
     HammingIndex : Codes in, ids and distances out.
     TwoStageSearch : Candidates of a HammingIndex, ranked by a better distance.
 
@@ -137,6 +140,13 @@ class VectorIndex:
         self._index = _empty_index(refined, n_threads)
         self._share = 0.0  # of the index, that is ranked
         self._least = 1000  # candidates, however small the index
+
+    @classmethod
+    def of(cls, other: VectorIndex) -> Self:
+        """An empty index with the model, the shortlist and the threads of another."""
+        index = cls(other.refined, n_threads=other.n_threads)
+        index._least, index._share = other._least, other._share
+        return index
 
     @classmethod
     def build(
@@ -589,6 +599,10 @@ class VectorIndex:
         >>> bool((same.search(vectors[:3], k=5)[1] == index.search(vectors[:3], k=5)[1]).all())
         True
         """
+        save_index(path, *self.content(), kind="vectors", overwrite=overwrite)
+
+    def content(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Header and arrays of a file with the rows that are alive, and with the model."""
         if self.refined.fingerprint != self._index.fingerprint:
             raise ValueError(
                 "the hasher of this index was fitted again, so its rows cannot be read any more:"
@@ -597,7 +611,7 @@ class VectorIndex:
         header, arrays = self._index.content()
         about, model = self.refined.content()
         header |= {"refined": about, "shortlist": [self._least, self._share]}
-        save_index(path, header, arrays | model, kind="vectors", overwrite=overwrite)
+        return header, arrays | model
 
     @classmethod
     def open(cls, path: str | PathLike[str], *, n_threads: int | None = None) -> Self:
@@ -614,14 +628,32 @@ class VectorIndex:
             If the file cannot be read.
         """
         opened = open_index(path, kind="vectors")
+        if opened.has_keys:
+            raise FileFormatError(
+                f"cannot open {path}: its ids stand for keys (strings); use KeyedVectorIndex.open"
+            )
+        return cls.of_file(opened, n_threads=n_threads)
+
+    @classmethod
+    def of_file(
+        cls,
+        opened: IndexFile,
+        *,
+        n_threads: int | None,
+        check: Callable[[], None] = lambda: None,
+    ) -> Self:
+        """An index of a mapped file; ``check`` follows the check of the checksum."""
+        path = opened.file.path
         try:
-            model = {k: v for k, v in opened.arrays.items() if k not in ("planes", "extra", "ids")}
+            model = {name: held for name, held in opened.arrays.items() if name not in OF_ROWS}
             refined = RefinedCodes.from_content(opened.header["refined"], model)
             n_extra = 0 if opened.whole_planes else refined.n_bytes - refined.n_code
             index = cls.__new__(cls)
             index.refined = refined
             index._least, index._share = opened.header["shortlist"]
-            index._index = HammingIndex.of_file(opened, n_threads=n_threads, n_extra=n_extra)
+            index._index = HammingIndex.of_file(
+                opened, n_threads=n_threads, n_extra=n_extra, check=check
+            )
             if index._index.fingerprint != refined.fingerprint:
                 raise FileFormatError("its model is not the one that made its rows")
             if index._index.row_bytes != refined.n_bytes:

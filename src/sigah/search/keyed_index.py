@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from copy import copy
-from functools import partial
 from os import PathLike
 from typing import Any, Self
 
@@ -12,17 +9,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sigah.codes import check_codes
-from sigah.files import FileFormatError, open_codes, open_index, save_index
+from sigah.files import open_codes, open_index, save_index
 from sigah.search.index import HammingIndex
-from sigah.search.keys import KEY_ARRAYS, KeyTable, check_keys
+from sigah.search.keyed import Keyed, KeyFilter, check_unique, key_table_of
+from sigah.search.keys import KeyTable, check_keys
 from sigah.search.selection import Selection
 
 __all__ = ["KeyedIndex"]
 
-Filter = ArrayLike | Callable[[NDArray[np.str_]], ArrayLike]
 
-
-class KeyedIndex:
+class KeyedIndex(Keyed[HammingIndex]):
     """A :class:`HammingIndex` of codes that have strings as keys.
 
     Inside, each key has a whole number as its id, in the order in which keys came: the first is 0.
@@ -44,6 +40,7 @@ class KeyedIndex:
     See Also
     --------
     HammingIndex : Whole numbers as ids.
+    sigah.KeyedVectorIndex : Vectors in, and keys found.
 
     Examples
     --------
@@ -58,6 +55,18 @@ class KeyedIndex:
     >>> index.upsert(np.array([[0b0011], [0b0011]], np.uint8), ["c", "d"])
     >>> index.search(np.array([[0b0011]], np.uint8), k=3)[1]
     array([['c', 'd', 'a']], dtype='<U1')
+
+    Vectors rank candidates by the ids of ``index``, which are rows of what was encoded:
+
+    >>> from sigah import ITQ, TwoStageSearch
+    >>> vectors = np.random.default_rng(0).normal(size=(200, 16)).astype(np.float32)
+    >>> hasher = ITQ(n_bits=16, random_state=0).fit(vectors)
+    >>> index = KeyedIndex.of(hasher)
+    >>> index.add(hasher.transform(vectors), [f"row {row}" for row in range(200)])
+    >>> search = TwoStageSearch(index.index, hasher, by="raw", vectors=vectors)
+    >>> distances, ids = search.search(vectors[7:8], k=1)
+    >>> index.keys_of(ids)
+    array([['row 7']], dtype='<U5')
     """
 
     def __init__(
@@ -112,30 +121,14 @@ class KeyedIndex:
         return self.index.fingerprint
 
     @property
-    def keys(self) -> NDArray[np.str_]:
-        """The keys of the codes, in the order of their ids."""
-        return self._keys.keys_of(self.index.ids)
+    def _codes(self) -> HammingIndex:
+        return self.index
 
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and key != "" and bool(self._held([key])[0] >= 0)
+    def _select(self, filter: Any) -> Selection:
+        return self.index.select(filter)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {len(self):,} codes of {self.n_bits} bits>"
-
-    def __copy__(self) -> Self:
-        twin = type(self).__new__(type(self))
-        with self.index._writing:
-            twin.index, twin._table = copy(self.index), copy(self._table)
-        return twin
-
-    def __deepcopy__(self, memo: object) -> Self:
-        return self.__copy__()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__copy__().__dict__  # of one moment, whatever another thread writes
 
     def add(self, codes: ArrayLike, keys: ArrayLike, *, fingerprint: str | None = None) -> None:
         """Add codes with new keys: all of them, or none if there is an error.
@@ -154,24 +147,14 @@ class KeyedIndex:
             If the codes are not packed codes of ``n_bits`` bits, a key is not a string, is empty or
             already taken, or the codes were made by another model.
         """
-        new_codes, texts = self._check(codes, keys, fingerprint)
-        with self.index._writing:
-            held = self._held(texts)
-            if (taken := np.flatnonzero(held >= 0)).size:
-                raise ValueError(
-                    f"keys must be unique in the index, but {texts[taken[0]]!r} is repeated: the"
-                    " index has it already (upsert replaces codes)"
-                )
-            self.index.add(new_codes, self._ids_for(texts))
+        self._add(*self._check(codes, keys, fingerprint))
 
     def upsert(self, codes: ArrayLike, keys: ArrayLike, *, fingerprint: str | None = None) -> None:
         """Replace the codes of keys in the index, and add the others; searches see all or none.
 
         Parameters and errors are the same as for :meth:`add`, but keys may be in the index.
         """
-        new_codes, texts = self._check(codes, keys, fingerprint)
-        with self.index._writing:
-            self.index.upsert(new_codes, self._ids_for(texts))
+        self._upsert(*self._check(codes, keys, fingerprint))
 
     def update(self, codes: ArrayLike, keys: ArrayLike) -> None:
         """Replace the codes of keys in the index; a search sees all of the new codes or none.
@@ -182,21 +165,7 @@ class KeyedIndex:
             If the codes are not packed codes of ``n_bits`` bits, or a key is not in the index or is
             given twice.
         """
-        new_codes, texts = self._check(codes, keys, None)
-        with self.index._writing:
-            self.index.update(new_codes, self._known(texts))
-
-    def remove(self, keys: ArrayLike) -> None:
-        """Remove codes by key: all of them, or none if there is an error.
-
-        Raises
-        ------
-        ValueError
-            If a key is not in the index, or is given twice.
-        """
-        texts = _check_unique(check_keys(keys))
-        with self.index._writing:
-            self.index.remove(self._known(texts))
+        self._update(*self._check(codes, keys, None))
 
     def get(self, keys: ArrayLike) -> NDArray[np.uint8]:
         """Codes by key, in any order; a key may be given more than once.
@@ -208,12 +177,13 @@ class KeyedIndex:
         """
         return self.index.get(self._known(check_keys(keys)))
 
-    def holds(self, keys: ArrayLike) -> NDArray[np.bool_]:
-        """Which keys are in the index, for each of them."""
-        return self._held(check_keys(keys)) >= 0
-
     def search(
-        self, codes: ArrayLike, k: int, *, filter: Filter | Selection | None = None, **options: Any
+        self,
+        codes: ArrayLike,
+        k: int,
+        *,
+        filter: KeyFilter | Selection | None = None,
+        **options: Any,
     ) -> tuple[NDArray[Any], NDArray[np.str_]]:
         """Find the ``k`` nearest codes of each query.
 
@@ -241,39 +211,12 @@ class KeyedIndex:
         ValueError
             As :meth:`HammingIndex.search`.
         """
-        chosen = filter if filter is None or isinstance(filter, Selection) else self._ids(filter)
-        distances, ids = self.index.search(codes, k, filter=chosen, **options)
+        distances, ids = self.index.search(codes, k, filter=self._chosen(filter), **options)
         return distances, self.keys_of(ids)
-
-    def select(self, filter: Filter) -> Selection:
-        """Prepare a filter for many searches of this index, :meth:`search` or two-stage search."""
-        return self.index.select(self._ids(filter))
-
-    def keys_of(self, ids: ArrayLike) -> NDArray[np.str_]:
-        """The keys of ids that a search of ``index`` found, in the same shape; "" for -1.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from sigah import ITQ, KeyedIndex, TwoStageSearch
-        >>> vectors = np.random.default_rng(0).normal(size=(200, 16)).astype(np.float32)
-        >>> hasher = ITQ(n_bits=16, random_state=0).fit(vectors)
-        >>> index = KeyedIndex.of(hasher)
-        >>> index.add(hasher.transform(vectors), [f"row {row}" for row in range(200)])
-        >>> search = TwoStageSearch(index.index, hasher, by="raw", vectors=vectors)
-        >>> distances, ids = search.search(vectors[7:8], k=1)
-        >>> index.keys_of(ids)
-        array([['row 7']], dtype='<U5')
-        """
-        return self._keys.keys_of(ids)
 
     def check_model(self, model: Any) -> None:
         """Refuse a model that did not make the codes: :meth:`HammingIndex.check_model`."""
         self.index.check_model(model)
-
-    def compact(self) -> None:
-        """Merge all codes into one segment: :meth:`HammingIndex.compact`."""
-        self.index.compact()
 
     def build_tables(self) -> None:
         """Build tables for faster searches: :meth:`HammingIndex.build_tables`."""
@@ -290,7 +233,7 @@ class KeyedIndex:
         """
         with self.index._writing:
             header, arrays = self.index.content()
-            keys = self._keys.arrays(self.index.ids)
+            keys = self._file_of_keys()
         save_index(path, header, arrays | keys, overwrite=overwrite)
 
     @classmethod
@@ -305,15 +248,8 @@ class KeyedIndex:
             If the file cannot be read.
         """
         opened = open_index(path)
-        if not opened.has_keys:
-            raise FileFormatError(
-                f"cannot open {path}: its ids are numbers, not keys; use HammingIndex.open"
-            )
         self = cls.__new__(cls)
-        try:
-            self._table = KeyTable({name: opened.arrays[name] for name in KEY_ARRAYS})
-        except (KeyError, ValueError) as error:
-            raise FileFormatError(f"cannot open {path}: {error}") from error
+        self._table = key_table_of(opened, "HammingIndex.open")
         self.index = HammingIndex.of_file(opened, n_threads=n_threads, check=self._table.check)
         return self
 
@@ -321,16 +257,8 @@ class KeyedIndex:
     def load(cls, path: str | PathLike[str], *, n_threads: int | None = None) -> Self:
         """Read an index file with keys into memory: :meth:`HammingIndex.load`."""
         self = cls.open(path, n_threads=n_threads)
-        self.index.into_memory()
-        kept = self._table.arrays(self.index.ids)
-        self._table = KeyTable({name: array.copy() for name, array in kept.items()})
+        self._into_memory()
         return self
-
-    @property
-    def _keys(self) -> KeyTable:
-        """The keys; a mapped file is verified before its first use."""
-        _ = self.index._segments
-        return self._table
 
     def _check(
         self, codes: ArrayLike, keys: ArrayLike, fingerprint: str | None
@@ -339,43 +267,4 @@ class KeyedIndex:
         if fingerprint is not None:
             self.index.check_model(fingerprint)
         new_codes = check_codes(codes, n_bits=self.n_bits)
-        return new_codes, _check_unique(check_keys(keys, len(new_codes)))
-
-    def _held(self, texts: Sequence[str]) -> NDArray[np.int64]:
-        """Ids of keys whose codes are in the index; -1 for the others."""
-        ids = self._keys.ids_of(texts)
-        return np.where(self.index.holds(ids), ids, -1)
-
-    def _known(self, texts: list[str]) -> NDArray[np.int64]:
-        ids = self._held(texts)
-        if (missing := np.flatnonzero(ids < 0)).size:
-            raise ValueError(f"key {texts[missing[0]]!r} is not in the index")
-        return ids
-
-    def _ids_for(self, texts: list[str]) -> NDArray[np.int64]:
-        """Ids of keys; new keys get new ids."""
-        ids = self._keys.ids_of(texts)
-        new = np.flatnonzero(ids < 0)
-        ids[new] = self._table.extend([texts[row] for row in new.tolist()])
-        return ids
-
-    def _ids(self, filter: Filter) -> Any:
-        """A filter of keys as one of ids."""
-        if callable(filter):
-            return partial(self._answers, filter)  # can be pickled, if the function can
-        ids = self._keys.ids_of(check_keys(filter, name="filter"))
-        return ids[ids >= 0]
-
-    def _answers(
-        self, filter: Callable[[NDArray[np.str_]], ArrayLike], ids: NDArray[np.int64]
-    ) -> ArrayLike:
-        return filter(self.keys_of(ids))
-
-
-def _check_unique(keys: list[str]) -> list[str]:
-    seen = set[str]()
-    for key in keys:
-        if key in seen:
-            raise ValueError(f"key {key!r} is given twice")
-        seen.add(key)
-    return keys
+        return new_codes, check_unique(check_keys(keys, len(new_codes)))

@@ -34,7 +34,7 @@ def check_keys(keys: ArrayLike, n: int | None = None, *, name: str = "keys") -> 
     # an array of str would drop zeros at the end of a string, and turn numbers into strings
     array = keys if isinstance(keys, np.ndarray) else np.asarray(keys, object)
     if array.ndim != 1 or (n is not None and len(array) != n):
-        wanted = "(n,)" if n is None else f"({n},), one for each code"
+        wanted = "(n,)" if n is None else f"({n},), one for each row"
         raise ValueError(f"{name} must have shape {wanted}, got {array.shape}")
     texts: list[str] = array.tolist()
     for place, text in enumerate(texts):

@@ -25,10 +25,9 @@ from sigah.files.atomic import StrPath
 from sigah.files.folders import new_folder
 from sigah.hashers import BinaryHasher
 from sigah.progress import phase
-from sigah.refinement import VectorIndex
-from sigah.search import KeyedIndex
+from sigah.search.keyed import Keyed
 from sigah.serving.changes import ChangeLog
-from sigah.serving.generation import Generation, Index, checked_ids, kind_of_index
+from sigah.serving.generation import Generation, Index, OfVectors, checked_ids, kind_of_index
 from sigah.serving.manifest import MANIFEST, Entry, Manifest, log_path, sweep
 from sigah.serving.reencoding import Reencoding, forget_codes
 from sigah.serving.replica import Replica
@@ -111,9 +110,9 @@ class Deployment:
         ----------
         folder : path-like
             Must not exist.
-        index : KeyedIndex, HammingIndex or VectorIndex
+        index : HammingIndex, KeyedIndex, VectorIndex or KeyedVectorIndex
         model : BinaryHasher, optional
-            The hasher that made the codes; a VectorIndex has its own.
+            The hasher that made the codes; an index of vectors has its own.
         n_threads : int, optional
 
         Raises
@@ -194,9 +193,9 @@ class Deployment:
 
         Parameters
         ----------
-        model : BinaryHasher or VectorIndex
-            The new hasher. For a deployment of a VectorIndex: another one, such as one built on a
-            sample, whose model and shortlist are taken.
+        model : BinaryHasher, VectorIndex or KeyedVectorIndex
+            The new hasher. For a deployment of an index of vectors: another one, such as one built
+            on a sample, whose model and shortlist are taken.
         vectors : array-like, shape (n, d)
             The vectors of all ids in the index, or a source of rows that is read in blocks
             (:func:`sigah.rows.open_vectors`). Rows whose ids the index does not hold are left out.
@@ -459,9 +458,9 @@ def _load(reference: weakref.ref[Deployment]) -> None:
 
 def generation_of(number: int, index: Index, model: BinaryHasher | None) -> Generation:
     """A generation of an index and its model, checked."""
-    if isinstance(index, VectorIndex):
+    if isinstance(index, OfVectors):
         if model is not None:
-            raise ValueError("model: a VectorIndex has its own model; leave it out")
+            raise ValueError("model: an index of vectors has its own model; leave it out")
         return Generation(number, index.refined, index)
     if not isinstance(model, BinaryHasher):
         raise ValueError(f"model must be the fitted hasher of the codes, got {model!r}")
@@ -499,7 +498,7 @@ def refuse_lost(live: Replica, given: list[Any]) -> None:
     for change in ChangeLog(live.log.path).read(ChangeLog.start):
         if change.vectors is not None:
             known.update(change.ids)
-    ids = index.keys if isinstance(index, KeyedIndex) else index.ids
+    ids = index.keys if isinstance(index, Keyed) else index.ids
     missing = [one for one in ids.tolist() if one not in known]
     if missing:
         raise ValueError(

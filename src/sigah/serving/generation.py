@@ -11,37 +11,48 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sigah.hashers import BinaryHasher, load
-from sigah.refinement import RefinedCodes, VectorIndex
+from sigah.refinement import KeyedVectorIndex, RefinedCodes, VectorIndex
 from sigah.rows.blocks import LARGEST, finite
 from sigah.rows.dtypes import check_rows
 from sigah.search import HammingIndex, KeyedIndex
 from sigah.search.checks import check_ids
+from sigah.search.keyed import Keyed
 from sigah.search.keys import check_keys
 from sigah.serving.changes import Change
 from sigah.serving.manifest import KINDS
 
-__all__ = ["Generation", "checked_ids", "kind_of_index"]
+__all__ = ["TYPES", "Generation", "OfVectors", "checked_ids", "kind_of_index"]
 
-Index = KeyedIndex | HammingIndex | VectorIndex
+Index = KeyedIndex | HammingIndex | VectorIndex | KeyedVectorIndex
+OfVectors = VectorIndex | KeyedVectorIndex
+#: The class of an index, by its kind: a key of :data:`KINDS`.
+TYPES: dict[str, Any] = {
+    "ids": HammingIndex,
+    "keys": KeyedIndex,
+    "vectors": VectorIndex,
+    "keyed vectors": KeyedVectorIndex,
+}
 
 
 def kind_of_index(index: object) -> str:
     """A key of :data:`KINDS`."""
-    for kind, name in ((VectorIndex, "vectors"), (KeyedIndex, "keys"), (HammingIndex, "ids")):
+    for name, kind in TYPES.items():
         if isinstance(index, kind):
             return name
     raise ValueError(
-        f"index must be a KeyedIndex, a HammingIndex or a VectorIndex, got {type(index).__name__}"
+        "index must be a HammingIndex, a KeyedIndex, a VectorIndex or a KeyedVectorIndex, got"
+        f" {type(index).__name__}"
     )
 
 
 def checked_ids(kind: str, ids: ArrayLike, n: int | None = None) -> list[Any]:
     """Ids or keys of an index, each once."""
-    checked: list[Any] = check_keys(ids, n) if kind == "keys" else check_ids(ids, n).tolist()
+    keyed = issubclass(TYPES[kind], Keyed)
+    checked: list[Any] = check_keys(ids, n) if keyed else check_ids(ids, n).tolist()
     seen = set()
     for one in checked:
         if one in seen:
-            raise ValueError(f"{'key' if kind == 'keys' else 'id'} {one!r} is given twice")
+            raise ValueError(f"{'key' if keyed else 'id'} {one!r} is given twice")
         seen.add(one)
     return checked
 
@@ -58,8 +69,8 @@ class Generation:
     number : int
         1 for the first of a deployment.
     model : BinaryHasher or RefinedCodes
-        RefinedCodes if the index is a VectorIndex.
-    index : KeyedIndex, HammingIndex or VectorIndex
+        RefinedCodes if the index is one of vectors.
+    index : HammingIndex, KeyedIndex, VectorIndex or KeyedVectorIndex
         For searches, such as :class:`~sigah.search.TwoStageSearch`; change the deployment instead.
     """
 
@@ -71,10 +82,9 @@ class Generation:
     def open(cls, folder: Path, number: int, kind: str, *, n_threads: int | None = None) -> Self:
         """Map the files of a generation."""
         path = folder / f"{number}.{KINDS[kind]}"
-        if kind == "vectors":
-            vectors = VectorIndex.open(path, n_threads=n_threads)
-            return cls(number, vectors.refined, vectors)
-        index = (KeyedIndex if kind == "keys" else HammingIndex).open(path, n_threads=n_threads)
+        index: Index = TYPES[kind].open(path, n_threads=n_threads)
+        if isinstance(index, OfVectors):
+            return cls(number, index.refined, index)
         model = load(folder / f"{number}.model")
         index.check_model(model)
         return cls(number, model, index)
@@ -110,14 +120,14 @@ class Generation:
         distances, ids : ndarray, shape (q, k)
             As the index returns them; ids are keys if it has keys.
         """
-        if isinstance(self.index, VectorIndex):
+        if isinstance(self.index, OfVectors):
             return self.index.search(queries, k, **options)
         assert isinstance(self.model, BinaryHasher)
         return self.index.search(self.model.transform(queries), k, **options)
 
     def check(self, vectors: ArrayLike) -> NDArray[np.float32]:
         """Vectors in memory that this model and any later one can encode, or an error."""
-        largest = LARGEST if isinstance(self.index, VectorIndex) else np.inf
+        largest = LARGEST if isinstance(self.index, OfVectors) else np.inf
         rows = finite(check_rows(vectors, "vectors")[:], 0, largest=largest, name="vectors")
         if rows.shape[1] != self.dim:
             raise ValueError(
@@ -134,7 +144,7 @@ class Generation:
         if change.vectors is None:
             present = self.held(change.ids)
             self.index.remove([one for one, held in zip(change.ids, present, strict=True) if held])
-        elif isinstance(self.index, VectorIndex):
+        elif isinstance(self.index, OfVectors):
             self.index.upsert(change.vectors, change.ids)
         elif isinstance(self.model, BinaryHasher):
             self.index.upsert(self.model.transform(change.vectors), change.ids)

@@ -16,7 +16,7 @@ __all__ = ["KINDS", "MANIFEST", "Entry", "Manifest", "log_path", "sweep"]
 MANIFEST = "deployment.json"
 FORMAT = "sigah deployment 1"
 #: What an index is of, and the ending of its file.
-KINDS = {"ids": "index", "keys": "index", "vectors": "vectors"}
+KINDS = {"ids": "index", "keys": "index", "vectors": "vectors", "keyed vectors": "vectors"}
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Manifest:
 
     Attributes
     ----------
-    kind : {"ids", "keys", "vectors"}
+    kind : {"ids", "keys", "vectors", "keyed vectors"}
     log : int
         The number of the log of changes.
     current : Entry

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from sigah import files
 from sigah.hashers import BinaryHasher
-from sigah.refinement import RefinedCodes, VectorIndex
+from sigah.refinement import KeyedVectorIndex, RefinedCodes, VectorIndex
 from sigah.rows.blocks import RowSource
 from sigah.rows.ids import IdColumn
 from sigah.rows.sources import as_rows, identity
-from sigah.search import HammingIndex, KeyedIndex
-from sigah.serving.generation import Generation, checked_ids
+from sigah.search.keyed import Keyed
+from sigah.serving.generation import TYPES, Generation, OfVectors, checked_ids
 from sigah.streams import encode
 
 __all__ = ["Reencoding", "forget_codes"]
@@ -52,7 +51,7 @@ class Reencoding:
 
     Attributes
     ----------
-    kind : {"ids", "keys", "vectors"}
+    kind : {"ids", "keys", "vectors", "keyed vectors"}
         Of the index.
     model : BinaryHasher or VectorIndex
     rows : RowSource
@@ -76,12 +75,14 @@ class Reencoding:
             dimension.
         """
         wanted, what = (
-            (VectorIndex, "a VectorIndex, such as one built on a sample")
-            if kind == "vectors"
+            (OfVectors, "a VectorIndex, such as one built on a sample")
+            if issubclass(TYPES[kind], OfVectors)
             else (BinaryHasher, "a fitted hasher")
         )
         if not isinstance(model, wanted):
             raise ValueError(f"model must be {what}, got {type(model).__name__}")
+        if isinstance(model, KeyedVectorIndex):
+            model = model.index  # its keys are not wanted
         dim = model.refined.n_features if isinstance(model, VectorIndex) else model.n_features_in_
         if dim != serving.dim:
             raise ValueError(
@@ -117,12 +118,10 @@ class Reencoding:
     ) -> Generation:
         """A generation of those rows whose ids the index holds."""
         ids = [one for one, kept in zip(self.ids, held.tolist(), strict=True) if kept]
+        index = TYPES[self.kind].of(self.model)
         if isinstance(self.model, VectorIndex):
-            vectors = copy(self.model)
-            vectors.remove(vectors.ids)
-            vectors.add_rows(codes[held], ids)
-            return Generation(number, vectors.refined, vectors)
-        index: Any = (KeyedIndex if self.kind == "keys" else HammingIndex).of(self.model)
+            index.add_rows(codes[held], ids)
+            return Generation(number, index.refined, index)
         index.add(codes[held], ids)
         return Generation(number, self.model, index)
 
@@ -135,13 +134,13 @@ def forget_codes(folder: Path) -> None:
 
 def _ids_of(rows: RowSource, kind: str, ids: Any) -> list[Any]:
     """Ids or keys of rows: a column, an array, or row numbers."""
-    n = rows.shape[0]
+    n, keyed = rows.shape[0], issubclass(TYPES[kind], Keyed)
     if isinstance(ids, str):
         ids = IdColumn.of(rows, ids).reader()(n).to_pylist()
     elif ids is None:
-        if kind == "keys":
+        if keyed:
             raise ValueError("ids: the index has keys; give them, or the name of their column")
         ids = np.arange(n)
-    if kind != "keys" and len(ids) and isinstance(ids[0], str):
+    if not keyed and len(ids) and isinstance(ids[0], str):
         raise ValueError("ids: the index has whole numbers as ids, not keys (strings)")
     return checked_ids(kind, ids, n)
