@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from contract import make_codes
 
+import sigah
 from sigah.cli.engines import read_labels
 from sigah.engines import VectorSearch, connect, export
 from sigah.engines.base import About, Engine, _padded
@@ -323,3 +324,56 @@ def test_an_interrupt_on_the_command_line_says_what_to_do(
     status, _, told = run("export", "faiss", codes, "--to", target)
     assert status == 130
     assert "the same command resumes" in told
+
+
+def test_keys_go_from_a_table_to_an_engine_and_back(
+    target: Path, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.chdir(target.parent)
+    vectors = np.random.default_rng(0).normal(size=(200, 16)).astype(np.float32)
+    names = [f"doc/{row}" for row in range(200)]
+    column = pyarrow.FixedSizeListArray.from_arrays(vectors.ravel(), 16)
+    parquet.write_table(pyarrow.table({"name": names, "vector": column}), "docs.parquet")
+    np.save("queries.npy", vectors[:5])
+    np.save("truth.npy", np.array(names[:5])[:, np.newaxis])
+    sigah.ITQ(16, random_state=0).fit(vectors).save("m.model")
+    codes = ["encode", "m.model", "docs.parquet", "--ids", "name", "--out", "c.parquet"]
+    assert run(*codes)[0] == 0
+    Path("labels.txt").write_text("a\n" * 200)
+    words = ["export", "faiss", "c.parquet", "--to", "c.faiss"]
+    status, _, told = run(*words, "--metadata", "labels.txt")
+    assert status == 1 and "--metadata labels.txt: an engine keeps one text beside a code" in told
+    assert run(*words)[0] == 0
+    query = ["query", "faiss", "m.model", "queries.npy", "--from", "c.faiss", "-k", 2]
+    assert run(*query, "--out", "n.npz")[0] == 0
+    with np.load("n.npz") as found:
+        assert [name in row for name, row in zip(names, found["ids"], strict=False)] == [True] * 5
+    status, printed, _ = run(*query, "--filter", "doc/7", "--filter", "doc/8")
+    assert status == 0 and printed.count("doc/7") == 5
+    status, printed, told = run(
+        "evaluate", "m.model", "c.faiss", "queries.npy", "--engine", "faiss", "-k", 1,
+        "--truth", "truth.npy",
+    )  # fmt: skip
+    assert status == 0, told
+    assert run("withdraw", "faiss", "doc/7,doc/9,none", "--from", "c.faiss")[1].startswith(
+        "faiss: 2 codes removed"
+    )
+    status, _, told = run("evaluate", "m.model", "c.faiss", "queries.npy", "--engine", "faiss",
+                          "--vectors", "docs.parquet")  # fmt: skip
+    assert status == 1 and "give --truth" in told
+
+
+def test_keys_of_one_hash_are_refused(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def first_letter(keys: Any) -> Any:
+        return np.array([2 * ord(key[0]) for key in keys], np.uint64)
+
+    monkeypatch.setattr("sigah.engines.base.hash_keys", first_letter)
+    with pytest.raises(ValueError, match=r"'a1' and 'a2' have the same hash"):
+        export("faiss", target, CODES[:3], fingerprint="f", ids=["b", "a1", "a2"])
+    export("faiss", target, CODES[:2], fingerprint="f", ids=["a1", "b"])
+    with pytest.raises(ValueError, match=r"'a2' and 'a1' have the same hash"):
+        export("faiss", target, CODES[:1], fingerprint="f", ids=["a2"])
+    with connect("faiss", target) as engine:
+        assert engine.search(CODES[:1], 1)[1].tolist() == [["a1"]]

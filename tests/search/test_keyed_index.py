@@ -121,7 +121,7 @@ def test_keys_with_equal_hashes_are_told_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        keys_module, "_hashes", lambda keys: np.full(len(keys), 2**63 + 5, np.uint64)
+        keys_module, "hash_keys", lambda keys: np.full(len(keys), 2**63 + 5, np.uint64)
     )
     index, model = KeyedIndex(n_bits=8), Model()
     values = [17 * place for place in range(len(KEYS))]

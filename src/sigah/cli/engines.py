@@ -10,8 +10,15 @@ import typer
 from numpy.typing import NDArray
 
 from sigah import engines
-from sigah.cli.inputs import has_keys, naming, read_ids, read_model, read_numbered_codes
-from sigah.cli.options import NUMBERS, Codes, Header, Model, Neighbours, Numbers, Out, Overwrite
+from sigah.cli.inputs import (
+    has_keys,
+    naming,
+    read_ids,
+    read_keys,
+    read_model,
+    read_numbered_codes,
+)
+from sigah.cli.options import IDS, Codes, Header, Model, Neighbours, Numbers, Out, Overwrite
 from sigah.cli.outputs import check_output, show_neighbours
 from sigah.cli.recipes import RecipeFile, take_recipe
 from sigah.cli.search import at_most, in_blocks
@@ -65,8 +72,11 @@ def export(
     with naming("ENGINE", engine):
         engine_class(engine)
     stored = read_numbered_codes(codes, ids)
-    if has_keys(stored):
-        raise ValueError(f"CODES {codes}: ids must be whole numbers here, but these are strings")
+    if metadata is not None and has_keys(stored):
+        raise ValueError(
+            f"--metadata {metadata}: an engine keeps one text beside a code, and here it is its key"
+            " (ids of CODES are strings); leave it out, or give --ids, whole numbers"
+        )
     if stored.fingerprint is None:
         raise ValueError(
             f"CODES {codes} do not name the model that made them; files of `sigah encode` do"
@@ -163,21 +173,24 @@ def withdraw(
     engine: Name,
     ids: Annotated[
         str,
-        typer.Argument(metavar="IDS", help=NUMBERS),
+        typer.Argument(metavar="IDS", help=IDS),
     ],
     source: Annotated[
         str, typer.Option("--from", metavar="TARGET", help="Where `sigah export` put the codes.")
     ],
     settings: Settings = None,
 ) -> None:
-    """Remove codes from an engine by id, with their labels and vectors.
+    """Remove codes from an engine by id or key, with their labels and vectors.
 
     Example: sigah withdraw faiss 7,11,13 --from codes.faiss
     """
     with naming("ENGINE", engine):
         engine_class(engine)
-    unwanted = read_ids(ids, "IDS")
-    removed = engines.remove(engine, source, unwanted, **parse_settings(engine, settings or []))
+    chosen_settings = parse_settings(engine, settings or [])
+    with engines.connect(engine, source, **chosen_settings) as target:
+        keyed = target.about is not None and target.about.keys
+    unwanted = read_keys(ids, "IDS") if keyed else read_ids(ids, "IDS")
+    removed = engines.remove(engine, source, unwanted, **chosen_settings)
     typer.echo(f"{engine}: {removed:,} codes removed")
 
 

@@ -33,6 +33,7 @@ __all__ = [
     "read_ids",
     "read_ids_for",
     "read_index",
+    "read_keys",
     "read_model",
     "read_numbered_codes",
     "read_vector_index",

@@ -215,7 +215,9 @@ class EngineSubject(Subject):
         return find
 
     def has_rows_as_ids(self, n: int) -> bool:
-        return self.n == n  # as `sigah export` gives them; an engine does not list its ids
+        about = self.engine.engine.about
+        # as `sigah export` gives them; an engine does not list its ids
+        return self.n == n and not (about is not None and about.keys)
 
     def holds(self, name: str) -> bool:
         return True  # it cannot be asked

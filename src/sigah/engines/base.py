@@ -26,9 +26,11 @@ from sigah.checks import check_whole
 from sigah.codes import check_codes
 from sigah.metric import check_metric
 from sigah.rows.blocks import finite
+from sigah.search.checks import check_ids
+from sigah.search.keys import check_keys, hash_keys
 from sigah.search.layout import MISSING_DISTANCE, MISSING_ID
 
-__all__ = ["About", "Engine", "Rows", "check_labels", "require"]
+__all__ = ["About", "Engine", "Rows", "check_labels", "ids_of_keys", "require"]
 
 HALF = 65504.0  # the largest float16
 
@@ -53,6 +55,8 @@ class About:
         False during an export, and after an interrupted one.
     dim : int or None
         Dimensions of the vectors beside the codes; None: no vectors.
+    keys : bool
+        Whether the labels are keys of the user, and ids are made of them.
     """
 
     n_bits: int
@@ -61,12 +65,14 @@ class About:
     labels: str | None = None
     complete: bool = False
     dim: int | None = None
+    keys: bool = False
 
     def to_json(self) -> str:
-        """The text that a target stores; without vectors it is as earlier versions write it."""
+        """The text that a target stores; what earlier versions lack is written only if it is so."""
         told = asdict(self)
-        if self.dim is None:
-            del told["dim"]
+        for name in ("dim", "keys"):
+            if not told[name]:
+                del told[name]
         return json.dumps({"format": "sigah-engine", "format_version": 1, **told})
 
     @classmethod
@@ -267,8 +273,9 @@ class Engine(ABC):
         -------
         distances : ndarray of int32, shape (q, k)
             Ascending. If fewer than ``k`` codes are found, the rest is 2147483647.
-        ids : ndarray of int64, shape (q, k)
-            If distances tie, ids ascend. The rest is -1.
+        ids : ndarray of int64, or of str, shape (q, k)
+            If distances tie, ids ascend. The rest is -1. If the target has keys, these; the rest
+            is "".
 
         Raises
         ------
@@ -281,10 +288,11 @@ class Engine(ABC):
         queries, k, labels = self._checked(codes, k, filter)
         distances = np.full((len(queries), k), MISSING_DISTANCE, np.int32)
         if not len(queries) or labels == []:
-            return distances, np.full((len(queries), k), MISSING_ID, np.int64)
+            return distances, self.named(np.full((len(queries), k), MISSING_ID))
         with self.errors_as_one_line():
             found = self._nearest(queries, k, labels)
-        return _in_order(found if isinstance(found, tuple) else _padded(found), distances)
+        distances, ids = _in_order(found if isinstance(found, tuple) else _padded(found), distances)
+        return distances, self.named(ids)
 
     def search_vectors(
         self,
@@ -318,8 +326,8 @@ class Engine(ABC):
         distances : ndarray of float32, shape (q, k)
             Ascending, from the vectors as the target keeps them (float16). If fewer than ``k`` are
             found, the rest is infinity.
-        ids : ndarray of int64, shape (q, k)
-            The rest is -1.
+        ids : ndarray of int64, or of str, shape (q, k)
+            Ids or keys, as :meth:`search` gives them.
 
         Raises
         ------
@@ -345,10 +353,30 @@ class Engine(ABC):
             )
         distances = np.full((len(queries), k), np.inf, np.float32)
         if not len(queries) or labels == []:
-            return distances, np.full((len(queries), k), MISSING_ID, np.int64)
+            return distances, self.named(np.full((len(queries), k), MISSING_ID))
         with self.errors_as_one_line():
             found = self._ranked(queries, looked_up, k, n_ranked, metric, labels)
-        return _in_order(_padded(found), distances)
+        distances, ids = _in_order(_padded(found), distances)
+        return distances, self.named(ids)
+
+    def ids_of(self, ids: ArrayLike) -> NDArray[np.int64]:
+        """Ids that a user names, as the hooks take them: numbers, or made of keys."""
+        if self.about is None or not self.about.keys:
+            return check_ids(ids)
+        return ids_of_keys(check_keys(ids, name="ids"))
+
+    def named(self, ids: NDArray[np.int64]) -> NDArray[Any]:
+        """Ids ``(q, k)`` as a user names them: the same, or the keys that they were made of."""
+        if self.about is None or not self.about.keys:
+            return ids
+        wanted, where = np.unique(ids, return_inverse=True)
+        names = np.full(len(wanted), "", object)
+        held = wanted != MISSING_ID
+        for start in range(0, int(held.sum()), self.batch):
+            with self.errors_as_one_line():
+                rows = self.get(wanted[held][start : start + self.batch])
+            names[np.searchsorted(wanted, rows.ids)] = rows.labels
+        return names[where].reshape(ids.shape).astype(np.str_)
 
     def _checked(
         self, codes: ArrayLike, k: int, filter: Any
@@ -418,6 +446,20 @@ def _in_order(
     ids[:, :width][held] = some_ids[held]
     order = np.lexsort((ids, distances), axis=1)
     return np.take_along_axis(distances, order, axis=1), np.take_along_axis(ids, order, axis=1)
+
+
+def ids_of_keys(keys: Sequence[str]) -> NDArray[np.int64]:
+    """Ids that stand for keys in engines, whose ids are numbers: 63 bits of a hash of each.
+
+    Of ten million keys, two have the same one with a probability of 5e-6; an export then refuses.
+
+    Examples
+    --------
+    >>> from sigah.engines.base import ids_of_keys
+    >>> ids_of_keys(["doc/1", "doc/2"])
+    array([6929946686748663581, 6759391498408728676])
+    """
+    return (hash_keys(keys) >> np.uint64(1)).astype(np.int64)
 
 
 def check_labels(labels: ArrayLike, n: int) -> tuple[NDArray[Any], str]:

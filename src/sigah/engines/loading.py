@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from sigah.codes import check_codes
-from sigah.engines.base import HALF, About, Engine, Rows, check_labels
+from sigah.engines.base import HALF, About, Engine, Rows, check_labels, ids_of_keys
 from sigah.engines.registry import make_engine
 from sigah.engines.vectors import connect
 from sigah.files import Codes
@@ -28,6 +28,8 @@ from sigah.rows.blocks import Rows as Blocks
 from sigah.rows.blocks import finite
 from sigah.rows.dtypes import check_rows
 from sigah.search.checks import check_ids
+from sigah.search.keyed import check_unique
+from sigah.search.keys import are_keys, check_keys
 
 __all__ = ["Exported", "export", "remove"]
 
@@ -79,10 +81,11 @@ def export(
         :func:`sigah.files.load_codes` gives codes with their ids and fingerprint.
     fingerprint : str, optional
         Of the model that made the codes (``hasher.fingerprint``); needed for arrays.
-    ids : array-like of int, shape (n,), optional
+    ids : array-like of int or str, shape (n,), optional
         Unique and not negative; by default those of ``codes``, if it has ids, or 0, 1, 2, ...
+        Strings are keys: searches find them, and the engine keeps them in the place of labels.
     labels : array-like of int or str, shape (n,), optional
-        Searches can filter by them.
+        Searches can filter by them. Not with keys.
     vectors : array-like of float, shape (n, d), optional
         The vectors behind the codes, which rank candidates (:class:`VectorSearch`). pgvector and
         LanceDB keep them, as float16.
@@ -133,6 +136,15 @@ def export(
     packed = check_codes(codes)
     if not len(packed):
         raise ValueError("there are no codes to export")
+    keyed = False
+    if ids is not None and are_keys(ids):
+        keyed = True
+        if labels is not None:
+            raise ValueError(
+                "labels: an engine keeps one text beside a code, and here it is its key (ids are"
+                " strings); leave labels out, or give numbers as ids"
+            )
+        labels, ids = ids, _ids_of_keys(check_keys(ids, len(packed), name="ids"))
     given_ids, order = _ordered(ids, len(packed))
     given_labels, label_type = (None, None) if labels is None else check_labels(labels, len(packed))
     given_vectors = None if vectors is None else _checked_vectors(vectors, len(packed))
@@ -144,6 +156,7 @@ def export(
             kind=engine.kind or (engine.kinds[0] if about is None else about.kind),
             labels=label_type,
             dim=None if given_vectors is None else given_vectors.shape[1],
+            keys=keyed,
         )
         if given_vectors is not None and not engine.keeps_vectors:
             raise ValueError(
@@ -176,8 +189,8 @@ def remove(name: str, target: str | PathLike[str], ids: ArrayLike, **settings: A
     name : str
         A name of :data:`ENGINES`.
     target : str or path-like
-    ids : array-like of int, shape (m,)
-        Ids that the target does not hold are ignored.
+    ids : array-like of int or str, shape (m,)
+        Ids, or keys if the target has keys; those that it does not hold are ignored.
     **settings
         Of the engine.
 
@@ -189,8 +202,8 @@ def remove(name: str, target: str | PathLike[str], ids: ArrayLike, **settings: A
     Raises
     ------
     ValueError
-        If an id is not a whole number from 0, the kind of index cannot remove codes, or the
-        target's export was interrupted.
+        If ids are of another kind than those of the target, the kind of index cannot remove codes,
+        or the target's export was interrupted.
     OSError
         If the engine is not installed, cannot be reached, or fails, or the target does not exist.
 
@@ -212,9 +225,9 @@ def remove(name: str, target: str | PathLike[str], ids: ArrayLike, **settings: A
     Exported(codes=3, written=3)
     2
     """
-    unwanted = np.unique(check_ids(ids))
     removed = 0
     with connect(name, target, **settings) as engine:
+        unwanted = np.unique(engine.ids_of(ids))
         if engine.replace_refusal is not None:
             raise ValueError(
                 f"{engine.where}: {engine.replace_refusal}; export what is left to another target"
@@ -271,7 +284,13 @@ def _lacking(engine: Engine, batch: Rows) -> Rows:
             f" {engine.replace_refusal}; export to another target"
         )
     if batch.labels is not None:
-        assert held.labels is not None
+        assert held.labels is not None and engine.about is not None
+        other = held.labels != batch.labels[places]
+        if engine.about.keys and other.any():
+            raise ValueError(
+                f"{engine.where}: the keys {batch.labels[places][other][0]!r} and"
+                f" {held.labels[other][0]!r} have the same hash; rename one of them"
+            )
         same &= held.labels == batch.labels[places]
     if batch.vectors is not None:
         assert held.vectors is not None
@@ -313,6 +332,18 @@ def _checked_vectors(vectors: ArrayLike, n: int) -> NDArray[Any]:
     return held
 
 
+def _ids_of_keys(keys: list[str]) -> NDArray[np.int64]:
+    """Ids of keys, all different."""
+    ids = ids_of_keys(check_unique(keys))
+    ascending, counts = np.unique(ids, return_counts=True)
+    if len(ascending) < len(ids):
+        same = np.flatnonzero(ids == ascending[counts.argmax()])
+        raise ValueError(
+            f"the keys {keys[same[0]]!r} and {keys[same[1]]!r} have the same hash; rename one"
+        )
+    return ids
+
+
 def _ordered(ids: ArrayLike | None, n: int) -> tuple[NDArray[np.int64], NDArray[np.intp] | None]:
     """Ids, and the order in which they ascend; None if they already do."""
     if ids is None:
@@ -339,6 +370,9 @@ def _check_same(engine: Engine, about: About, wanted: About) -> None:
         )
     elif about.kind != wanted.kind:
         problem = f"has an index of kind {about.kind}, not {wanted.kind}"
+    elif about.keys != wanted.keys:
+        kinds = ("numbers", "keys (strings)")
+        problem = f"has {kinds[about.keys]} as ids, but these codes have {kinds[wanted.keys]}"
     elif about.labels != wanted.labels:
         problem = (
             f"has labels of type {about.labels or 'none'}, but these are of type"

@@ -130,7 +130,8 @@ class VectorSearch:
         distances : ndarray, shape (q, k)
             As of :meth:`Engine.search` (int32), or of :meth:`Engine.search_vectors` (float32) by
             the metric of the model.
-        ids : ndarray of int64, shape (q, k)
+        ids : ndarray of int64, or of str, shape (q, k)
+            Keys if the target has keys.
 
         Raises
         ------

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["KEY_ARRAYS", "KeyTable", "check_keys"]
+__all__ = ["KEY_ARRAYS", "KeyTable", "are_keys", "check_keys", "hash_keys"]
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -27,6 +27,12 @@ KEY_ARRAYS = {
     "key_ids": np.int64,
     "key_texts": np.uint8,
 }
+
+
+def are_keys(ids: Any) -> bool:
+    """Whether ids are strings rather than numbers; :func:`check_keys` tells what is wrong."""
+    array = ids if isinstance(ids, np.ndarray) else np.asarray(ids, object)
+    return array.dtype.kind == "U" or any(isinstance(one, str) for one in array.ravel()[:1])
 
 
 def check_keys(keys: ArrayLike, n: int | None = None, *, name: str = "keys") -> list[str]:
@@ -115,7 +121,7 @@ class KeyTable:
         found = np.fromiter((self._new.get(text, -1) for text in texts), np.int64, len(texts))
         if not len(self._ids):
             return found
-        hashes = _hashes(texts)
+        hashes = hash_keys(texts)
         places = np.searchsorted(self._hashes, hashes)
         for row in np.flatnonzero(found < 0):
             place = int(places[row])
@@ -170,7 +176,7 @@ class KeyTable:
         new_lengths = np.array([len(one) for one in encoded], np.int64)
         all_lengths = np.r_[np.where(is_kept[:n_stored], lengths, 0), new_lengths]
         new_ids = np.flatnonzero(new_lengths) + n_stored
-        new_hashes = _hashes([self._new_keys[one - n_stored] for one in new_ids.tolist()])
+        new_hashes = hash_keys([self._new_keys[one - n_stored] for one in new_ids.tolist()])
         still = is_kept[ids]
         all_hashes, all_ids = np.r_[hashes[still], new_hashes], np.r_[ids[still], new_ids]
         order = np.argsort(all_hashes, kind="stable")
@@ -195,7 +201,7 @@ class KeyTable:
         return self._texts[start : int(self._ends[place])].tobytes().decode()
 
 
-def _hashes(keys: Sequence[str]) -> NDArray[np.uint64]:
+def hash_keys(keys: Sequence[str]) -> NDArray[np.uint64]:
     """64 bits of BLAKE2b of each key, the same on every machine."""
     digests = b"".join(hashlib.blake2b(key.encode(), digest_size=8).digest() for key in keys)
     return np.frombuffer(digests, "<u8").astype(np.uint64)

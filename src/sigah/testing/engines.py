@@ -198,6 +198,42 @@ def labels_travel_and_filter(case: EngineCase, labels: Any) -> None:
             engine.search(queries, 10, filter=7 if given.dtype == object else "seven")
 
 
+def keys_are_found(case: EngineCase) -> None:
+    """Strings as ids come back from searches, filter them, and name what is removed."""
+    codes, _, queries = make_codes(64)
+    keys = np.array([f"{word}/{row}" for row, word in enumerate(np.resize(WORDS, 2000))], object)
+    expect(case.export(codes, ids=keys) == (2000, 2000), "codes with keys are not all written")
+    again = case.export(codes[::-1], ids=keys[::-1])
+    expect(again == (2000, 0), f"{again.written} codes are written again")
+    rows = {key: row for row, key in enumerate(keys)} | {"": -1}
+
+    def numbered(found: Any) -> Any:
+        return found[0], np.vectorize(rows.__getitem__, otypes=[np.int64])(found[1])
+
+    with case.connect() as engine:
+        case.compare(numbered(engine.search(queries, 10)), codes, np.arange(2000), queries)
+        replaces = engine.replace_refusal is None
+        if engine.filter_refusal is None:
+            few = engine.search(queries, 3, filter=[*keys[7:9], "none"])
+            expect(set(few[1].ravel()) == {*keys[7:9], ""}, "a filter finds other keys")
+            distances = numbered(few)[0]
+            expect((distances[:, 2] == 2**31 - 1).all(), "a missing key has a distance")
+        expect(engine.search(queries[:0], 3)[1].dtype.kind == "U", "no queries give no keys")
+    if replaces:
+        expect(case.remove([*keys[:700], "none"]) == 700, "codes are counted that were not held")
+        with case.connect() as engine:
+            found = numbered(engine.search(queries, 10))
+            case.compare(found, codes[700:], np.arange(700, 2000), queries)
+        with refused("numbers", "ids must be strings"):
+            case.remove([7])
+    with refused("labels beside keys", "^labels: an engine keeps one text beside a code"):
+        case.export(codes, ids=keys, labels=keys)
+    with refused("a key that is given twice", "key 'a' is given twice"):
+        case.export(codes[:2], ids=["a", "a"])
+    with refused("numbers as ids", r"has keys \(strings\) as ids, but these codes have numbers"):
+        case.export(codes)
+
+
 def without_labels_a_filter_is_refused(case: EngineCase) -> None:
     """Codes without labels cannot be filtered."""
     codes, ids, queries = make_codes(64, n=100)
@@ -411,6 +447,7 @@ ENGINE_CHECKS: dict[str, Callable[[EngineCase], None]] = {
     "fewer codes than neighbours": fewer_codes_than_neighbours,
     "labels of text": partial(labels_travel_and_filter, labels=WORDS),
     "labels of numbers": partial(labels_travel_and_filter, labels=np.array([3, -5, 0, 2**62])),
+    "keys": keys_are_found,
     "no labels to filter by": without_labels_a_filter_is_refused,
     "the same export again": the_same_export_again_changes_nothing,
     "more codes and changed codes": more_codes_join_and_changed_ones_are_replaced,
