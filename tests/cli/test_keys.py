@@ -11,6 +11,7 @@ import pytest
 
 import sigah
 from sigah.files import load_codes
+from sigah.rows import LazyRows
 
 pyarrow = pytest.importorskip("pyarrow")
 import pyarrow.parquet as parquet  # noqa: E402
@@ -65,6 +66,16 @@ def test_a_search_finds_the_keys_of_the_rows_that_it_finds_without_keys(
     (distances, keys), (expected, rows) = found("keys.npz"), found("rows.npz")
     np.testing.assert_array_equal(distances, expected)
     assert keys.tolist() == [[KEYS[row] for row in some] for some in rows]
+
+
+def test_original_vectors_of_a_table_are_read_once_not_row_by_row(
+    made: Any, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LazyRows, "_each", lambda *_: pytest.fail("a row is read by itself"))
+    words = ["search", "m.model", "i.index", "queries.npy", "-k", 4, "--by", "raw", "--vectors"]
+    for vectors in ("base.npy", "base.parquet"):
+        assert run(*words, vectors, "--out", f"{vectors}.npz")[0] == 0
+    np.testing.assert_array_equal(found("base.npy.npz"), found("base.parquet.npz"))
 
 
 def test_keys_are_printed_as_they_are(made: Any, run: Any) -> None:

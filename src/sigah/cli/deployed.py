@@ -26,7 +26,7 @@ from sigah.cli.searching import (
     open_codes_of_model,
 )
 from sigah.cli.subjects import CodeSubject, EngineSubject, Subject, VectorSubject
-from sigah.cli.vectors import column_of_ids, file_named, read_vectors
+from sigah.cli.vectors import at_hand, column_of_ids, file_named, read_vectors
 from sigah.engines import connect
 from sigah.engines.registry import parse_settings
 from sigah.evaluation.deployed import measure_search
@@ -94,6 +94,7 @@ def evaluate_deployed(
     rows = None
     if recipe.vectors is not None:
         rows = _read_rows(recipe.vectors, "--vectors", subject, header)
+        rows = at_hand(rows, "--vectors", recipe.vectors)
     truth, source = _truth(recipe, subject, by, rows, looked_up, k)
     grades = None if recipe.qrels is None else _grades(recipe, subject, vectors)
     results: dict[str, Any] = {

@@ -43,7 +43,7 @@ from sigah.cli.searching import (
     index_of,
     open_codes_of_model,
 )
-from sigah.cli.vectors import read_vectors
+from sigah.cli.vectors import at_hand, read_vectors
 from sigah.progress import bar, phase
 from sigah.rows import finite
 from sigah.search import HammingIndex, KeyedIndex
@@ -117,6 +117,7 @@ def search(
     rows = None
     if vectors is not None:
         rows = read_vectors(vectors, "--vectors", hasher=hasher, header=header)
+        rows = at_hand(rows, "--vectors", vectors)
     k = at_most(k, len(index))
     find = opened.search(by, oversampling, rows, allowed)
 

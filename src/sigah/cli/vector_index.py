@@ -35,7 +35,7 @@ from sigah.cli.options import (
 from sigah.cli.outputs import check_output, show_neighbours
 from sigah.cli.recipes import RecipeFile, check_index, take_recipe
 from sigah.cli.search import at_most, in_blocks
-from sigah.cli.vectors import column_note, column_of_ids, has_column, read_vectors
+from sigah.cli.vectors import at_hand, column_note, column_of_ids, has_column, read_vectors
 from sigah.progress import phase
 from sigah.refinement import KeyedVectorIndex, VectorIndex
 from sigah.refinement.vector_index import LEAST_BYTES
@@ -216,7 +216,7 @@ def search(
         ranked = settled.option("ranked", "--ranked", ranked, made.reads or ranked)
     looked_up = _read_rows(queries, "QUERIES", held, header)
     allowed = None if chosen is None else held.select(read_chosen(chosen, held, "--filter"))
-    rows = None if vectors is None else _read_rows(vectors, "--vectors", held, header)
+    rows = None if vectors is None else _read_originals(vectors, held, header)
     k = at_most(k, len(held), "vectors")
     if recipe is None and ranked is not None and ranked < k:
         raise ValueError(f"--ranked {ranked}: at least -k {k} vectors must be ranked")
@@ -256,7 +256,7 @@ def calibrate(
     held = read_vector_index(index)
     looked_up = _read_rows(queries, "QUERIES", held, header)
     wanted = _read_truth(truth, held)
-    rows = None if vectors is None else _read_rows(vectors, "--vectors", held, header)
+    rows = None if vectors is None else _read_originals(vectors, held, header)
     with (
         phase("calibrating", show=True),
         naming("--recall", recall, only="target_recall"),
@@ -316,6 +316,13 @@ def _read_rows(
             f" have {index.refined.n_features}"
         )
     return vectors
+
+
+def _read_originals(
+    argument: str, index: VectorIndex | KeyedVectorIndex, header: bool | None
+) -> Any:
+    """The vectors of ``--vectors``, which rank candidates."""
+    return at_hand(_read_rows(argument, "--vectors", index, header), "--vectors", argument)
 
 
 def _check_ranked(ranked: int | None, vectors: str | None) -> None:

@@ -14,7 +14,9 @@ from sigah.hashers import BinaryHasher
 from sigah.rows.ids import IdColumn, columns_beside
 from sigah.rows.lazy import listed
 
-__all__ = ["column_note", "column_of_ids", "file_named", "has_column", "read_vectors"]
+__all__ = ["at_hand", "column_note", "column_of_ids", "file_named", "has_column", "read_vectors"]
+
+MOST_IN_MEMORY = 1 << 30
 
 
 def read_vectors(
@@ -37,6 +39,18 @@ def read_vectors(
             f"{name} {argument} has vectors of {vectors.shape[1]} dimensions, but MODEL was fitted"
             f" on {hasher.n_features_in_}"
         )
+    return vectors
+
+
+def at_hand(vectors: Any, name: str, argument: str) -> Any:
+    """Vectors that rank candidates: up to 1 GiB of a file is read if its rows are not an array.
+
+    Such a file, of Parquet say, is read from the beginning of a part of it for every row.
+    """
+    n, dim = vectors.shape
+    if isinstance(vectors, rows.LazyRows) and n * dim * vectors.dtype.itemsize <= MOST_IN_MEMORY:
+        with naming(name, argument):
+            return vectors[:]
     return vectors
 
 
