@@ -140,8 +140,8 @@ def add(index: Index, vectors: Vectors, ids: Ids = None, header: Header = None) 
 
     Example: sigah vectors add glove.vectors today.npy
     """
-    held, n = _change(index, vectors, ids, header, "add")
-    typer.echo(f"{index}: {len(held):,} vectors, {n:,} of them new")
+    size, new, _ = _change("add", index, vectors, ids, header)
+    typer.echo(f"{index}: {size:,} vectors, {new:,} of them new")
 
 
 @app.command()
@@ -150,10 +150,8 @@ def upsert(index: Index, vectors: Vectors, ids: IdsToReplace, header: Header = N
 
     Example: sigah vectors upsert documents.vectors today.parquet --ids name
     """
-    before = len(read_vector_index(index))
-    held, n = _change(index, vectors, ids, header, "upsert")
-    new = len(held) - before
-    typer.echo(f"{index}: {len(held):,} vectors, {new:,} of them new and {n - new:,} replaced")
+    size, new, replaced = _change("upsert", index, vectors, ids, header)
+    typer.echo(f"{index}: {size:,} vectors, {new:,} of them new and {replaced:,} replaced")
 
 
 @app.command()
@@ -162,8 +160,8 @@ def update(index: Index, vectors: Vectors, ids: IdsToReplace, header: Header = N
 
     Example: sigah vectors update documents.vectors today.parquet --ids name
     """
-    held, n = _change(index, vectors, ids, header, "update")
-    typer.echo(f"{index}: {len(held):,} vectors, {n:,} of them replaced")
+    size, _, replaced = _change("update", index, vectors, ids, header)
+    typer.echo(f"{index}: {size:,} vectors, {replaced:,} of them replaced")
 
 
 @app.command()
@@ -292,17 +290,19 @@ def stats(index: Index) -> None:
 
 
 def _change(
-    index: Path, vectors: str, ids: str | None, header: bool | None, how: str
-) -> tuple[VectorIndex | KeyedVectorIndex, int]:
-    """Add or replace vectors in an index file: the index, and how many vectors these are."""
+    how: str, index: Path, vectors: str, ids: str | None, header: bool | None
+) -> tuple[int, int, int]:
+    """Add or replace vectors in an index file: how many it has, are new, and are replaced."""
     held = read_vector_index(index)
+    before = len(held)
     rows = _read_rows(vectors, "VECTORS", held, header)
     named = _ids_for(held, ids, rows)
     with phase("writing vectors", show=True):
         with _naming_rows(vectors, ids):
             getattr(held, how)(rows, named)
         held.save(index)
-    return held, len(rows)
+    new = len(held) - before
+    return len(held), new, len(rows) - new
 
 
 def _read_rows(
