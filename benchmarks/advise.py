@@ -106,15 +106,14 @@ def from_part(
 
 def residuals(predicted: list[Measured], true: list[Measured], n: int) -> list[dict[str, float]]:
     """What the prediction adds up, and what was measured, in logits."""
-    measured = {(one.contender, one.ranking): one for one in true}
+    measured = {(one.contender, one.ranking, one.for_vectors): one for one in true}
     plain, all_back = Constants(0, 0, 0, 0), Constants(1, 0, 0, 0)
     rows = []
     for one in predicted:
         towards = towards_known(one.learned, n, n)
-        for shortlist in (K, 2 * K, 5 * K, 10 * K, 20 * K):
-            if shortlist > K and one.ranking == "asymmetric":
-                continue
-            truth = measured[one.contender, one.ranking].places[n]
+        deep = () if one.for_vectors is False else (2 * K, 5 * K, 10 * K, 20 * K)
+        for shortlist in deep if one.for_vectors else (K, *deep):
+            truth = measured[one.contender, one.ranking, one.for_vectors].places[n]
             recall = float(prediction.share_found(truth, K, shortlist).mean())
             if recall > MOST_RECALL:
                 continue

@@ -86,11 +86,15 @@ def ours(
     )
     seconds = time.perf_counter() - began
     index.save(kept)
-    chosen = index.shortlist
+    chosen, wide = index.shortlist, index.wide_shortlist
+    found = index.search(contest.queries, K, vectors=contest.base, n_ranked=WIDE)[1]
+    best = contest.recall(found)
     for shortlist in sorted({*SHORTLISTS, chosen}):
         index.shortlist = shortlist
         name = "sigah" if shortlist == chosen else f"sigah, {shortlist} candidates"
-        about = {"shortlist": shortlist}
+        about: dict[str, Any] = {"shortlist": shortlist}
+        if shortlist == chosen:
+            about |= {"wide_shortlist": wide, "with_vectors": round(best, 4)}
         yield name, index.bytes_per_vector, seconds, lambda q, k: index.search(q, k)[1], about
 
 

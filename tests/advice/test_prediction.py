@@ -116,10 +116,11 @@ def test_a_sample_predicts_an_index_that_learns_from_more_vectors() -> None:
     index = Contender("vectors", 6, 16)
     truth = exact_neighbors(base, queries, 10).ids
     full = Trial(base, queries, {len(base): truth}, "l2", base[:0], len(base))
-    (whole,) = measure(index, full, 50, 0, whole=True, timed=False)
+    whole_orders = measure(index, full, 50, 0, whole=True, timed=False)
     trials = Trials(base[:4000], len(base), queries, None, "l2", 10, 0)
-    (part,) = measure(index, trials.of(4000), 50, 0, timed=False)
-    for shortlist in (10, 50):
+    part_orders = measure(index, trials.of(4000), 50, 0, timed=False)
+    assert [one.for_vectors for one in part_orders] == [False, True]
+    for whole, part, shortlist in zip(whole_orders, part_orders, (10, 50), strict=True):
         true = float(share_found(whole.places[len(base)], 10, shortlist).mean())
         towards = towards_known(part.learned, len(base), len(base))
         told = predict(part.places, shortlist, len(base), known=part.known, towards=towards)

@@ -596,3 +596,27 @@ def test_few_vectors_of_many_dimensions_are_found() -> None:
     index = VectorIndex.build(vectors, 8, random_state=0)
     assert index.refined.axes_.shape == (700, 40)
     assert index.search(vectors, 1)[1].ravel().tolist() == list(range(40))
+
+
+def test_original_vectors_rank_the_best_of_a_wider_shortlist(
+    indexes: dict[str, VectorIndex], base: np.ndarray, queries: np.ndarray
+) -> None:
+    index = copy.copy(indexes["cosine"])
+    assert index.shortlist < index.wide_shortlist < N
+    whole = copy.copy(index)
+    whole.shortlist = N
+    best = whole.search(queries, 100)[1]
+    asked: list[int] = []
+
+    def look_up(ids: np.ndarray) -> np.ndarray:
+        asked.extend(ids.tolist())
+        return base[ids]
+
+    kept = []
+    for query, of_all in zip(queries, best, strict=True):
+        asked.clear()
+        index.search(query[np.newaxis], 10, vectors=look_up, n_ranked=100)
+        kept.append(np.isin(of_all, asked).mean())
+    assert np.mean(kept) > 0.97  # .99 of vectors that the index holds
+    index.shortlist = 150
+    assert index.wide_shortlist == 150

@@ -44,8 +44,8 @@ def candidates_of(measured: Sequence[Measured], full: FullSize, wishes: Wishes) 
     """The candidates of a contender: each of its orders alone, and with the original vectors."""
     found = []
     for one in measured:
-        shortlists = [0]
-        if wishes.raw != "none" and one.ranking != "asymmetric":
+        shortlists = [] if one.for_vectors else [0]
+        if wishes.raw != "none" and one.for_vectors is not False:
             steps = {*READS, wishes.reads}
             shortlists += sorted(step for step in steps if full.k < step <= wishes.reads)
         found += [_candidate(one, reads, full, wishes) for reads in shortlists]

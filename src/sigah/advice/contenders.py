@@ -15,6 +15,7 @@ from sigah.advice.orders import Ids, Order, Vectors
 from sigah.advice.rivals import faiss_orders
 from sigah.hashers import ITQ, BinaryHasher, SiGAH, SignHashing
 from sigah.refinement import VectorIndex
+from sigah.refinement.vector_index import CALIBRATION_QUERIES, KEPT, NEAREST, RANKED
 from sigah.search import HammingIndex, TwoStageSearch
 from sigah.search.layout import MISSING_ID
 
@@ -32,7 +33,6 @@ FAISS_ROWS = 2 * 256 * 39  # half of them are learned from; from fewer, FAISS wa
 ENOUGH_ROWS = {"vectors": 32_768, "pq": 16_384, "opq": 16_384}
 ENOUGH_FOR_CODES = 20_000
 RABITQ_SIDE_BYTES = 8  # two numbers beside the signs
-CALIBRATION_QUERIES, KEPT = 256, 0.99  # as VectorIndex chooses its shortlist
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Contender:
         if self.family in OF_FAISS:
             return faiss_orders(self.family, self.bytes, base, learned_from, metric, seed)
         if self.family == "vectors":
-            return [_order_of_vectors(self, base, learned_from, n_full, metric, seed)]
+            return _orders_of_vectors(self, base, learned_from, n_full, metric, seed)
         return _orders_of_hasher(_hasher(self, metric, seed).fit(learned_from), base)
 
 
@@ -168,28 +168,46 @@ def _orders_of_hasher(hasher: Any, base: Vectors) -> list[Order]:
             lambda size: (
                 TwoStageSearch(index_of(size), hasher, "asymmetric", oversampling=math.inf).search
             ),
+            for_vectors=False,
         ),
     ]
 
 
-def _order_of_vectors(
+def _orders_of_vectors(
     contender: Contender,
     base: Vectors,
     learned_from: Vectors,
     n_full: int,
     metric: str,
     seed: int,
-) -> Order:
+) -> list[Order]:
     held = known = VectorIndex.build(
         learned_from, contender.bytes, metric=metric, random_state=seed
     )
-    share = known.shortlist / len(known)
+    shares = [one / len(known) for one in (known.shortlist, known.wide_shortlist)]
     if base is not learned_from:
         held = VectorIndex(known.refined)
         held.add(base)
         if n_full > len(base):
-            share = _shortlist(held, learned_from, n_full, seed) / len(held)
+            shares = [
+                _shortlist(held, learned_from, n_full, seed, n) / len(held)
+                for n in (NEAREST, RANKED)
+            ]
+    return [
+        _order_of_vectors(held, known, base, n_full, share, for_vectors=for_vectors)
+        for share, for_vectors in zip(shares, (False, True), strict=True)
+    ]
 
+
+def _order_of_vectors(
+    held: VectorIndex,
+    known: VectorIndex,
+    base: Vectors,
+    n_full: int,
+    share: float,
+    *,
+    for_vectors: bool,
+) -> Order:
     def nearest(index: VectorIndex, queries: Vectors, depth: int, size: int) -> Ids:
         index.shortlist = math.ceil(share * size)
         # a part of few rows has a short shortlist, and finds nothing beyond
@@ -205,17 +223,17 @@ def _order_of_vectors(
         other.shortlist = math.ceil(share * size)
         return other.search
 
-    return Order("tables", partial(nearest, held), shorter, partial(nearest, known))
+    return Order("tables", partial(nearest, held), shorter, partial(nearest, known), for_vectors)
 
 
-def _shortlist(index: VectorIndex, others: Vectors, n_full: int, seed: int) -> int:
+def _shortlist(index: VectorIndex, others: Vectors, n_full: int, seed: int, n_best: int) -> int:
     """As long a part of the index as an index of ``n_full`` vectors will choose.
 
-    That one keeps .99 of what a whole ranking finds: ten neighbours, of which fewer are in a part.
+    That one keeps .99 of the ``n_best`` that a whole ranking finds, of which fewer are in a part.
     """
     drawn = np.random.default_rng(seed).choice(len(others), CALIBRATION_QUERIES)
     index.shortlist = len(index)
-    best = index.search(others[drawn], max(1, round(10 * len(index) / n_full)))[1]
+    best = index.search(others[drawn], max(1, round(n_best * len(index) / n_full)))[1]
     return index.calibrate(others[drawn], best, target_recall=KEPT).shortlist
 
 

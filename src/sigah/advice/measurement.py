@@ -45,6 +45,8 @@ class Measured:
         better than others.
     found : Found or None
         What stands first for judged queries, in the whole base.
+    for_vectors : bool or None
+        As of the :class:`Order`.
     """
 
     contender: Contender
@@ -56,6 +58,7 @@ class Measured:
     learned: int
     known: Mapping[int, NDArray[np.int32]] = field(default_factory=dict)
     found: Found | None = None
+    for_vectors: bool | None = None
 
 
 def places(found: NDArray[Any], truth: NDArray[Any]) -> NDArray[np.int32]:
@@ -128,7 +131,10 @@ def _measured(
         for size in dict.fromkeys((*sizes[:1], *sizes[-1:]))
     }
     per_read = time_read(trial, depth) if timed else 0.0
-    return Measured(contender, order.ranking, at, depth, seconds, per_read, learned, known, found)
+    return Measured(
+        contender, order.ranking, at, depth, seconds, per_read, learned, known, found,
+        order.for_vectors,
+    )  # fmt: skip
 
 
 def time_read(trial: Trial, n_reads: int) -> float:

@@ -30,9 +30,12 @@ class Order:
         to be timed.
     known : callable or None
         As ``nearest``, in the rows that were learned from; None: these are like any others.
+    for_vectors : bool or None
+        Whether original vectors rank the best of it: always, never, or if wished (None).
     """
 
     ranking: str
     nearest: Callable[[Vectors, int, int], Ids]
     shorter: Callable[[int], Callable[[Vectors, int], Any]]
     known: Callable[[Vectors, int, int], Ids] | None = None
+    for_vectors: bool | None = None

@@ -130,6 +130,7 @@ class VectorSubject(Subject):
             "metric": self.metric,
             "n_bytes": self.index.n_bytes,
             "shortlist": self.index.shortlist,
+            "wide_shortlist": self.index.wide_shortlist,
             "model_bytes": max(0, self.path.stat().st_size - round(per_vector * self.n)),
             "n_codes": self.n,
             "bytes_per_vector": per_vector,

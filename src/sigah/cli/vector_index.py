@@ -274,6 +274,7 @@ def calibrate(
 def stats(index: Index) -> None:
     """Print the number of vectors in an index, their bytes and its settings, as JSON."""
     held = read_vector_index(index)
+    of_ids = held.index if isinstance(held, KeyedVectorIndex) else held
     told = {
         "vectors": len(held),
         "dimensions": held.refined.n_features,
@@ -283,7 +284,8 @@ def stats(index: Index) -> None:
         "bytes_per_vector": held.bytes_per_vector,
         "keys": isinstance(held, Keyed),
         "method": held.refined.method,
-        "shortlist": (held.index if isinstance(held, KeyedVectorIndex) else held).shortlist,
+        "shortlist": of_ids.shortlist,
+        "wide_shortlist": of_ids.wide_shortlist,
         "file_bytes": index.stat().st_size,
     }
     typer.echo(json.dumps(told, indent=2))

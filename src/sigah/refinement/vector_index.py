@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import partial
 from os import PathLike
 from typing import Any, Self, cast
@@ -41,12 +41,31 @@ LEAST_ROWS = 16
 QUERY_BYTES = 1 << 21  # tables of queries at a time, for each thread: they stay in the cache
 CALIBRATION_QUERIES = 256
 CALIBRATION_ROWS = 1 << 26  # most rows that all calibration queries rank
-KEPT = 0.99  # share of the whole ranking that the default shortlist keeps
+KEPT = 0.99  # share of the whole ranking that the default shortlists keep
+NEAREST, RANKED = 10, 100  # neighbours that a search returns, and that original vectors rank
+SHORTEST = 110
 CANDIDATES = 1 << 22  # that original vectors rank at a time
 OF_ROWS = {"planes", "extra", "ids", *KEY_ARRAYS}  # the other arrays of a file are of the model
 
 Found = tuple[NDArray[np.float32], NDArray[np.int64]]  # distances and ids, (q, k)
 Source = Any | Callable[[NDArray[np.int64]], ArrayLike]
+
+
+@dataclass(frozen=True)
+class Shortlist:
+    """How many candidates are ranked: at least some, and a share of the index."""
+
+    least: int
+    share: float = 0.0
+
+    @classmethod
+    def of(cls, candidates: int, n: int) -> Shortlist:
+        """So many candidates among ``n``, and more where there are more."""
+        return cls(candidates, candidates / max(1, n))
+
+    def among(self, n: int) -> int:
+        """Candidates of an index of ``n`` vectors."""
+        return max(self.least, math.ceil(self.share * n))
 
 
 @dataclass(frozen=True)
@@ -114,7 +133,9 @@ class VectorIndex:
         All that is kept of a vector: its row, and 8 bytes for its id unless ids are consecutive.
     shortlist : int
         Candidates that a search ranks. It grows with the index, as the rank of a true neighbour
-        among the codes does.
+        among the codes does. If you set it, it is the wide one too.
+    wide_shortlist : int
+        Candidates that a search ranks where original vectors rank the best of these once more.
 
     See Also
     --------
@@ -138,14 +159,13 @@ class VectorIndex:
             raise ValueError(f"refined must be fitted RefinedCodes, got {refined!r}")
         self.refined = copy(refined)  # to fit the given one again changes no index
         self._index = _empty_index(refined, n_threads)
-        self._share = 0.0  # of the index, that is ranked
-        self._least = 1000  # candidates, however small the index
+        self._alone = self._wide = Shortlist(1000)
 
     @classmethod
     def of(cls, other: VectorIndex) -> Self:
         """An empty index with the model, the shortlist and the threads of another."""
         index = cls(other.refined, n_threads=other.n_threads)
-        index._least, index._share = other._least, other._share
+        index._alone, index._wide = other._alone, other._wide
         return index
 
     @classmethod
@@ -224,7 +244,7 @@ class VectorIndex:
         with phase("encoding", show=verbose):
             index.add(vectors, ids)
         with phase("choosing the shortlist", show=verbose):
-            index._choose_shortlist(drawn, random_state)
+            index._choose_shortlists(drawn, random_state)
         return index
 
     @property
@@ -256,12 +276,17 @@ class VectorIndex:
     @property
     def shortlist(self) -> int:
         """Candidates that a search ranks."""
-        return max(self._least, math.ceil(self._share * len(self)))
+        return self._alone.among(len(self))
 
     @shortlist.setter
     def shortlist(self, candidates: int) -> None:
         candidates = check_whole(candidates, "shortlist", least=1)
-        self._least, self._share = candidates, candidates / max(1, len(self))
+        self._alone = self._wide = Shortlist.of(candidates, len(self))
+
+    @property
+    def wide_shortlist(self) -> int:
+        """Candidates that a search ranks, of which original vectors rank the best once more."""
+        return self._wide.among(len(self))
 
     def __len__(self) -> int:
         return len(self._index)
@@ -417,7 +442,7 @@ class VectorIndex:
         wanted = max(k, min(n_ranked, len(self)))  # more there are not
         source = vectors if callable(vectors) else check_rows(vectors, "vectors")
         rank = partial(_ranked_by_vectors, k=k, source=source, metric=self.metric)
-        return self._ranked(rows, wanted, max(self.shortlist, wanted), filter, rank)
+        return self._ranked(rows, wanted, max(self.wide_shortlist, wanted), filter, rank)
 
     def _ranked(
         self,
@@ -473,21 +498,28 @@ class VectorIndex:
             np.maximum(distances, 0, out=distances)
         return distances, ids
 
-    def _choose_shortlist(
+    def _choose_shortlists(
         self, vectors: NDArray[np.float32], random_state: np.random.RandomState
     ) -> None:
-        """The shortest of a doubling shortlist that keeps 99 % of what the whole index gives."""
+        """The shortest, of doubling ones, that keep 99 % of what the whole index gives.
+
+        That is of the ten nearest; and of the hundred that original vectors may rank.
+        """
         n = len(self)
         n_queries = min(CALIBRATION_QUERIES, len(vectors), max(16, CALIBRATION_ROWS // max(1, n)))
         drawn = vectors[random_state.choice(len(vectors), n_queries, replace=False)]
-        k = min(11, n)  # ten neighbours, and the vector itself
         queries = Rows(cast(RowSource, drawn))
+        k = min(1 + RANKED, n)  # a vector finds itself
         _, best = self._ranked(queries, k, None, None)
-        for shortlist in _doubled(10 * k, n):
-            self.shortlist = shortlist
+        alone = None
+        for shortlist in _doubled(SHORTEST, n):
             _, found = self._ranked(queries, k, shortlist, None)
+            self._wide = Shortlist.of(shortlist, n)
+            if alone is None and _share_found(found, best[:, : 1 + NEAREST]).mean() >= KEPT:
+                alone = self._wide
             if _share_found(found, best).mean() >= KEPT:
                 break
+        self._alone = alone or self._wide
 
     def calibrate(
         self,
@@ -610,7 +642,11 @@ class VectorIndex:
             )
         header, arrays = self._index.content()
         about, model = self.refined.content()
-        header |= {"refined": about, "shortlist": [self._least, self._share]}
+        header |= {
+            "refined": about,
+            "shortlist": astuple(self._alone),
+            "wide_shortlist": astuple(self._wide),
+        }
         return header, arrays | model
 
     @classmethod
@@ -650,7 +686,8 @@ class VectorIndex:
             n_extra = 0 if opened.whole_planes else refined.n_bytes - refined.n_code
             index = cls.__new__(cls)
             index.refined = refined
-            index._least, index._share = opened.header["shortlist"]
+            index._alone = Shortlist(*opened.header["shortlist"])
+            index._wide = Shortlist(*opened.header.get("wide_shortlist", astuple(index._alone)))
             index._index = HammingIndex.of_file(
                 opened, n_threads=n_threads, n_extra=n_extra, check=check
             )
