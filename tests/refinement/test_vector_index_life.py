@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from sigah import ITQ, VectorIndex
-from sigah.files import FileFormatError
+from sigah.files import FileFormatError, save_index
 from sigah.refinement import RefinedCodes
 from sigah.refinement import vector_index as module
 
@@ -218,6 +218,17 @@ def test_a_replaced_file_leaves_the_open_index_and_a_changed_one_is_an_error(
         with pytest.raises(FileFormatError, match="somebody wrote into the file"):
             call()
     assert held.search(vectors[200:201], 1)[1].item() == 200
+
+
+@pytest.mark.parametrize("wrong", [["7", 0.1], [0, 0.1], [7, -1.0], [7, "x"], [7], 7])
+@pytest.mark.parametrize("name", ["shortlist", "wide_shortlist"])
+def test_shortlists_that_no_index_wrote_are_damage(
+    index: VectorIndex, tmp_path: Path, name: str, wrong: Any
+) -> None:
+    header, arrays = index.content()
+    save_index(tmp_path / "v", header | {name: wrong}, arrays, kind="vectors")
+    with pytest.raises(FileFormatError, match="its header is damaged"):
+        VectorIndex.open(tmp_path / "v")
 
 
 def test_searches_beside_a_calibration_use_the_shortlist_as_it_was(

@@ -56,12 +56,18 @@ class Shortlist:
     """How many candidates are ranked: at least some, and a share of the index."""
 
     least: int
-    share: float = 0.0
+    share: float
+
+    def __post_init__(self) -> None:
+        check_whole(self.least, "shortlist")
+        if not isinstance(self.share, (int, float)) or not 0 <= self.share < math.inf:
+            raise ValueError(f"the share of a shortlist must be from 0 on, got {self.share!r}")
 
     @classmethod
     def of(cls, candidates: int, n: int) -> Shortlist:
         """So many candidates among ``n``, and more where there are more."""
-        return cls(candidates, candidates / max(1, n))
+        least = check_whole(candidates, "shortlist")
+        return cls(least, least / max(1, n))
 
     def among(self, n: int) -> int:
         """Candidates of an index of ``n`` vectors."""
@@ -159,7 +165,7 @@ class VectorIndex:
             raise ValueError(f"refined must be fitted RefinedCodes, got {refined!r}")
         self.refined = copy(refined)  # to fit the given one again changes no index
         self._index = _empty_index(refined, n_threads)
-        self._alone = self._wide = Shortlist(1000)
+        self._alone = self._wide = Shortlist(1000, 0.0)
 
     @classmethod
     def of(cls, other: VectorIndex) -> Self:
@@ -280,7 +286,6 @@ class VectorIndex:
 
     @shortlist.setter
     def shortlist(self, candidates: int) -> None:
-        candidates = check_whole(candidates, "shortlist", least=1)
         self._alone = self._wide = Shortlist.of(candidates, len(self))
 
     @property
