@@ -178,6 +178,11 @@ class Engine(ABC):
     def get(self, ids: NDArray[np.int64]) -> Rows:
         """The rows of those ``ids`` (ascending) that the target holds, in any order."""
 
+    def labels_of(self, ids: NDArray[np.int64]) -> dict[int, Any]:
+        """The labels of those ``ids`` (ascending) that the target holds."""
+        rows = self.get(ids)
+        return dict(zip(rows.ids.tolist(), rows.labels, strict=True))  # type: ignore[arg-type]
+
     @abstractmethod
     def put(self, rows: Rows) -> None:
         """Insert rows, ids ascending; rows with an existing id replace the old ones."""
@@ -374,8 +379,8 @@ class Engine(ABC):
         held = wanted != MISSING_ID
         for start in range(0, int(held.sum()), self.batch):
             with self.errors_as_one_line():
-                rows = self.get(wanted[held][start : start + self.batch])
-            names[np.searchsorted(wanted, rows.ids)] = rows.labels
+                found = self.labels_of(wanted[held][start : start + self.batch])
+            names[np.searchsorted(wanted, list(found))] = list(found.values())
         return names[where].reshape(ids.shape).astype(np.str_)
 
     def _checked(

@@ -7,6 +7,7 @@ the two, the next export puts the labels again.
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import sqlite3
@@ -117,17 +118,19 @@ class FileEngine(Engine):
         assert self.about is not None
         held = ids[self._held(ids)]
         labels = None
-        if self.about.labels is not None and len(held):
-            notes = self._sidecar().execute(
-                "SELECT id, label FROM label WHERE id BETWEEN ? AND ?",
-                (int(held[0]), int(held[-1])),
-            )
-            known = dict(notes)
-            held = held[[one in known for one in held.tolist()]]
+        if self.about.labels is not None:
+            known = self.labels_of(held)
+            held = held[np.array([one in known for one in held.tolist()], np.bool_)]
             labels = np.array([known[one] for one in held.tolist()], object)
-        elif self.about.labels is not None:
-            labels = np.empty(0, object)
         return Rows(held, self._codes(held), labels)
+
+    def labels_of(self, ids: NDArray[np.int64]) -> dict[int, Any]:
+        """The labels in the sidecar."""
+        notes = self._sidecar().execute(
+            "SELECT id, label FROM label WHERE id IN (SELECT value FROM json_each(?))",
+            (json.dumps(ids.tolist()),),
+        )
+        return dict(notes)
 
     def put(self, rows: Rows) -> None:
         """Add missing or changed codes to the index, then store the labels."""
