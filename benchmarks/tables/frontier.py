@@ -91,7 +91,9 @@ def ranked_table() -> str:
     found = {name: by_method(name, with_vectors) for name in SETS}
     columns = [(name, budget) for name in SETS for budget in RANKED.get(name, (BYTES,))]
     lines = []
-    for method in sorted({method for by in found.values() for method in by}, key=_place):
+    for method in sorted(
+        dict.fromkeys(method for by in found.values() for method in by), key=_place
+    ):
         if method.startswith("sigah, ") or method.endswith(", cosine"):
             continue
         cells = [found[name].get(method, {}).get(budget) for name, budget in columns]
