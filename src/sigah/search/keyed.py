@@ -30,6 +30,27 @@ class Keyed(ABC, Generic[Index]):
     ``index`` is the index of these ids; neighbours at the same distance are in their order.
 
     Any number of threads may search while one adds, updates or removes.
+
+    Attributes
+    ----------
+    index : HammingIndex or VectorIndex
+
+    See Also
+    --------
+    KeyedIndex : Of codes.
+    sigah.KeyedVectorIndex : Of vectors.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sigah.search import KeyedIndex
+    >>> index = KeyedIndex(n_bits=8)
+    >>> index.add(np.array([[7], [9]], np.uint8), ["a", "b"])
+    >>> index.holds(["b", "c"]), index.ids_of(["b"]), index.keys_of([[1, -1]])
+    (array([ True, False]), array([1]), array([['b', '']], dtype='<U1'))
+    >>> index.remove(["a"])
+    >>> index.keys
+    array(['b'], dtype='<U1')
     """
 
     index: Index
