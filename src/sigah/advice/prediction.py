@@ -65,10 +65,10 @@ class Constants:
         codebooks know and others.
     """
 
-    taken_back: float = 0.86
+    taken_back: float = 0.87
     per_doubling: float = 0.05
     of_lost: float = 0.1
-    of_known: float = 0.34
+    of_known: float = 0.04
 
 
 FITTED = Constants()

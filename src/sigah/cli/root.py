@@ -45,7 +45,7 @@ COMMANDS = {
     ),
     "withdraw": (
         "engines:withdraw",
-        "Remove codes from an engine by id, with their labels and vectors.",
+        "Remove codes from an engine by id or key, with their labels and vectors.",
     ),
     "drift": (
         "drift:drift",
