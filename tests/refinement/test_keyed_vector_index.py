@@ -161,6 +161,17 @@ def test_wrong_keys_change_nothing(keyed: KeyedVectorIndex, keys: Any, said: str
     assert keyed.index.ids[-1] == 300  # no id was given for nothing
 
 
+def test_an_empty_index_is_made_of_either_kind_and_of_nothing_else(
+    keyed: KeyedVectorIndex, plain: VectorIndex
+) -> None:
+    for other in (keyed, plain):
+        assert (len(KeyedVectorIndex.of(other)), keyed.metric) == (0, other.metric)
+    with pytest.raises(ValueError, match="other must be an index of vectors, got int"):
+        KeyedVectorIndex.of(7)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="no key has the id 300: ids are from 0 to 299"):
+        keyed.keys_of([[-1, 300]])
+
+
 def test_wrong_vectors_change_nothing(keyed: KeyedVectorIndex) -> None:
     for wrong, said in ((VECTORS[:1, :9], "9 features"), (VECTORS[:1] * np.nan, "NaN")):
         with pytest.raises(ValueError, match=said):

@@ -407,8 +407,9 @@ class Engine(ABC):
             return []
         array, kind = check_labels(several, len(several))
         if kind != self.about.labels:
+            held = "keys, which are" if self.about.keys else "labels of"
             raise ValueError(
-                f"filter: {self.where} has labels of type {self.about.labels}, got {filter!r}"
+                f"filter: {self.where} has {held} type {self.about.labels}, got {filter!r}"
             )
         return sorted(set(array.tolist()))
 

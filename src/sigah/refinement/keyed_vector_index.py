@@ -73,10 +73,10 @@ class KeyedVectorIndex(Keyed[VectorIndex]):
         self._table = KeyTable()
 
     @classmethod
-    def of(cls, other: VectorIndex) -> Self:
-        """An empty index with the model, the shortlist and the threads of another."""
+    def of(cls, other: VectorIndex | KeyedVectorIndex) -> Self:
+        """An empty index with the model, the shortlists and the threads of another."""
         index = cls.__new__(cls)
-        index.index = VectorIndex.of(other)
+        index.index = VectorIndex.of(other.index if isinstance(other, KeyedVectorIndex) else other)
         index._table = KeyTable()
         return index
 

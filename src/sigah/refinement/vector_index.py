@@ -169,7 +169,9 @@ class VectorIndex:
 
     @classmethod
     def of(cls, other: VectorIndex) -> Self:
-        """An empty index with the model, the shortlist and the threads of another."""
+        """An empty index with the model, the shortlists and the threads of another."""
+        if not isinstance(other, VectorIndex):
+            raise ValueError(f"other must be an index of vectors, got {type(other).__name__}")
         index = cls(other.refined, n_threads=other.n_threads)
         index._alone, index._wide = other._alone, other._wide
         return index

@@ -136,6 +136,8 @@ class KeyTable:
         """The key of each id, in the shape of ``ids``; "" for -1."""
         wanted = np.asarray(ids)
         n_stored = len(self._ends)
+        if wanted.size and wanted.max() >= len(self):
+            raise ValueError(f"no key has the id {wanted.max()}: ids are from 0 to {len(self) - 1}")
         names = [
             ""
             if one < 0

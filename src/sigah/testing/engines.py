@@ -226,6 +226,8 @@ def keys_are_found(case: EngineCase) -> None:
             case.compare(found, codes[700:], np.arange(700, 2000), queries)
         with refused("numbers", "ids must be strings"):
             case.remove([7])
+    with case.connect() as engine, refused("a number as key", "^filter: .*"):
+        engine.search(queries, 3, filter=7)
     with refused("labels beside keys", "^labels: an engine keeps one text beside a code"):
         case.export(codes, ids=keys, labels=keys)
     with refused("a key that is given twice", "key 'a' is given twice"):
