@@ -382,6 +382,7 @@ def test_calibration_finds_the_shortlist_for_a_recall(
     assert "out of reach" in str(out_of_reach)
     raw = index.calibrate(queries, truth, target_recall=0.95, vectors=base)
     assert raw.reached
+    assert (index.shortlist, index.wide_shortlist) == (out_of_reach.shortlist, raw.shortlist)
     every = index.calibrate(queries, truth, target_recall=1, vectors=base, n_ranked=len(base))
     assert every.recall == every.high == 1
     assert 1 - 4 / len(queries) < every.low < 1 - 2 / len(queries)  # other queries may lose some

@@ -539,7 +539,8 @@ class VectorIndex:
     ) -> ShortlistCalibration:
         """Find the smallest shortlist, of doubling ones, whose recall reaches a target, and set it.
 
-        If the target is out of reach, the shortlist with the best recall is set.
+        If the target is out of reach, the shortlist with the best recall is set. With ``vectors``
+        it is the one of searches with original vectors, ``wide_shortlist``.
 
         Parameters
         ----------
@@ -572,7 +573,7 @@ class VectorIndex:
         >>> index = VectorIndex.build(base, n_bytes=8, metric="l2", random_state=0)
         >>> truth = exact_neighbors(base, held_out, k=10).ids
         >>> found = index.calibrate(held_out, truth, target_recall=0.9, vectors=base, n_ranked=200)
-        >>> found.reached, index.shortlist == found.shortlist
+        >>> found.reached, index.wide_shortlist == found.shortlist
         (True, True)
         """
         check_target(target_recall)
@@ -594,7 +595,11 @@ class VectorIndex:
             for shortlist, recall in curve
             if recall >= min(target_recall, max(recall for _, recall in curve))
         )
-        self.shortlist = best
+        chosen = Shortlist.of(best, len(self))
+        if vectors is None:
+            self._alone = chosen
+        else:
+            self._wide = chosen
         recall = float(shares[best].mean())
         low, high = share_interval(shares[best])
         return ShortlistCalibration(
