@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sigah.refinement.keyed_vector_index import KeyedVectorIndex
 from sigah.refinement.refined_codes import Queries, RefinedCodes
-from sigah.refinement.vector_index import ShortlistCalibration, VectorIndex
+from sigah.refinement.shortlists import ShortlistCalibration
+from sigah.refinement.vector_index import VectorIndex
 
 __all__ = ["KeyedVectorIndex", "Queries", "RefinedCodes", "ShortlistCalibration", "VectorIndex"]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from copy import copy
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from functools import partial
 from os import PathLike
 from typing import Any, Self, cast
@@ -20,6 +19,7 @@ from sigah.hashers import BinaryHasher
 from sigah.metric import check_metric, check_same_metric
 from sigah.progress import phase
 from sigah.refinement.refined_codes import TRAINING_ROWS, RefinedCodes
+from sigah.refinement.shortlists import Shortlist, ShortlistCalibration, doubled, share_found
 from sigah.rows.blocks import LARGEST, Rows, RowSource
 from sigah.rows.dtypes import check_rows
 from sigah.rows.sampling import sample_rows
@@ -33,7 +33,7 @@ from sigah.search.scoring import compared, vector_distances
 from sigah.search.selection import MASK_REFUSED, Filter, is_mask
 from sigah.shares import share_interval
 
-__all__ = ["ShortlistCalibration", "VectorIndex"]
+__all__ = ["VectorIndex"]
 
 LEAST_BYTES = 4
 LEAST_DIM = 8
@@ -49,66 +49,6 @@ OF_ROWS = {"planes", "extra", "ids", *KEY_ARRAYS}  # the other arrays of a file 
 
 Found = tuple[NDArray[np.float32], NDArray[np.int64]]  # distances and ids, (q, k)
 Source = Any | Callable[[NDArray[np.int64]], ArrayLike]
-
-
-@dataclass(frozen=True)
-class Shortlist:
-    """How many candidates are ranked: at least some, and a share of the index."""
-
-    least: int
-    share: float
-
-    def __post_init__(self) -> None:
-        check_whole(self.least, "shortlist")
-        if not isinstance(self.share, (int, float)) or not 0 <= self.share < math.inf:
-            raise ValueError(f"the share of a shortlist must be from 0 on, got {self.share!r}")
-
-    @classmethod
-    def of(cls, candidates: int, n: int) -> Shortlist:
-        """So many candidates among ``n``, and more where there are more."""
-        least = check_whole(candidates, "shortlist")
-        return cls(least, least / max(1, n))
-
-    def among(self, n: int) -> int:
-        """Candidates of an index of ``n`` vectors."""
-        return max(self.least, math.ceil(self.share * n))
-
-
-@dataclass(frozen=True)
-class ShortlistCalibration:
-    """The result of :meth:`VectorIndex.calibrate`.
-
-    Attributes
-    ----------
-    shortlist : int
-        Candidates that are ranked for each query.
-    recall : float
-        Mean share of the true neighbours that were returned.
-    low, high : float
-        An interval of 95 % of the recall on other queries of the same kind.
-    reached : bool
-        Whether ``recall`` is at least ``target_recall``.
-    target_recall : float
-    curve : tuple of (int, float)
-        Shortlists that were tried, and the recall at each.
-    """
-
-    shortlist: int
-    recall: float
-    low: float
-    high: float
-    reached: bool
-    target_recall: float
-    curve: tuple[tuple[int, float], ...]
-
-    def __str__(self) -> str:
-        found = (
-            f"recall {self.recall:.3f} (95 % of such samples: {self.low:.3f} to {self.high:.3f})"
-            f" with {self.shortlist:,} candidates"
-        )
-        if self.reached:
-            return found
-        return f"recall {self.target_recall:.3g} is out of reach: {found} at best"
 
 
 class VectorIndex:
@@ -519,12 +459,12 @@ class VectorIndex:
         k = min(1 + RANKED, n)  # a vector finds itself
         _, best = self._ranked(queries, k, None, None)
         alone = None
-        for shortlist in _doubled(SHORTEST, n):
+        for shortlist in doubled(SHORTEST, n):
             _, found = self._ranked(queries, k, shortlist, None)
             self._wide = Shortlist.of(shortlist, n)
-            if alone is None and _share_found(found, best[:, : 1 + NEAREST]).mean() >= KEPT:
+            if alone is None and share_found(found, best[:, : 1 + NEAREST]).mean() >= KEPT:
                 alone = self._wide
-            if _share_found(found, best).mean() >= KEPT:
+            if share_found(found, best).mean() >= KEPT:
                 break
         self._alone = alone or self._wide
 
@@ -583,10 +523,10 @@ class VectorIndex:
         k = wanted.shape[1]
         curve: list[tuple[int, float]] = []
         shares: dict[int, NDArray[np.float64]] = {}
-        for shortlist in _doubled(max(k, 64), len(trial)):
+        for shortlist in doubled(max(k, 64), len(trial)):
             trial.shortlist = shortlist
             _, ids = trial.search(queries, k, vectors=vectors, n_ranked=n_ranked)
-            shares[shortlist] = _share_found(ids, wanted)
+            shares[shortlist] = share_found(ids, wanted)
             curve.append((shortlist, float(shares[shortlist].mean())))
             if curve[-1][1] >= target_recall:
                 break
@@ -763,17 +703,3 @@ def _not_a_mask(filter: Filter) -> Filter:
     if is_mask(filter):
         raise ValueError(f"{MASK_REFUSED} (lambda ids: ids % 2 == 0)")
     return filter
-
-
-def _share_found(found: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Of each query, the share of the wanted ids that were found."""
-    return np.array([np.isin(w, f).mean() for f, w in zip(found, wanted, strict=True)])
-
-
-def _doubled(first: int, n: int) -> list[int]:
-    """first, 2 first, 4 first, ... and n."""
-    tried = []
-    while first < n:
-        tried.append(first)
-        first *= 2
-    return [*tried, max(1, n)]
