@@ -30,8 +30,8 @@ PARSED = re.compile(
     r"\bsigah (reproduce|report|demo|features|data|cluster|export|query|withdraw"
     r"|evaluate .* --engine)\b"
 )
-PARSED_TOO = {  # docs/service.md and docs/advise.md run them, in order
-    "docs/cli.md": re.compile(r"\bsigah (deploy|advise .* --qrels)\b")
+PARSED_TOO = {  # docs/service.md, docs/advise.md and docs/keys.md run them, in order
+    "docs/cli.md": re.compile(r"\bsigah (deploy|advise .* --qrels|vectors .*\.parquet)\b")
 }
 QUICK = "5"  # steps of SiGAH's training
 
