@@ -38,7 +38,7 @@ from sigah.cli.search import at_most, in_blocks
 from sigah.cli.vectors import at_hand, column_note, column_of_ids, has_column, read_vectors
 from sigah.progress import phase
 from sigah.refinement import KeyedVectorIndex, VectorIndex
-from sigah.refinement.vector_index import LEAST_BYTES
+from sigah.refinement.vector_index import LEAST_BYTES, RANKED
 from sigah.rows import finite, open_array
 from sigah.search.checks import check_ids
 from sigah.search.keyed import Keyed, check_unique
@@ -70,9 +70,10 @@ Ids = Annotated[str | None, _ids]
 IdsToReplace = Annotated[str, _ids]
 Ranked = Annotated[
     int | None,
-    typer.Option("--ranked", min=1, help="How many candidates --vectors ranks; default: 100."),
+    typer.Option(
+        "--ranked", min=1, help=f"How many candidates --vectors ranks; default: {RANKED}."
+    ),
 ]
-RANKED = 100
 
 
 @app.command()

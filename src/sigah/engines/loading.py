@@ -291,7 +291,7 @@ def _lacking(engine: Engine, batch: Rows) -> Rows:
                 f"{engine.where}: the keys {batch.labels[places][other][0]!r} and"
                 f" {held.labels[other][0]!r} have the same hash; rename one of them"
             )
-        same &= held.labels == batch.labels[places]
+        same &= ~other
     if batch.vectors is not None:
         assert held.vectors is not None
         same &= (held.vectors == batch.vectors[places]).all(axis=1)

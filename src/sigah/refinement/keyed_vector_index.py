@@ -15,7 +15,7 @@ from sigah.files import save_index
 from sigah.files.indexes import open_index
 from sigah.hashers import BinaryHasher
 from sigah.refinement.refined_codes import RefinedCodes
-from sigah.refinement.vector_index import VectorIndex
+from sigah.refinement.vector_index import RANKED, VectorIndex
 from sigah.rows.dtypes import check_rows
 from sigah.search import HammingIndex, Selection
 from sigah.search.keyed import Keyed, KeyFilter, check_unique, key_table_of
@@ -152,9 +152,6 @@ class KeyedVectorIndex(Keyed[VectorIndex]):
     def _codes(self) -> HammingIndex:
         return self.index._index
 
-    def _select(self, filter: Any) -> Selection:
-        return self.index.select(filter)
-
     def __repr__(self) -> str:
         what = f"{len(self):,} vectors in {self.n_bytes} bytes each, {self.metric}"
         return f"<{type(self).__name__}: {what}>"
@@ -211,7 +208,7 @@ class KeyedVectorIndex(Keyed[VectorIndex]):
         *,
         filter: KeyFilter | Selection | None = None,
         vectors: Source | None = None,
-        n_ranked: int = 100,
+        n_ranked: int = RANKED,
     ) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
         """Find the ``k`` nearest vectors of each query.
 

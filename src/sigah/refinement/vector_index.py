@@ -43,7 +43,7 @@ CALIBRATION_QUERIES = 256
 CALIBRATION_ROWS = 1 << 26  # most rows that all calibration queries rank
 KEPT = 0.99  # share of the whole ranking that the default shortlists keep
 NEAREST, RANKED = 10, 100  # neighbours that a search returns, and that original vectors rank
-SHORTEST = 110
+SHORTEST = 110  # of the shortlists that are tried; each is twice as long as the one before
 CANDIDATES = 1 << 22  # that original vectors rank at a time
 OF_ROWS = {"planes", "extra", "ids", *KEY_ARRAYS}  # the other arrays of a file are of the model
 
@@ -345,7 +345,7 @@ class VectorIndex:
         *,
         filter: Filter | Selection | None = None,
         vectors: Source | None = None,
-        n_ranked: int = 100,
+        n_ranked: int = RANKED,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Find the ``k`` nearest vectors of each query.
 
@@ -475,7 +475,7 @@ class VectorIndex:
         *,
         target_recall: float = 0.95,
         vectors: Source | None = None,
-        n_ranked: int = 100,
+        n_ranked: int = RANKED,
     ) -> ShortlistCalibration:
         """Find the smallest shortlist, of doubling ones, whose recall reaches a target, and set it.
 

@@ -61,10 +61,6 @@ class Keyed(ABC, Generic[Index]):
     def _codes(self) -> HammingIndex:
         """What holds the rows of the index."""
 
-    @abstractmethod
-    def _select(self, filter: Any) -> Selection:
-        """Prepare a filter of ids."""
-
     @property
     def keys(self) -> NDArray[np.str_]:
         """The keys that are in the index, in the order of their ids."""
@@ -106,7 +102,7 @@ class Keyed(ABC, Generic[Index]):
 
     def select(self, filter: KeyFilter) -> Selection:
         """Prepare a filter for many searches of this index, or of ``index``."""
-        return self._select(self._ids(filter))
+        return self._codes.select(self._ids(filter))
 
     def ids_of(self, keys: ArrayLike) -> NDArray[np.int64]:
         """The ids of ``index`` for keys, in the same shape.

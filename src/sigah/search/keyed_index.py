@@ -124,9 +124,6 @@ class KeyedIndex(Keyed[HammingIndex]):
     def _codes(self) -> HammingIndex:
         return self.index
 
-    def _select(self, filter: Any) -> Selection:
-        return self.index.select(filter)
-
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {len(self):,} codes of {self.n_bits} bits>"
 
