@@ -20,7 +20,7 @@ setup: .venv/.installed
 
 # Two processes share the tests, so BLAS and torch take one thread in each: two would wait for each
 # other. What our own threads do is tested with as many as there are cores.
-PYTEST := OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+PYTEST := OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --max-worker-restart 0
 
 test: setup
 	$(MAKE) --no-print-directory -j2 lint kernels

@@ -255,7 +255,8 @@ def test_ctrl_c_during_fit_still_writes_a_usable_model(files: Path) -> None:
     try:
         seen = b""
         while b"nei " not in seen:  # the bar shows loss terms: training has begun
-            seen += process.stderr.read1()
+            seen += (part := process.stderr.read1())
+            assert part, f"it ended too early: {seen.decode()}"
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
     finally:

@@ -33,7 +33,10 @@ def test_ctrl_c_stops_the_command_and_keeps_whole_runs_only(tmp_path: Path) -> N
             time.sleep(0.05)
         time.sleep(3)  # SiGAH trains, or torch is loaded for it
         running.send_signal(signal.SIGINT)
-        _, told = running.communicate(timeout=300)
+        try:
+            _, told = running.communicate(timeout=300)
+        finally:
+            running.kill()
     assert running.returncode == 130, told
     assert "Traceback" not in told
     runs = json.loads((tmp_path / "out.json").read_text())["runs"]

@@ -341,7 +341,8 @@ for n_fit in range(1000):
     try:
         seen = b""
         while b"nei " not in seen:  # the bar shows loss terms: training has begun
-            seen += process.stderr.read1()
+            seen += (part := process.stderr.read1())
+            assert part, f"it ended too early: {seen.decode()}"
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=120)
     finally:

@@ -190,7 +190,7 @@ assert n == sum(len(kernel.signatures) for kernel in KERNELS), "searches compile
 
 @pytest.mark.slow
 def test_warming_up_compiles_every_kernel_that_searches_call() -> None:
-    subprocess.run([sys.executable, "-c", WARM], check=True)
+    subprocess.run([sys.executable, "-c", WARM], timeout=400, check=True)
 
 
 def test_the_command_says_where_the_kernels_are(

@@ -225,7 +225,10 @@ compile.join()
 def test_a_child_forked_while_a_kernel_is_compiled_can_compile(tmp_path: Path) -> None:
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-c", COMPILING + WAIT_FOR_THE_CHILD], env=environment, check=False
+        [sys.executable, "-c", COMPILING + WAIT_FOR_THE_CHILD],
+        timeout=400,
+        env=environment,
+        check=False,
     )
     assert done.returncode == 0
 

@@ -13,7 +13,11 @@ import pytest
 def test_half_a_minute_of_everything_at_once() -> None:
     soak = Path(__file__).parent / "soak.py"
     done = subprocess.run(
-        [sys.executable, soak, "--seconds", "30"], capture_output=True, text=True, check=False
+        [sys.executable, soak, "--seconds", "30"],
+        timeout=400,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "lives killed" in done.stdout
