@@ -91,8 +91,12 @@ def test_mistakes_end_in_one_line(run: Any, tmp_path: Path) -> None:
 
 
 def test_an_absent_set_offers_its_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sets, "available", lambda name: name == "photo-gist-960")
+    here = {"photo-gist-960", "photo-gist-384"}
+    monkeypatch.setattr(sets, "available", lambda name: name in here)
     assert "--data photo-gist-960" in sets.explain_absence("gist1m")
+    assert "--data photo-gist-384" in sets.explain_absence("tiny-100k")
+    here.add("cifar-10@gist-384")
+    assert "--data cifar-10@gist-384" in sets.explain_absence("tiny-100k"), "the nearest first"
 
 
 def test_a_set_that_cannot_be_fetched_offers_its_stand_in(

@@ -26,11 +26,11 @@ __all__ = ["available", "explain_absence", "prepare", "with_backbones"]
 THUMBNAIL = 32  # pixels a side
 QUICK_BASE, QUICK_QUERIES, QUICK_K = 3000, 200, 100
 K = 1000
-# what is installable nearest to a set of the paper; never called by the paper's name
+# what is installable nearest to a set of the paper, the nearest first; never called by its name
 STAND_INS = {
-    "gist1m": "photo-gist-960",
-    "deep1m": "glove-50",
-    "tiny-100k": "photo-gist-384",
+    "gist1m": ("photo-gist-960",),
+    "deep1m": ("glove-50",),
+    "tiny-100k": ("cifar-10@gist-384", "photo-gist-384"),  # CIFAR-10 is a part of Tiny Images
 }
 IMAGE_SET = "cifar-10"  # the named set that experiments on images take their images from
 IMAGES = {"mnist": (28, 28), "fashion-mnist": (28, 28)}  # whose vectors are pixels in [0, 1]
@@ -162,12 +162,11 @@ def explain_absence(name: str) -> str:
     known = name in datasets.CATALOG
     text = f"the data set {name} is not here"
     text += f": fetch it with `sigah data fetch {name}`" if known else " and not in the catalogue"
-    stand_in = STAND_INS.get(name)
-    if stand_in and available(stand_in):
+    stand_ins = STAND_INS.get(name, ())
+    for stand_in in filter(available, stand_ins):
         return f"{text}, or run on {stand_in}, its stand-in, with --data {stand_in}"
-    if stand_in in datasets.CATALOG:
-        return (
-            f"{text}, or take its stand-in: `sigah data fetch {stand_in}`, then --data {stand_in}"
-        )
+    if stand_ins:
+        last = stand_ins[-1]
+        return f"{text}, or take its stand-in: `sigah data fetch {last}`, then --data {last}"
     here = [other for other in datasets.CATALOG if available(other)]
     return f"{text}; here are {', '.join(here)}: --data {here[0]}" if here else text
