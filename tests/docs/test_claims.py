@@ -81,7 +81,8 @@ def test_the_chooser_says_where_sigah_does_not_lead() -> None:
         "glove-50": ("`glove-50` at both lengths", {32, 64}),
         "wordnet-text": ("`wordnet-text`", {64}),
         "fashion-mnist": ("Fashion-MNIST at 64 bits", {64}),
-        "mnist": ("MNIST and", {32}),
+        "mnist": ("on MNIST,", {32}),
+        "CIFAR-10, JPEG copy; GIST-384, 32 pixels": ("GIST of CIFAR-10", {32}),
         "photo-sift": ("`photo-sift` at 32 bits", {32}),
     }
     for name, row in rows.items():
