@@ -121,9 +121,11 @@ def second_stage(random: np.random.Generator) -> Iterator[dict[str, Any]]:
     scores, nearest = np.empty((100, K), np.float32), np.empty((100, K), np.int64)
     scorer = make_scorer(hasher, "raw", index.snapshot(), queries, vectors)
 
+    segment, factors = candidates.segment, check_factors(None)
+
     def asymmetric() -> None:
         score_kernels().rank_codes(
-            candidates.segment.planes, ids, queries, check_factors(None), scores, nearest
+            segment.planes, segment.extra, ids, queries, factors, scores, nearest
         )
 
     def raw() -> None:

@@ -10,8 +10,11 @@ import importlib
 import pkgutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import sigah
@@ -42,3 +45,19 @@ def test_the_results_page_says_what_the_measurements_say() -> None:
         [sys.executable, str(publish), "--check"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_benchmark_of_ranking_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It calls kernels, whose arguments no type checker sees."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    ranking: Any = importlib.import_module("ranking")
+    monkeypatch.setattr(ranking, "N", 2000)
+
+    def once(*calls: Callable[[], Any]) -> list[list[float]]:
+        for call in calls:
+            call()
+        return [[1.0] for _ in calls]
+
+    monkeypatch.setattr(ranking, "seconds_in_turn", once)
+    for name, section in ranking.SECTIONS.items():
+        assert list(section(np.random.default_rng(0))), name

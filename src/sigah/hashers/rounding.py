@@ -18,6 +18,7 @@ __all__ = ["mend_signs"]
 
 MENDED_BYTES = 1 << 18  # most bytes of vectors and scores in float64 while scores are recomputed
 SURVEYED = 16  # times as many rows are searched for uncertain scores at a time
+EPS = float(np.finfo(np.float32).eps)
 QUICK = 4  # up to so many rows are first bounded all together
 FEW = 32  # up to one in so many scores is recomputed by itself; if more, all by one product
 
@@ -112,16 +113,15 @@ def all_certain(
     square = float(np.vdot(block, block))
     if not 1e-30 < square < 1e30:
         return False
-    eps = float(np.finfo(np.float32).eps)
-    longest = math.sqrt(square) * (1 + block.size * eps)
-    return bool(np.abs(scores).min() > (1 + 2 * eps) * eps / 2 * (longest * steepest + farthest))
+    longest = math.sqrt(square) * (1 + block.size * EPS)
+    return bool(np.abs(scores).min() > (1 + 2 * EPS) * EPS / 2 * (longest * steepest + farthest))
 
 
 def row_lengths(block: NDArray[np.float32]) -> NDArray[np.float64]:
     """Lengths of vectors, ``(m,)``, or a little more; in float32 if no square overflows."""
     squares = np.einsum("ij,ij->i", block, block)
     if squares.min() > 1e-30 and squares.max() < 1e30:
-        rounding = 1 + block.shape[1] * np.finfo(np.float32).eps
+        rounding = 1 + block.shape[1] * EPS
         return np.sqrt(squares.astype(np.float64)) * rounding
     return np.sqrt(np.einsum("ij,ij->i", block, block, dtype=np.float64))
 
